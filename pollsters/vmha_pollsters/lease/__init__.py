@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lease drivers: how a host shows on shared storage that it is alive."""

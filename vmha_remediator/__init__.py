@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VM-level high availability for OpenStack, from alarms."""

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of the remediator: options in one file a group, loaded once, passed in.
+
+There is no module-level CONF: `load()` returns a fresh `ConfigOpts` that every constructor
+takes as an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oslo_config import cfg
+from oslo_log import log
+
+from vmha_remediator.conf import cloud, webhook
+from vmha_remediator.errors import ConfigError
+
+#: Modules that each define GROUP (str) and OPTS (list of oslo.config options).
+GROUPS = (cloud, webhook)
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register every remediator option on `conf`."""
+    log.register_options(conf)
+    for module in GROUPS:
+        conf.register_opts(module.OPTS, group=module.GROUP)
+    cloud.register_auth(conf)
+
+
+def load(
+    args: Sequence[str] = (), *, prog: str = "vmha", config_files: Sequence[str] | None = None
+) -> cfg.ConfigOpts:
+    """Return the configuration read from `config_files` (default: /etc/vmha/vmha.conf).
+
+    Raises `ConfigError` with the option's name when a file is missing or a value is wrong.
+    """
+    conf = cfg.ConfigOpts()
+    register(conf)
+    try:
+        conf(
+            list(args),
+            project="vmha",
+            prog=prog,
+            default_config_files=list(config_files) if config_files is not None else None,
+        )
+    except cfg.Error as exc:
+        raise ConfigError(f"configuration: {exc}") from exc
+    return conf
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Entry point of oslo-config-generator."""
+    return [(m.GROUP, list(m.OPTS)) for m in GROUPS] + [(cloud.GROUP, cloud.auth_opts())]

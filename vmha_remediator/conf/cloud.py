@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""[cloud]: how to log in to Keystone, and how long any API may take."""
+
+from __future__ import annotations
+
+from keystoneauth1 import loading
+from oslo_config import cfg
+
+GROUP = "cloud"
+
+OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "region_name",
+        help="Region of the Nova, Aodh and Gnocchi endpoints. Wrong: no endpoint is found and "
+        "every command says so.",
+    ),
+    cfg.StrOpt(
+        "interface",
+        default="internal",
+        choices=["public", "internal", "admin"],
+        help="Which endpoints of the catalogue to use. Wrong: endpoints that this machine "
+        "cannot reach are tried, and every cycle ends in a time-out that names them.",
+    ),
+]
+
+
+def register_auth(conf: cfg.ConfigOpts) -> None:
+    """Register keystoneauth's own options (auth_type, auth_url, timeout, ...)."""
+    loading.register_session_conf_options(conf, GROUP)
+    loading.register_auth_conf_options(conf, GROUP)
+    # An unbounded request would hang the engine: keystoneauth's default is no time-out.
+    conf.set_default("timeout", 10, group=GROUP)
+
+
+def auth_opts() -> list[cfg.Opt]:
+    """Return keystoneauth's options for the sample configuration."""
+    return [
+        *loading.get_session_conf_options(),
+        *loading.get_auth_common_conf_options(),
+        *loading.get_auth_plugin_conf_options("password"),
+    ]

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One tree of errors; the edges (API, commands, loop) translate them for people."""
+
+
+class VmhaError(Exception):
+    """Anything that this project raises on purpose; its text is fit for an operator."""
+
+
+class ConfigError(VmhaError):
+    """The configuration cannot work; the text names the option and the way out."""
+
+
+class RuleError(VmhaError):
+    """A rule template is wrong; the text names the file, the place and the reason."""
+
+
+class ServiceUnavailable(VmhaError):
+    """A service did not answer, answered too late, or answered nonsense."""
+
+
+class TelemetryUnavailable(ServiceUnavailable):
+    """Gnocchi or Aodh cannot be read now."""
+
+
+class CloudUnavailable(ServiceUnavailable):
+    """Keystone or Nova cannot be reached now."""
+
+
+class CloudRefused(VmhaError):
+    """Nova understood the request and said no."""
+
+
+class StoreUnavailable(ServiceUnavailable):
+    """The incident database cannot be reached now."""
+
+
+class FencingError(VmhaError):
+    """A fencing driver failed; nothing is proven by it."""
+
+
+class IllegalTransition(VmhaError):
+    """An incident was asked to make a move that the state table does not list."""
+
+
+class StaleEpoch(VmhaError):
+    """Somebody else leads now; this engine's write was refused."""
+
+
+class SignatureError(VmhaError):
+    """A webhook's signature does not fit its rule and host."""
+
+
+class LeaseError(VmhaError):
+    """The lease area is missing, damaged or owned by somebody else."""
+
+
+class AgentUnavailable(VmhaError):
+    """The local vmha-agent does not answer on its socket."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Incidents, doorbells and their durable state."""
