@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make demo` and `make test` do all the set-up on a fresh Debian machine, as root.
+VENV ?= .venv
+BIN := $(VENV)/bin
+LAB := $(BIN)/python -m tests.lab
+N ?= 10
+.DEFAULT_GOAL := help
+
+.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover docs clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+deps:  ## Install Debian packages and the virtual environment (idempotent)
+	@tools/bootstrap $(VENV)
+
+demo: deps  ## Real cloud up, kill a host, cut another: every VM back, nothing twice; ends by itself
+	$(LAB) demo
+
+lab: deps  ## The same real cloud, left running: try the verbs of `python -m tests.lab --help`
+	$(LAB) up
+	$(LAB) boot 12 --mix
+	$(LAB) status
+
+down:  ## Take the lab down; nothing is left behind
+	$(LAB) down
+
+test: deps lint  ## Everything below the nightly soak: style, types, unit, contract and lab tests
+	$(BIN)/python -m pytest
+
+lint: deps  ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: deps  ## Tests that need no lab
+	$(BIN)/python -m pytest -m 'not lab'
+
+lab-test: deps  ## Tests on the real cloud only
+	$(BIN)/python -m pytest -m lab
+
+bench: bench-failover  ## All benchmarks
+
+bench-failover: deps  ## Power loss to every VM running again, N times: min, median, max a stage
+	$(LAB) bench-failover --runs $(N)
+
+clean: down  ## Take the lab down and remove what builds left
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
