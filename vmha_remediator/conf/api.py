@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""[api]: where the webhook receiver listens and how much it takes on."""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+GROUP = "api"
+
+OPTS: list[cfg.Opt] = [
+    cfg.HostAddressOpt(
+        "host",
+        default="127.0.0.1",
+        help="Address to listen on. Wrong: start-up stops and says so. An address that the Aodh "
+        "notifiers cannot reach: webhooks are lost and alarms are found by listing instead.",
+    ),
+    cfg.PortOpt(
+        "port",
+        default=8778,
+        help="Port to listen on; the same as in [webhook] base_url, or as in the proxy's "
+        "settings. Taken by another process: start-up stops and says so.",
+    ),
+    cfg.IntOpt(
+        "threads",
+        default=4,
+        min=1,
+        max=64,
+        help="Requests answered at once; each takes a few milliseconds and one database "
+        "connection. Too few: a storm of alarms waits its turn.",
+    ),
+    cfg.IntOpt(
+        "connection_limit",
+        default=256,
+        min=8,
+        max=1024,
+        help="Connections open at once; more wait in the kernel's queue. Too few: idle clients "
+        "keep alarms out for up to the time-out.",
+    ),
+    cfg.IntOpt(
+        "connection_timeout",
+        default=10,
+        min=1,
+        max=120,
+        help="Seconds after which a silent connection is closed. Too short: webhooks over a "
+        "slow link are lost; the engine still finds the alarms by listing.",
+    ),
+    cfg.IntOpt(
+        "max_body",
+        default=65536,
+        min=1024,
+        max=1048576,
+        help="Largest request body in bytes. An alarm's notification takes one to two "
+        "kilobytes; a longer body is answered 413 and nothing is done.",
+    ),
+]
