@@ -30,7 +30,7 @@ PORTS = {
     "mariadb": 3306,
     "rabbitmq": 5672,
     "rabbitmq-dist": 25672,
-    "epmd": 4369,
+    "epmd": 14369,
     "redis": 6379,
     "keystone": 5000,
     "placement": 8003,
