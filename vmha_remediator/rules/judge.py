@@ -3,9 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
+
+from vmha_remediator.rules import metrics
+from vmha_remediator.rules.model import Template, Thresholds, render
+
+#: Aodh's own operators (aodh.evaluator.threshold.COMPARATORS).
+COMPARATORS: dict[str, Callable[[float, float], bool]] = {
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "lt": operator.lt,
+    "le": operator.le,
+    "eq": operator.eq,
+    "ne": operator.ne,
+}
+SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "=", "ne": "!="}
+GROUPS = ("and", "or")
 
 
 class State(Enum):
@@ -14,6 +32,14 @@ class State(Enum):
     OK = "ok"
     ALARM = "alarm"
     UNKNOWN = "insufficient data"
+
+
+#: How a rule's state is put in a sentence.
+SAID = {
+    State.OK: "does not hold",
+    State.ALARM: "holds",
+    State.UNKNOWN: "cannot be judged",
+}
 
 
 @dataclass(frozen=True)
@@ -34,3 +60,96 @@ class Verdict:
     action: str  # "recover" | "report"
     severity: str
     evidence: str  # one sentence that names every reading used
+
+
+def leaf_state(leaf: Mapping[str, Any], values: Mapping[str, float]) -> State:
+    """Return one comparison's state; a value that is missing or not finite is UNKNOWN."""
+    value = values.get(leaf["metric"])
+    if value is None or not math.isfinite(value):
+        return State.UNKNOWN
+    holds = COMPARATORS[leaf["comparison_operator"]](value, leaf["threshold"])
+    return State.ALARM if holds else State.OK
+
+
+def combine(group: str, states: Sequence[State]) -> State:
+    """Return the state of an `and` or `or` over its members, as Aodh's composite rules do.
+
+    `and`: all ALARM -> ALARM, any OK -> OK. `or`: any ALARM -> ALARM, all OK -> OK.
+    Everything else is UNKNOWN.
+    """
+    decisive, needed_by_all = {
+        "and": (State.OK, State.ALARM),
+        "or": (State.ALARM, State.OK),
+    }[group]
+    if decisive in states:
+        return decisive
+    return needed_by_all if all(s is needed_by_all for s in states) else State.UNKNOWN
+
+
+def evaluate(rule: Mapping[str, Any], values: Mapping[str, float]) -> State:
+    """Return the state of a rendered composite rule over `values` (metric name -> value)."""
+    for group in GROUPS:
+        if group in rule:
+            return combine(group, [evaluate(member, values) for member in rule[group]])
+    return leaf_state(rule, values)
+
+
+def leaves(rule: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the leaves of a composite rule, in the order in which they are written."""
+    for group in GROUPS:
+        if group in rule:
+            for member in rule[group]:
+                yield from leaves(member)
+            return
+    yield rule
+
+
+def judge(
+    templates: Iterable[Template], readings: Readings, thresholds: Thresholds
+) -> list[Verdict]:
+    """Return one verdict a template, in their order, for the host of `readings`.
+
+    Every verdict comes from the same rendered rule that Aodh evaluates. Seconds for ages,
+    0 or 1 for the yes-or-no metrics, a number for the witnesses.
+    """
+    verdicts = []
+    for template in templates:
+        rule = render(template, readings.host, thresholds)
+        state = evaluate(rule, readings.values)
+        verdicts.append(
+            Verdict(
+                rule=template.name,
+                host=readings.host,
+                state=state,
+                action=template.action,
+                severity=template.severity,
+                evidence=_evidence(template.name, readings, state, rule),
+            )
+        )
+    return verdicts
+
+
+def standing(verdicts: Iterable[Verdict]) -> Verdict | None:
+    """Return the verdict that counts, or None: no verdict, so nothing may be done.
+
+    When rules contradict each other, one that only reports wins over one that recovers:
+    a VM that waits can be helped later, a VM that runs twice cannot.
+    """
+    alarming = [v for v in verdicts if v.state is State.ALARM]
+    return min(alarming, key=lambda v: v.action == "recover", default=None)
+
+
+def _evidence(name: str, readings: Readings, state: State, rule: Mapping[str, Any]) -> str:
+    """Return the sentence that says what was read and how it compared."""
+    parts = []
+    for leaf in leaves(rule):
+        sign, limit = SIGNS[leaf["comparison_operator"]], f"{leaf['threshold']:g}"
+        found = leaf_state(leaf, readings.values)
+        if found is State.UNKNOWN:
+            parts.append(f"{leaf['metric']} has no data (needs {sign} {limit})")
+            continue
+        unit = " s" if metrics.METRICS[leaf["metric"]].unit == "s" else ""
+        verb = "holds" if found is State.ALARM else "does not hold"
+        value = f"{readings.values[leaf['metric']]:g}{unit}"
+        parts.append(f"{leaf['metric']} is {value} ({sign} {limit} {verb})")
+    return f"{name} {SAID[state]} for {readings.host}: {'; '.join(parts)}."

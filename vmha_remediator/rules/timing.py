@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long it takes to notice a death, term by term, from the values that are configured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmha_remediator.errors import RuleError
+from vmha_remediator.rules.metrics import ARCHIVE_POLICY
+from vmha_remediator.rules.model import Thresholds
+
+#: Aodh reads one granularity more than it evaluates (ThresholdEvaluator.look_back).
+LOOK_BACK = 1
+EVALUATION_PERIODS = 1
+#: A window that holds fewer healthy publications than this goes to "insufficient data" when
+#: one of them is late.
+PUBLICATIONS_IN_WINDOW = 3
+#: Measured on two cores with everything else running: sample to readable in Gnocchi ...
+INGESTION_TYPICAL, INGESTION_WORST = 0.1, 0.5
+#: ... one Gnocchi read by the evaluator, one row written by it ...
+READ, WRITE = 0.010, 0.0015
+#: ... and the notifier's POST until the engine has looked again.
+WEBHOOK_TYPICAL, WEBHOOK_WORST = 0.1, 0.3
+#: A healthy host costs one read an alarm.
+ALARMS_PER_HOST = 5
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """How often everything happens, in seconds; `hosts` is the size of the cloud."""
+
+    heartbeat: float = 1.0
+    lease: float = 2.0
+    publish: float = 2.0  # of a host that is suspect
+    publish_well: float = 6.0  # of a host that is well
+    aodh: float = 2.0
+    hosts: int = 4
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of the time between a host's death and the engine's look at it (seconds)."""
+
+    name: str
+    typical: float
+    worst: float
+    why: str
+
+
+def window(granularity: int = ARCHIVE_POLICY.granularity) -> int:
+    """Return the length in seconds of the window that Aodh, and so the engine, reads."""
+    return granularity * (EVALUATION_PERIODS + LOOK_BACK)
+
+
+def oldest_reading(granularity: int = ARCHIVE_POLICY.granularity) -> int:
+    """Return how old, in seconds, a reading can be at most: Gnocchi rounds the start down."""
+    return window(granularity) + granularity
+
+
+def check(thresholds: Thresholds, intervals: Intervals) -> None:
+    """Raise `RuleError` when the values cannot work together, saying which and why."""
+    needed = PUBLICATIONS_IN_WINDOW * intervals.publish_well
+    if window() < needed:
+        raise RuleError(
+            f"Aodh's window of {window()} s holds fewer than {PUBLICATIONS_IN_WINDOW} "
+            f"publications {intervals.publish_well:g} s apart; alarms would flap to "
+            f"'insufficient data'"
+        )
+    for name, age, interval in (
+        ("heartbeat_age", thresholds.heartbeat_age, intervals.heartbeat),
+        ("lease_age", thresholds.lease_age, intervals.lease),
+    ):
+        if age < PUBLICATIONS_IN_WINDOW * interval:
+            raise RuleError(
+                f"threshold {name} of {age:g} s is less than three intervals of {interval:g} s; "
+                "a host that is merely slow would be accused"
+            )
+
+
+def detection(
+    thresholds: Thresholds | None = None, intervals: Intervals | None = None
+) -> list[Term]:
+    """Return what the time from power loss to the engine's judgement is made of.
+
+    Heartbeat and lease age together, so only the slower of the two counts.
+    """
+    limits, every = thresholds or Thresholds(), intervals or Intervals()
+    by_lease = limits.lease_age + every.lease >= limits.heartbeat_age + every.heartbeat
+    name, age, interval = (
+        ("lease", limits.lease_age, every.lease)
+        if by_lease
+        else ("heartbeat", limits.heartbeat_age, every.heartbeat)
+    )
+    cycle = every.hosts * ALARMS_PER_HOST * READ
+    seen_late = interval if by_lease else 0.0
+    return [
+        Term(
+            f"{name} age",
+            age - interval / 2 + seen_late / 2,
+            age + seen_late,
+            f"the rule waits until the {name} is {age:g} s old; it was renewed up to "
+            f"{interval:g} s before the death"
+            + (f" and seen up to {interval:g} s after the renewal" if by_lease else ""),
+        ),
+        Term(
+            "publication",
+            every.publish / 2,
+            every.publish,
+            f"a suspect host is published every {every.publish:g} s",
+        ),
+        Term(
+            "ingestion",
+            INGESTION_TYPICAL,
+            INGESTION_WORST,
+            "ceilometer's pipeline and Gnocchi, from sample to readable",
+        ),
+        Term(
+            "evaluation",
+            every.aodh / 2,
+            every.aodh,
+            f"Aodh looks every {every.aodh:g} s ([evaluator] evaluation_interval)",
+        ),
+        Term(
+            "evaluation cycle",
+            cycle / 2 + WRITE,
+            cycle + WRITE,
+            f"one thread, {READ * 1000:g} ms a read, {ALARMS_PER_HOST} alarms for each of "
+            f"{every.hosts} hosts",
+        ),
+        Term("webhook", WEBHOOK_TYPICAL, WEBHOOK_WORST, "notifier, POST, the engine wakes"),
+    ]
+
+
+def total(terms: list[Term]) -> tuple[float, float]:
+    """Return (typical, worst) of all terms together, in seconds."""
+    return sum(t.typical for t in terms), sum(t.worst for t in terms)
