@@ -90,7 +90,7 @@ def present(host: str) -> bool:
 
 
 def silence(host: str) -> None:
-    """Unplug the host's cable at the switch: no packet passes, its connections stay as they are."""
+    """Unplug the host's cable at the switch; its connections stay as they are."""
     if _exists(port(host)):
         _run("ip", "link", "set", port(host), "down")
 
