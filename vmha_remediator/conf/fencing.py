@@ -12,8 +12,8 @@ OPTS: list[cfg.Opt] = [
         "hosts_file",
         default="/etc/vmha/fencing.yaml",
         help="YAML file that says how each host is powered off. Missing, or a host without an "
-        "entry: its failure is held for a person and its VMs stay where they are. Malformed: "
-        "nothing starts, and the error names the host and the key.",
+        "entry or with a wrong one: its failure is held for a person, its VMs stay where they "
+        "are, and the log names the host and the key. No YAML at all: nothing starts.",
     ),
     cfg.IntOpt(
         "timeout",

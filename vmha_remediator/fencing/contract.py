@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
+
+from vmha_remediator.fencing.settings import Setting
 
 
 class Proof(Enum):
@@ -31,19 +33,40 @@ class FenceResult:
     evidence: str  # one sentence for people and for the incident's record
 
 
+@dataclass(frozen=True)
+class Finding:
+    """One line of a dry check: what was tried and whether fencing could rely on it."""
+
+    ok: bool
+    what: str
+
+
 class FencingDriver(Protocol):
     """One way of fencing one host; made from that host's settings, used from a thread.
 
     A success that was not verified is no success: `fence` returns a proof only after reading
     the state back. Every network call has a time-out. Nothing secret in `evidence` or errors.
+
+    `settings` holds every key of `SETTINGS`, parsed, and two that the fencer adds: `timeout`
+    (s, for one whole `fence`) and `confirmed` (host -> who said that its power is off, or
+    None). The constructor does no network I/O and raises `SettingError` for settings that
+    cannot work together.
     """
 
-    name: str
+    name: ClassVar[str]
+    SETTINGS: ClassVar[tuple[Setting, ...]]
 
     def __init__(self, host: str, settings: dict[str, Any]) -> None: ...
+
+    @property
+    def target(self) -> str | None:
+        """Name what is switched off, or None; two hosts with one target is a mistake."""
 
     def fence(self) -> FenceResult:
         """Turn the host off and verify it; idempotent. Raises `FencingError`."""
 
     def power(self) -> Power:
         """Return the host's power state without changing it. Raises `FencingError`."""
+
+    def check(self) -> list[Finding]:
+        """Try everything that `fence` needs, changing nothing. Raises `FencingError`."""

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every fencing driver must do, and how Redfish BMCs fail, on real emulators."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract import bmc
+from vmha_remediator.errors import FencingError
+from vmha_remediator.fencing.contract import FencingDriver, Power, Proof
+from vmha_remediator.fencing.manual import ManualDriver
+from vmha_remediator.fencing.redfish import RedfishDriver
+from vmha_remediator.fencing.settings import parse_all
+
+
+def redfish(timeout: float = 20.0, **given: Any) -> RedfishDriver:
+    given = {"username": bmc.USER, "call_timeout": 3.0} | given
+    settings = parse_all(RedfishDriver.SETTINGS, given)
+    return RedfishDriver("h1", settings | {"timeout": timeout, "confirmed": lambda host: None})
+
+
+def manual(confirmed: Callable[[str], str | None]) -> ManualDriver:
+    return ManualDriver("h1", {"timeout": 5.0, "confirmed": confirmed})
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bmc.Emulator]:
+    with bmc.emulator(tmp_path_factory.mktemp("good"), systems=32) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def liar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bmc.Emulator]:
+    with bmc.emulator(tmp_path_factory.mktemp("liar"), extra=bmc.LIAR) as running:
+        yield running
+
+
+@pytest.fixture
+def password(tmp_path: Path) -> str:
+    path = tmp_path / "bmc.password"
+    path.write_text(f"{bmc.PASSWORD}\n")
+    path.chmod(0o600)
+    return str(path)
+
+
+@dataclass
+class Rig:
+    """A driver that can succeed, one of the same kind that cannot, and the true state."""
+
+    able: FencingDriver
+    unable: FencingDriver
+    is_off: Callable[[], bool] | None  # None: this driver switches nothing itself
+
+
+@pytest.fixture(params=["redfish", "manual"])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    if request.param == "manual":
+        return Rig(manual(lambda host: "ann"), manual(lambda host: None), None)
+    emulator: bmc.Emulator = request.getfixturevalue("good")
+    file: str = request.getfixturevalue("password")
+    lying: bmc.Emulator = request.getfixturevalue("liar")
+    system = emulator.fresh()
+    return Rig(
+        redfish(url=emulator.url, system=system, password_file=file),
+        redfish(url=lying.url, system=lying.fresh(), password_file=file, timeout=1.5),
+        lambda: emulator.power(system) == "Off",
+    )
+
+
+class TestEveryDriver:
+    def test_a_success_proves_that_the_power_is_off_and_says_how(self, rig: Rig) -> None:
+        result = rig.able.fence()
+
+        assert (result.driver, result.proof) == (rig.able.name, Proof.POWER_OFF)
+        assert result.evidence.strip() and "\n" not in result.evidence
+        assert rig.is_off is None or rig.is_off()
+
+    def test_fencing_again_proves_it_again(self, rig: Rig) -> None:
+        assert rig.able.fence().proof is rig.able.fence().proof is Proof.POWER_OFF
+
+    def test_a_failure_proves_nothing_and_says_why(self, rig: Rig) -> None:
+        try:
+            result = rig.unable.fence()
+        except FencingError as exc:
+            reason = str(exc)
+        else:
+            assert result.proof is None
+            reason = result.evidence
+        assert reason.strip() and "\n" not in reason
+
+    def test_looking_and_checking_change_nothing(self, rig: Rig) -> None:
+        before = rig.able.power()
+
+        findings = rig.able.check()
+
+        assert rig.able.power() is before is not Power.OFF
+        assert findings and all(finding.ok for finding in findings)
+        assert rig.is_off is None or not rig.is_off()
+
+
+class TestManual:
+    def test_unconfirmed_names_the_command_that_confirms(self) -> None:
+        result = manual(lambda host: None).fence()
+
+        assert result.proof is None
+        assert "vmha-manage fence confirm h1" in result.evidence
+
+    def test_the_word_of_a_person_is_asked_for_this_host_and_named(self) -> None:
+        result = manual({"h1": "ann"}.get).fence()
+
+        assert result.evidence == "ann confirmed that the power of h1 is off"
+
+    def test_a_word_about_another_host_proves_nothing(self) -> None:
+        assert manual({"h2": "ann"}.get).fence().proof is None
+
+
+class TestRedfish:
+    def test_it_reads_on_before_and_off_after(self, good: bmc.Emulator, password: str) -> None:
+        driver = redfish(url=good.url, system=good.fresh(), password_file=password)
+
+        assert driver.power() is Power.ON
+        driver.fence()
+        assert driver.power() is Power.OFF
+
+    @pytest.mark.parametrize("auth", ["auto", "basic"])
+    def test_it_logs_in_as_told(self, good: bmc.Emulator, password: str, auth: str) -> None:
+        driver = redfish(url=good.url, system=good.fresh(), password_file=password, auth=auth)
+
+        assert driver.power() is Power.ON
+
+    def test_the_password_may_come_from_the_environment(
+        self, good: bmc.Emulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("BMC_PASSWORD", bmc.PASSWORD)
+
+        driver = redfish(url=good.url, system=good.fresh(), password_env="BMC_PASSWORD")
+
+        assert driver.power() is Power.ON
+
+    def test_a_full_path_names_a_system_too(self, good: bmc.Emulator, password: str) -> None:
+        path = f"/redfish/v1/Systems/{good.fresh()}"
+
+        assert redfish(url=good.url, system=path, password_file=password).power() is Power.ON
+
+    def test_a_pinned_machine_is_fenced(self, good: bmc.Emulator, password: str) -> None:
+        system = good.fresh()
+        driver = redfish(url=good.url, system=system, password_file=password, uuid=system.upper())
+
+        assert driver.fence().proof is Proof.POWER_OFF
+
+    def test_another_machine_than_the_pinned_one_is_left_alone(
+        self, good: bmc.Emulator, password: str
+    ) -> None:
+        system, pinned = good.fresh(), "00000000-0000-0000-0000-000000000001"
+        driver = redfish(url=good.url, system=system, password_file=password, uuid=pinned)
+
+        with pytest.raises(FencingError, match="belongs to another machine"):
+            driver.fence()
+
+        assert good.power(system) == "On"
+        assert [finding.ok for finding in driver.check()].count(False) == 1
+
+    def test_a_bmc_that_says_yes_and_stays_on_proves_nothing(
+        self, liar: bmc.Emulator, password: str
+    ) -> None:
+        driver = redfish(url=liar.url, system=liar.fresh(), password_file=password, timeout=1.5)
+
+        with pytest.raises(FencingError, match="still reads on after 1 ForceOff"):
+            driver.fence()
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bmc.Emulator]:
+    with bmc.emulator(tmp_path_factory.mktemp("tls"), tls=True) as running:
+        yield running
+
+
+class TestRedfishOverTls:
+    def test_a_certificate_of_the_named_authority_is_accepted(
+        self, tls: bmc.Emulator, password: str
+    ) -> None:
+        driver = redfish(url=tls.url, system=tls.fresh(), password_file=password, verify=tls.ca)
+
+        assert driver.fence().proof is Proof.POWER_OFF
+
+    def test_a_certificate_of_nobody_is_refused_before_any_password_is_sent(
+        self, tls: bmc.Emulator, password: str
+    ) -> None:
+        system = tls.fresh()
+
+        with pytest.raises(FencingError, match="TLS certificate was not accepted"):
+            redfish(url=tls.url, system=system, password_file=password).fence()
+
+        assert tls.power(system) == "On"
+
+    def test_checking_can_be_switched_off_and_the_dry_check_says_so(
+        self, tls: bmc.Emulator, password: str
+    ) -> None:
+        driver = redfish(url=tls.url, system=tls.fresh(), password_file=password, verify=False)
+
+        assert any("not verified" in finding.what for finding in driver.check())
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A BMC, or settings, with which nothing can be proven; `says` is part of the reason."""
+
+    name: str
+    says: str
+    change: Callable[[dict[str, Any]], dict[str, Any]]
+
+
+SAD = [
+    Trouble(
+        "connection refused",
+        "Connection refused",
+        lambda s: s | {"url": f"http://127.0.0.1:{bmc.free_port()}"},
+    ),
+    Trouble("never answers", "did not answer in time", lambda s: s | {"url": s["silent"]}),
+    Trouble("no BMC at all", "makes no sense", lambda s: s | {"url": s["babbler"]}),
+    Trouble(
+        "wrong password",
+        "refused the credentials",
+        lambda s: s | {"password_file": s["wrong"]},
+    ),
+    Trouble("wrong system", "HTTP 404", lambda s: s | {"system": "no-such-system"}),
+    Trouble("several systems and none named", "exactly one", lambda s: s | {"system": None}),
+]
+
+
+class TestTroubleWithABmc:
+    @pytest.fixture
+    def settings(
+        self, good: bmc.Emulator, password: str, tmp_path: Path
+    ) -> Iterator[dict[str, Any]]:
+        wrong = tmp_path / "wrong.password"
+        wrong.write_text("Tr0ub4dor&3")
+        wrong.chmod(0o600)
+        with bmc.silent_bmc() as silent, bmc.web_server_that_is_no_bmc() as babbler:
+            yield {
+                "url": good.url,
+                "system": good.fresh(),
+                "password_file": password,
+                "call_timeout": 0.5,
+                "silent": silent,
+                "babbler": babbler,
+                "wrong": str(wrong),
+            }
+
+    @pytest.mark.parametrize("trouble", SAD, ids=lambda t: t.name)
+    def test_nothing_is_proven_and_the_reason_is_named_without_a_secret(
+        self, settings: dict[str, Any], trouble: Trouble, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        system = settings["system"]
+        changed = trouble.change(settings)
+        helpers = {"silent", "babbler", "wrong"}
+        driver = redfish(timeout=4, **{k: v for k, v in changed.items() if k not in helpers})
+
+        for action in (driver.fence, driver.power, driver.check):
+            with pytest.raises(FencingError) as caught:
+                action()
+            assert trouble.says in str(caught.value)
+            for secret in (bmc.PASSWORD, "Tr0ub4dor&3"):
+                assert secret not in str(caught.value) + caplog.text
+        assert bmc.Emulator(settings["url"]).power(system) == "On"

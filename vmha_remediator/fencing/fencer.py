@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fencing a host: its drivers in order, until one proves that the host is off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from oslo_config import cfg
+from oslo_log import log
+
+from vmha_remediator.errors import ConfigError, FencingError
+from vmha_remediator.fencing import inventory
+from vmha_remediator.fencing.bounded import Bounded
+from vmha_remediator.fencing.contract import FenceResult, Finding, Power
+from vmha_remediator.fencing.inventory import Confirmed, Inventory, Level, Method
+
+LOG = log.getLogger(__name__)
+
+#: Seconds on top of a driver's own time-out before its thread is given up: a driver that
+#: keeps its promise ends by itself and gives the better reason.
+GRACE = 5.0
+#: The driver's name in a result when there was none to try.
+NONE = "none"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one driver says about one host."""
+
+    driver: str
+    power: Power
+    sentence: str
+    ok: bool
+
+
+class Fencer:
+    """Fences hosts as the file `[fencing] hosts_file` says; safe to use from threads.
+
+    The file is read for every attempt, so that an operator who repairs an entry needs no
+    restart. Raises `ConfigError` at construction when the file cannot be used at all.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, confirmed: Confirmed) -> None:
+        self._path: str = conf.fencing.hosts_file
+        self._timeout = float(conf.fencing.timeout)
+        self._confirmed = confirmed
+        self._bounded = Bounded()
+        found = self._inventory()
+        if not found.hosts:
+            LOG.warning("%s names no host: every failure will be held for a person", self._path)
+        for problem in found.problems.values():
+            LOG.error("%s; until then this host's failure is held for a person", problem)
+
+    def hosts(self) -> list[str]:
+        """Return the hosts named in the file. Raises `ConfigError`."""
+        return self._inventory().hosts
+
+    def trouble(self, host: str) -> str | None:
+        """Return why `host` cannot be fenced at all, with the way out, or None."""
+        return self._inventory().trouble(host)
+
+    def drivers(self, host: str) -> list[str]:
+        """Return the names of the host's drivers in the order in which they are tried."""
+        levels = self._inventory().levels.get(host, ())
+        return [method.name for level in levels for method in level]
+
+    def fence(self, host: str) -> FenceResult:
+        """Return the first result with a proof, else one without and with everybody's reason.
+
+        Never raises for a driver, a BMC or the hosts file: no proof is an answer, too.
+        """
+        try:
+            found = self._inventory()
+        except ConfigError as exc:
+            return FenceResult(NONE, None, str(exc))
+        trouble = found.trouble(host)
+        if trouble is not None:
+            return FenceResult(NONE, None, trouble)
+        results = []
+        for level in found.levels[host]:
+            result = self._fence_level(host, level)
+            LOG.info("Fencing %s by %s: %s", host, result.driver, result.evidence)
+            results.append(result)
+            if result.proof is not None:
+                return FenceResult(result.driver, result.proof, _told(results))
+        return FenceResult(results[-1].driver, None, _told(results))
+
+    def power(self, host: str) -> Power:
+        """Return the power state from the first level that knows it; never raises."""
+        try:
+            levels = self._inventory().levels.get(host, ())
+        except ConfigError:
+            return Power.UNKNOWN
+        for level in levels:
+            states = {reading.power for reading in self._read_level(host, level)}
+            if Power.ON in states:
+                return Power.ON
+            if states == {Power.OFF}:
+                return Power.OFF
+        return Power.UNKNOWN
+
+    def powers(self, host: str) -> list[Reading]:
+        """Return what each of the host's drivers reads, in order. Raises `ConfigError`."""
+        levels = self._inventory().levels.get(host, ())
+        return [reading for level in levels for reading in self._read_level(host, level)]
+
+    def check(self, host: str) -> dict[str, list[Finding]]:
+        """Return a dry check of every driver: name -> findings. Raises `ConfigError`."""
+        findings: dict[str, list[Finding]] = {}
+        for level in self._inventory().levels.get(host, ()):
+            for method in level:
+                try:
+                    findings[method.name] = self._bound(host, method, "check", method.driver.check)
+                except FencingError as exc:
+                    findings[method.name] = [Finding(False, str(exc))]
+        return findings
+
+    def _inventory(self) -> Inventory:
+        return inventory.load(self._path, timeout=self._timeout, confirmed=self._confirmed)
+
+    def _fence_level(self, host: str, level: Level) -> FenceResult:
+        """Return one result for all of a level's methods: a proof only if each has one."""
+        results = []
+        for method in level:
+            try:
+                result = self._bound(host, method, "fence", method.driver.fence)
+            except FencingError as exc:
+                result = FenceResult(method.name, None, str(exc))
+            results.append(result)
+            if result.proof is None:
+                break
+        return FenceResult(
+            "+".join(method.name for method in level),
+            results[-1].proof,
+            "; ".join(result.evidence for result in results),
+        )
+
+    def _read_level(self, host: str, level: Level) -> list[Reading]:
+        return [self._read(host, method) for method in level]
+
+    def _read(self, host: str, method: Method) -> Reading:
+        try:
+            power = self._bound(host, method, "power", method.driver.power)
+        except FencingError as exc:
+            return Reading(method.name, Power.UNKNOWN, str(exc), ok=False)
+        return Reading(method.name, power, f"reads {power.value}", ok=True)
+
+    def _bound(self, host: str, method: Method, what: str, call: Callable[[], T]) -> T:
+        return self._bounded.run(f"{host} {method.name} {what}", self._timeout + GRACE, call)
+
+
+def _told(results: list[FenceResult]) -> str:
+    """Return every attempt's evidence, each with its driver, in the order of the attempts."""
+    return "; then ".join(f"{result.driver}: {result.evidence}" for result in results)
