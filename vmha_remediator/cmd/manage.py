@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vmha-manage: everything that an operator does by hand."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vmha_remediator import cmd
+from vmha_remediator.errors import VmhaError
+
+PROG = "vmha-manage"
+DEFAULT_CONFIG = Path("/etc/vmha/vmha.conf")
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+EPILOG = """\
+examples:
+  vmha-manage telemetry setup             prepare Gnocchi, once
+  vmha-manage alarms lint                 can the rules be trusted?
+  vmha-manage alarms sync --dry-run       what would change in Aodh?
+  vmha-manage --config-file my.conf alarms list
+
+exit status: 0 done; 1 it failed or something was found, one line on standard error says what;
+2 the command was not understood.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line, made of every module named manage_* beside this one."""
+    parser = argparse.ArgumentParser(
+        prog=PROG,
+        description="Look after VM high availability: telemetry, alarms, fencing, incidents.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config-file",
+        action="append",
+        metavar="FILE",
+        help=f"configuration file; repeatable, later ones win (default: {DEFAULT_CONFIG})",
+    )
+    subparsers = parser.add_subparsers(metavar="AREA", required=True)
+    for name in sorted(module.name for module in pkgutil.iter_modules(cmd.__path__)):
+        if name.startswith("manage_"):
+            importlib.import_module(f"{cmd.__name__}.{name}").add_commands(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; no traceback reaches the operator."""
+    args = build_parser().parse_args(argv)
+    func: Callable[..., int] = args.func
+    try:
+        from vmha_remediator import conf  # heavy, and needless for --help
+
+        files = args.config_file
+        if files is None and DEFAULT_CONFIG.exists():
+            files = [str(DEFAULT_CONFIG)]
+        return func(args, conf.load(prog=PROG, config_files=files))
+    except VmhaError as exc:
+        print(f"{PROG}: {exc}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print(f"{PROG}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
