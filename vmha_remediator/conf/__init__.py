@@ -12,11 +12,22 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from vmha_remediator.conf import api, cloud, fencing, rules, telemetry, webhook
+from vmha_remediator.conf import (
+    api,
+    cloud,
+    database,
+    engine,
+    evacuation,
+    fencing,
+    guards,
+    rules,
+    telemetry,
+    webhook,
+)
 from vmha_remediator.errors import ConfigError
 
 #: Modules that each define GROUP (str) and OPTS (list of oslo.config options).
-GROUPS = (api, cloud, fencing, rules, telemetry, webhook)
+GROUPS = (api, cloud, database, engine, evacuation, fencing, guards, rules, telemetry, webhook)
 
 
 def register(conf: cfg.ConfigOpts) -> None:

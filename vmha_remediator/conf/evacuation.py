@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""[evacuation]: which VMs run again elsewhere, how many at a time, and how often it is tried."""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+GROUP = "evacuation"
+
+OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "protect",
+        default="tagged",
+        choices=["tagged", "all"],
+        help="Which VMs are protected: 'tagged' (tag vmha, metadata HA_Enabled, flavor or image "
+        "property evacuable) or 'all'. Wrong: VMs that nobody asked for are moved, or those "
+        "that matter stay down.",
+    ),
+    cfg.IntOpt(
+        "parallel",
+        default=16,
+        min=1,
+        help="Evacuations under way at a time in the whole cloud. Too many: the remaining "
+        "hosts are flooded and Nova's messages time out. Too few: recovery takes longer.",
+    ),
+    cfg.IntOpt(
+        "quick_attempts",
+        default=3,
+        min=1,
+        help="Attempts before a VM is listed as pending. It is tried again after that too, at "
+        "longer intervals.",
+    ),
+    cfg.FloatOpt(
+        "retry_first",
+        default=2.0,
+        min=0.1,
+        help="Seconds before the second attempt; doubled each time.",
+    ),
+    cfg.FloatOpt(
+        "retry_limit",
+        default=60.0,
+        min=1.0,
+        help="Longest pause between two attempts, in seconds. Too long: capacity that has come "
+        "back is used late.",
+    ),
+    cfg.FloatOpt(
+        "stuck_after",
+        default=900.0,
+        min=10.0,
+        help="Seconds after which an evacuation that makes no progress is listed as pending. "
+        "Too short for large local disks: VMs are listed although they are on their way.",
+    ),
+    cfg.FloatOpt(
+        "proof_age",
+        default=30.0,
+        min=1.0,
+        help="Seconds after which the proof that a host is off is checked again before the next "
+        "evacuation begins. Long: a host that somebody switches on is noticed late.",
+    ),
+]

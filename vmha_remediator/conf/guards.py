@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""[guards]: when a failure is not believed, or not acted on."""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+GROUP = "guards"
+
+OPTS: list[cfg.Opt] = [
+    cfg.FloatOpt(
+        "storm_share",
+        default=0.5,
+        min=0.0,
+        max=1.0,
+        help="Largest share of the hosts that may fail at once (one host always may). More "
+        "fail: those beyond are held for a person. Too high: a mistake in the network can fence "
+        "the whole cloud. Too low: a lost rack waits for a person.",
+    ),
+    cfg.FloatOpt(
+        "storm_window",
+        default=300.0,
+        min=0.0,
+        help="Seconds for which a recovered host still counts as failing in storm_share. Too "
+        "short: hosts that fail one after another are not seen as a storm.",
+    ),
+    cfg.IntOpt(
+        "min_healthy",
+        default=1,
+        min=0,
+        help="Fewest healthy hosts that must be left, else the incident is held. 0: hosts are "
+        "fenced although nobody can take their VMs.",
+    ),
+    cfg.FloatOpt(
+        "contradiction_tolerance",
+        default=3.0,
+        min=0.0,
+        help="Seconds by which nova-compute's last report to Nova may be later than the last "
+        "heartbeat heard. Too small: clocks that differ hold true failures. Too large: a host "
+        "that lives is noticed late.",
+    ),
+    cfg.FloatOpt(
+        "clear_after",
+        default=6.0,
+        min=0.0,
+        help="Seconds for which a reported situation must be over before its incident is "
+        "cleared. Too short: a flapping link means a report a second.",
+    ),
+    cfg.FloatOpt(
+        "heard_after",
+        default=10.0,
+        min=1.0,
+        help="Seconds for which a fenced host must be heard again before that is believed. "
+        "Until then nothing is started elsewhere. Too short: a witness that has just taken over "
+        "holds an incident.",
+    ),
+]

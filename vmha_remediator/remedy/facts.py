@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known right now: plain values, read afresh before every plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vmha_remediator.rules.judge import State, Verdict
+
+#: Statuses of an evacuation's migration record that Nova still works on.
+UNDER_WAY = frozenset({"accepted", "pre-migrating", "migrating", "running", "queued", "preparing"})
+#: Set by the conductor before any destination was asked: nothing was started anywhere.
+NOT_STARTED = "error"
+#: Set by the destination: something may have been started there.
+FAILED = "failed"
+FINISHED = frozenset({"done", "completed"})
+#: Until the source's nova-compute has restarted, these keep its force-down in place.
+UNFINISHED = UNDER_WAY | {"done"}
+
+
+@dataclass(frozen=True)
+class Service:
+    """A nova-compute service as Nova reports it; `updated_at` in seconds since the epoch."""
+
+    id: str
+    host: str
+    up: bool
+    enabled: bool
+    forced_down: bool
+    updated_at: float | None = None
+    disabled_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server as Nova reports it to an administrator."""
+
+    id: str
+    name: str
+    host: str | None
+    status: str
+    vm_state: str
+    task_state: str | None = None
+    launched: bool = True
+    locked: bool = False
+    locked_reason: str | None = None
+    tags: frozenset[str] = frozenset()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    extra_specs: Mapping[str, str] = field(default_factory=dict)
+    image_properties: Mapping[str, str] = field(default_factory=dict)
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A record of an evacuation; `created` in seconds since the epoch."""
+
+    id: str
+    server_id: str
+    source: str
+    dest: str | None
+    status: str
+    created: float
+
+    @property
+    def under_way(self) -> bool:
+        """Tell whether Nova still works on it."""
+        return self.status in UNDER_WAY
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The hosts as a whole: who there is, who is in trouble, who is left."""
+
+    hosts: frozenset[str]
+    failing: frozenset[str]  # unfinished failures, this host's included
+    fenced: frozenset[str]  # proven off
+    unwell: frozenset[str]  # any active incident or a service that Nova calls down
+
+    @property
+    def healthy(self) -> int:
+        """Return how many hosts could take VMs."""
+        return len(self.hosts - self.failing - self.fenced - self.unwell)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a plan for one host may rest on; None means: not looked at this time."""
+
+    host: str
+    verdicts: tuple[Verdict, ...] = ()
+    standing: Verdict | None = None
+    heartbeat_age: float | None = None  # s; None: no data
+    lease_age: float | None = None  # s; None: no data
+    fresh_heartbeat: float = 5.0  # s; a younger heartbeat means that the host is heard
+    fresh_lease: float = 8.0
+    service: Service | None = None
+    cluster: Cluster | None = None
+    servers: tuple[Server, ...] | None = None
+    migrations: tuple[Migration, ...] | None = None
+    power: str | None = None  # "on" | "off" | "unknown"
+    confirmed: str | None = None  # a person's word that the host is off
+    in_flight_elsewhere: int = 0
+    deeds: tuple[str, ...] = ()  # what the incident's rule asks for beside its report
+
+    def state_of(self, rule: str) -> State:
+        """Return what one rule says now; a rule that was not judged is UNKNOWN."""
+        return next((v.state for v in self.verdicts if v.rule == rule), State.UNKNOWN)
+
+    @property
+    def heard(self) -> bool:
+        """Tell whether somebody hears the host or sees its lease renewed."""
+        beat = self.heartbeat_age is not None and self.heartbeat_age < self.fresh_heartbeat
+        lease = self.lease_age is not None and self.lease_age < self.fresh_lease
+        return beat or lease

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The numbers that plans obey; conf/ fills them in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Limits and tolerances; times in seconds."""
+
+    protect: str = "tagged"  # "tagged" | "all"
+    parallel: int = 16  # evacuations under way at a time, all hosts together
+    quick_attempts: int = 3  # before a VM counts as pending
+    retry_first: float = 2.0  # doubled at each attempt
+    retry_limit: float = 60.0
+    settle: float = 10.0  # how long an accepted request may stay without a migration record
+    stuck_after: float = 900.0  # an evacuation that takes longer is listed as pending
+    storm_share: float = 0.5  # of all hosts
+    min_healthy: int = 1
+    contradiction_tolerance: float = 3.0
+    proof_age: float = 30.0  # an older proof is checked again before the next evacuation
+    heard_after: float = 10.0  # heard again for so long counts as being back
+    clear_after: float = 6.0  # a report is cleared when its rule has not held for so long
+
+    def retry_after(self, attempts: int) -> float:
+        """Return the pause after the given number of failed attempts."""
+        return float(min(self.retry_first * 2 ** max(attempts - 1, 0), self.retry_limit))
