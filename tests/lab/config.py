@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections.abc import Mapping
 from importlib import resources
@@ -11,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from tests.lab import layout, settings
-from tests.lab.credentials import SERVICE_USERS, passwords, write_private
+from tests.lab.credentials import passwords, write_private
 from tests.lab.settings import Settings
 
 #: Fixed, so that a host keeps its compute id over a new lab (FIELD: never written by the fake
@@ -109,9 +110,17 @@ def ceilometer_polling_config(host: str) -> list[Path]:
     return [_write(where / "etc/ceilometer-polling.conf", own)]
 
 
-def service_users() -> tuple[str, ...]:
-    """Return the users of project "service"."""
-    return SERVICE_USERS
+def vmha_config() -> Path:
+    """Write and return the remediator's and vmha-manage's configuration file."""
+    etc = layout.ETC / "vmha"
+    key = etc / "webhook.key"
+    if not key.exists():
+        write_private(key, secrets.token_hex(32))
+    own: Settings = {
+        "cloud": {**settings.login("vmha"), "interface": "internal", "timeout": 10},
+        "webhook": {"base_url": layout.url("vmha"), "key_file": key},
+    }
+    return _write(layout.ETC / "vmha.conf", own)
 
 
 def _write_paste(service: str, package: str) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
@@ -26,6 +27,16 @@ def passwords() -> dict[str, str]:
     made = {name: secrets.token_hex(16) for name in NAMES}
     write_private(path, json.dumps(made, indent=1))
     return made
+
+
+def keystone_keys() -> None:
+    """Write Keystone's token and credential keys, as `keystone-manage fernet_setup` would."""
+    for kind in ("fernet", "credential"):
+        where = layout.STATE / "keystone" / kind
+        where.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for number in ("0", "1"):
+            if not (where / number).exists():
+                write_private(where / number, base64.urlsafe_b64encode(os.urandom(32)).decode())
 
 
 def write_private(path: Path, text: str) -> Path:

@@ -71,6 +71,7 @@ def keystone() -> Settings:
         "database": {"connection": database("keystone")},
         "token": {"provider": "fernet", "expiration": 86400},
         "fernet_tokens": {"key_repository": keys / "fernet"},
+        "fernet_receipts": {"key_repository": keys / "fernet"},
         "credential": {"key_repository": keys / "credential"},
         "identity": {"password_hash_rounds": 4},
         "cache": {"enabled": True, "backend": "dogpile.cache.memory"},

@@ -74,17 +74,19 @@ def _mariadb_config() -> Path:
 
 def _prepare_mariadb() -> None:
     config = _mariadb_config()
-    if (DATA / "mysql").exists():
+    if DATA.exists():
         return
-    DATA.parent.mkdir(parents=True, exist_ok=True)
+    half = DATA.with_name("mariadb-new")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
     done = subprocess.run(
-        ["mariadb-install-db", f"--defaults-file={config}", "--user=root", f"--datadir={DATA}",
+        ["mariadb-install-db", f"--defaults-file={config}", "--user=root", f"--datadir={half}",
          "--auth-root-authentication-method=socket", "--skip-test-db"],
         capture_output=True, text=True, timeout=120, env=process.environment(),
     )  # fmt: skip
     if done.returncode != 0:
-        shutil.rmtree(DATA, ignore_errors=True)
         raise LabError(f"mariadb-install-db: {done.stderr.strip()[-400:]}")
+    half.rename(DATA)
 
 
 def sql(text: str) -> str:
@@ -159,7 +161,7 @@ def _amqp_login() -> dict[str, str]:
     return {"host": where, "userid": "lab", "password": passwords()["rabbitmq"]}
 
 
-def _redis_config() -> Path:
+def _redis_config() -> None:
     data = layout.STATE / "redis"
     data.mkdir(parents=True, exist_ok=True)
     text = REDIS_CONF.format(
@@ -168,7 +170,7 @@ def _redis_config() -> Path:
         password=passwords()["redis"],
         data=data,
     )
-    return write_private(layout.ETC / "redis.conf", text)
+    write_private(layout.ETC / "redis.conf", text)
 
 
 def _redis_ready() -> bool:
@@ -215,6 +217,6 @@ SERVICES = (
         argv=lambda: ["redis-server", str(layout.ETC / "redis.conf")],
         ready=_redis_ready,
         ports=("redis",),
-        prepare=lambda: None if _redis_config() else None,
+        prepare=_redis_config,
     ),
 )
