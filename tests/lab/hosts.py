@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compute hosts: power on, power loss, freeze, and what runs on one.
+
+A host is a control group (kernel, services, guests), a network namespace and a mount of the
+shared storage. It is on exactly as long as something lives in its control group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab import agent_config, cgroup, config, faults, layout, net, process, storage
+from tests.lab.errors import LabError
+
+Progress = Callable[[str], None]
+_STOP_TIMEOUT = 10.0  # s for a service to end by itself
+
+Argv = list[str | Path]
+
+
+@dataclass(frozen=True)
+class Service:
+    """One process of a host: `needs` is the module that has to be there for it to start."""
+
+    name: str
+    argv: Callable[[str], Argv]
+    needs: str
+
+
+def _agent(host: str) -> Argv:
+    return [layout.VENV_BIN / "vmha-agent", *_config_files([agent_config.write(host)])]
+
+
+def _polling(host: str) -> Argv:
+    namespace = ("--polling-namespaces", "vmha")
+    files = _config_files(config.ceilometer_polling_config(host))
+    return [layout.VENV_BIN / "ceilometer-polling", *namespace, *files]
+
+
+def _compute(host: str) -> Argv:
+    files = _config_files(config.nova_compute_config(host))
+    return [layout.VENV_BIN / "python", "-m", "tests.lab.virt.compute", *files]
+
+
+#: In the order in which a booting host starts them.
+SERVICES = (
+    Service("agent", _agent, "vmha_pollsters.agent.main"),
+    Service("polling", _polling, "vmha_pollsters.pollsters"),
+    Service("compute", _compute, "nova"),
+)
+
+
+def check(host: str) -> str:
+    """Return `host`; raises `LabError` if the lab has no such host."""
+    if host not in layout.HOSTS:
+        raise LabError(f"no host {host!r}: the lab has {', '.join(layout.HOSTS)}")
+    return host
+
+
+def process_name(host: str, service: str) -> str:
+    """Return the name under which a host's service is recorded ("h1-agent")."""
+    return f"{host}-{service}"
+
+
+def boot_id(host: str) -> str | None:
+    """Return the boot id of the host's last boot, None if it never booted."""
+    with contextlib.suppress(FileNotFoundError):
+        return _boot_id_file(host).read_text().strip()
+    return None
+
+
+def power_state(host: str) -> str:
+    """Return "on" or "off": whether anything at all lives on the host."""
+    return "on" if cgroup.populated(host) else "off"
+
+
+def frozen(host: str) -> bool:
+    """Return whether the host stands still."""
+    return cgroup.frozen(host)
+
+
+def boot_host(host: str) -> None:
+    """Power a host on and start its services; one that is on gets only what it misses.
+
+    The network of a host that boots is well: power loss took the faults with it.
+    """
+    with _power_lock(host):
+        if power_state(host) == "off":
+            _power_on(host)
+        start_services(host)
+
+
+def start_services(host: str, names: Iterable[str] = ()) -> list[str]:
+    """Start the services that do not run (all, or those named); return which were started."""
+    wanted = set(names) or {service.name for service in SERVICES}
+    started = []
+    for service in SERVICES:
+        name = process_name(host, service.name)
+        if service.name not in wanted or process.alive(name) or not _there(service.needs):
+            continue
+        process.forget(name)
+        process.spawn(
+            name,
+            service.argv(host),
+            cgroup=f"{host}/services",
+            netns=layout.netns(host),
+            env={"OS_NOVA_DISABLE_EVENTLET_PATCHING": "1"},
+            cwd=layout.host_dir(host),
+        )
+        started.append(service.name)
+    return started
+
+
+def kill(host: str, *, why: str = "kill") -> None:
+    """Take a host's power away: nothing that it was doing is finished. Idempotent."""
+    with _power_lock(host):
+        faults.record(why, host)
+        net.silence(host)
+        if storage.mounted(host):
+            with contextlib.suppress(LabError):  # its daemon may be dead, and is as good
+                storage.set_mode(host, "off")
+        cgroup.kill(host)
+        _clear(host)
+        faults.record("power-is-off", host)
+
+
+def shutdown(host: str) -> None:
+    """Stop a host's services one after the other, then its power (a planned shutdown)."""
+    with _power_lock(host):
+        faults.record("shutdown", host)
+        for service in reversed(SERVICES):
+            process.stop(process_name(host, service.name), _STOP_TIMEOUT)
+        net.silence(host)
+        cgroup.kill(host)
+        _clear(host)
+
+
+def freeze(host: str) -> None:
+    """Stop the whole host where it stands; a frozen kernel answers nothing either."""
+    _must_be_on(host)
+    net.silence(host)
+    cgroup.freeze(host)
+    faults.record("freeze", host)
+
+
+def thaw(host: str) -> None:
+    """Let a frozen host run on as if no time had passed."""
+    _must_be_on(host)
+    faults.record("thaw", host)
+    net.unsilence(host)
+    cgroup.thaw(host)
+
+
+def up_all(progress: Progress = print) -> None:
+    """Boot every host, all at once, and the shared storage with its lease area; idempotent."""
+    agent_config.prepare(progress)
+    with ThreadPoolExecutor(len(layout.HOSTS)) as pool:
+        for host, _ in zip(layout.HOSTS, pool.map(boot_host, layout.HOSTS), strict=True):
+            progress(f"{host} is on")
+
+
+def down_all() -> None:
+    """Take every host away and leave nothing of them: processes, mounts, namespaces, groups."""
+    for host in layout.HOSTS:
+        with _power_lock(host):
+            net.silence(host)
+            if storage.mounted(host):
+                with contextlib.suppress(LabError):
+                    storage.set_mode(host, "off")
+            cgroup.kill(host)
+            _clear(host)
+        cgroup.remove(host)
+        cgroup.remove(f"storage/{host}")
+    cgroup.remove("storage")
+
+
+def _power_on(host: str) -> None:
+    _clear(host)
+    _boot_id_file(host).write_text(f"{uuid.uuid4()}\n")
+    net.host_up(host)
+    storage.mount(host)
+    # Something that lives as long as the host has power, whatever becomes of its services.
+    process.spawn(
+        process_name(host, "kernel"),
+        ["sleep", "infinity"],
+        cgroup=f"{host}/kernel",
+        netns=layout.netns(host),
+        cwd=Path("/"),
+    )
+    faults.record("boot", host, boot_id=boot_id(host))
+
+
+def _clear(host: str) -> None:
+    """Remove what is left of a dead host."""
+    net.host_down(host)
+    storage.unmount(host)
+    for name in ("kernel", *(service.name for service in SERVICES)):
+        process.forget(process_name(host, name))
+    if cgroup.path(host).exists():
+        cgroup.thaw(host)  # an empty group that stays frozen would freeze the next boot
+
+
+@contextlib.contextmanager
+def _power_lock(host: str) -> Iterator[None]:
+    """Let one at a time change a host's power: the command line, the BMC."""
+    layout.host_dir(host).mkdir(parents=True, exist_ok=True)
+    with (layout.host_dir(host) / "power.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _must_be_on(host: str) -> None:
+    if power_state(host) == "off":
+        raise LabError(f"{host} is off: python -m tests.lab revive {host}")
+
+
+def _boot_id_file(host: str) -> Path:
+    return layout.host_dir(host) / "boot_id"
+
+
+def _there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _config_files(paths: Iterable[Path]) -> list[str]:
+    return [f"--config-file={path}" for path in paths]
