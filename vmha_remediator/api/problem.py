@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Refusals: one shape for every client, one log line for the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from flask import Flask, Response, jsonify, request
+from oslo_log import log
+from werkzeug.exceptions import HTTPException
+
+LOG = log.getLogger(__name__)
+
+#: Longest part of a path that a log line repeats: a stranger chooses it.
+MAX_LOGGED = 200
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An HTTP answer that refuses: `{"error": {"code", "reason", "way_out"}}`."""
+
+    status: int
+    code: str
+    reason: str
+    way_out: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response:
+        """Return the answer."""
+        answer = jsonify(body(self.code, self.reason, self.way_out))
+        answer.status_code = self.status
+        answer.headers.update(self.headers)
+        return answer
+
+
+class Refused(Exception):
+    """Ends a request with a problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.code)
+        self.problem = problem
+
+
+def body(code: str, reason: str, way_out: str) -> dict[str, dict[str, str]]:
+    """Return the shape of every refusal."""
+    return {"error": {"code": code, "reason": reason, "way_out": way_out}}
+
+
+#: What the framework refuses by itself.
+_STANDARD = {
+    404: ("not-found", "nothing is here", "POST to /v1/alarms/{rule}/{host}?sig=..."),
+    405: ("method-not-allowed", "this path takes another method", "see the Allow header"),
+    413: ("body-too-large", "the body is longer than [api] max_body", "send a shorter one"),
+}
+_OTHER = ("refused", "the request cannot be understood", "see the documentation")
+_INTERNAL = Problem(
+    500, "internal", "the receiver failed; its log says how", "report it; nothing was done"
+)
+
+
+def shown(path: str) -> str:
+    """Return a path fit for a log line: escaped, short, without the query and its signature."""
+    safe = quote(path, safe="/-._~:@+")
+    return safe if len(safe) <= MAX_LOGGED else safe[:MAX_LOGGED] + "..."
+
+
+def note(problem: Problem) -> None:
+    """Write the one log line of a refused request."""
+    LOG.warning(
+        "Refused %s %s from %s: %d %s: %s",
+        shown(request.method),
+        shown(request.path),
+        request.remote_addr,
+        problem.status,
+        problem.code,
+        problem.reason,
+    )
+
+
+def register(app: Flask) -> None:
+    """Give every refusal of `app` the one shape and the one line."""
+
+    @app.errorhandler(Refused)
+    def refuse(refused: Refused) -> Response:
+        note(refused.problem)
+        return refused.problem.response()
+
+    @app.errorhandler(HTTPException)
+    def refuse_by_framework(exc: HTTPException) -> Response:
+        status = exc.code or 500
+        if status < 400:
+            return Response(status=status, headers=exc.get_headers())
+        headers = {key: value for key, value in exc.get_headers() if key == "Allow"}
+        problem = Problem(status, *_STANDARD.get(status, _OTHER), headers=headers)
+        note(problem)
+        return problem.response()
+
+    @app.errorhandler(Exception)
+    def fail(exc: Exception) -> Response:
+        LOG.exception("Failed %s %s", shown(request.method), shown(request.path))
+        return _INTERNAL.response()

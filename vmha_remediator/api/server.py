@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serving the API from threads of this process, with bounds, until told to stop."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any
+
+from flask import Flask
+from oslo_config import cfg
+from oslo_log import log
+from waitress import create_server, wasyncore
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask
+
+from vmha_remediator.api import problem
+from vmha_remediator.errors import ConfigError
+
+LOG = log.getLogger(__name__)
+
+#: Seconds that requests under way get to end when the server stops; they take milliseconds.
+DRAIN = 5.0
+#: Bytes of a body that waitress takes in before the application sees the request; above
+#: [api] max_body, so that the usual refusal is the application's.
+SPARE = 65536
+
+
+class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
+    """Answers a request that is refused before it reaches the application, in our shape."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        code = str(error.reason).lower().replace(" ", "-")
+        reason = str(error.body).strip() or str(error.reason)
+        LOG.warning(
+            "Refused a request from %s: %d %s: %s",
+            self.channel.addr[0],
+            error.code,
+            code,
+            problem.shown(reason),
+        )
+        answer = problem.body(code, reason, "send an HTTP request within the documented limits")
+        data = json.dumps(answer).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.set_close_on_finish()
+        self.content_length = len(data)
+        self.write(data)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    error_task_class = _JsonErrorTask
+
+
+class ApiServer:
+    """A waitress server in a thread of its own."""
+
+    def __init__(self, app: Flask, conf: cfg.ConfigOpts) -> None:
+        """Bind the port, so that requests queue from now on; raises `ConfigError`."""
+        self._map: dict[int, Any] = {}
+        where = f"{conf.api.host}:{conf.api.port}"
+        try:
+            self._server = create_server(
+                app,
+                map=self._map,
+                host=conf.api.host,
+                port=conf.api.port,
+                threads=conf.api.threads,
+                connection_limit=conf.api.connection_limit,
+                backlog=conf.api.connection_limit,
+                channel_timeout=conf.api.connection_timeout,
+                cleanup_interval=max(1, conf.api.connection_timeout // 2),
+                max_request_body_size=conf.api.max_body + SPARE,
+                max_request_header_size=16384,
+                asyncore_use_poll=True,
+                ident="vmha",
+            )
+        except (OSError, ValueError) as exc:
+            reason = getattr(exc, "strerror", None) or str(exc)
+            raise ConfigError(
+                f"[api] cannot listen on {where}: {reason}; stop whoever holds the port, or "
+                "change host and port in [api] (and [webhook] base_url)"
+            ) from exc
+        self._server.channel_class = _Channel
+        self.port = int(self._server.effective_port)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="api", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether requests are being answered."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Answer requests from now on."""
+        self._thread.start()
+        LOG.info("Listening for alarms on %s:%d", self._server.effective_host, self.port)
+
+    def stop(self) -> None:
+        """Take no new requests, let those under way end, and return."""
+        if self._thread.is_alive() and not self._stopping.is_set():
+            self._stopping.set()
+            self._server.pull_trigger()
+        self._thread.join(DRAIN + 5)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the server has ended, at most `timeout` seconds."""
+        self._thread.join(timeout)
+
+    def _serve(self) -> None:
+        """Run the loop; everything of it is closed here, in its own thread."""
+        while not self._stopping.is_set():
+            self._once(1.0)
+        wasyncore.dispatcher.close(self._server)
+        end = time.monotonic() + DRAIN
+        while self._busy() and time.monotonic() < end:
+            self._once(0.05)
+        self._server.task_dispatcher.shutdown()
+        self._server.trigger.close()
+        wasyncore.close_all(self._map, ignore_all=True)
+
+    def _once(self, timeout: float) -> None:
+        wasyncore.loop(timeout=timeout, map=self._map, use_poll=True, count=1)
+
+    def _busy(self) -> bool:
+        return any(
+            channel.requests or channel.total_outbufs_len
+            for channel in list(self._server.active_channels.values())
+        )

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The doorbell: an alarm says "look at this host now", and nothing more.
+
+Whatever a webhook's body claims is never acted on; the engine reads the measures itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, jsonify, request
+from oslo_log import log
+
+from vmha_remediator.api.problem import Problem, Refused
+from vmha_remediator.errors import VmhaError
+from vmha_remediator.rules import signing
+
+LOG = log.getLogger(__name__)
+
+#: Seconds after which a client may try again when the database is away.
+RETRY_AFTER = 5
+#: A rule's name, as the rule files have it.
+RULE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+#: A Nova service host: printable ASCII without a separator; at most the database's 255.
+HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+-]{0,254}")
+#: The states that Aodh knows; anything else in a body is not worth repeating in a log.
+STATES = ("ok", "alarm", "insufficient data")
+
+NO_SIGNATURE = Problem(
+    401,
+    "no-signature",
+    "the address has no signature",
+    "use the address that 'vmha-manage alarms sync' puts into the alarm",
+    {"WWW-Authenticate": 'Signature realm="vmha"'},
+)
+BAD_SIGNATURE = Problem(
+    403,
+    "bad-signature",
+    "the signature does not fit this rule and host",
+    "if the key was changed, run 'vmha-manage alarms sync'",
+)
+BAD_NAME = Problem(
+    400, "bad-name", "the rule or the host is no possible name", "check how the address was made"
+)
+UNKNOWN_RULE = Problem(
+    404,
+    "unknown-rule",
+    "no rule file has this name",
+    "run 'vmha-manage alarms sync' to remove the alarms of rules that are gone",
+)
+UNKNOWN_HOST = Problem(
+    404,
+    "unknown-host",
+    "no such host publishes measures",
+    "run 'vmha-manage alarms sync' to remove the alarms of hosts that are gone",
+)
+BAD_JSON = Problem(
+    400, "bad-json", "the body is no JSON object", "send the notification as Aodh makes it"
+)
+STORE_AWAY = Problem(
+    503,
+    "store-unavailable",
+    "the database cannot be written now",
+    "nothing is lost: the engine also lists alarms by itself",
+    {"Retry-After": str(RETRY_AFTER)},
+)
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """What a webhook is checked against, and the bell that it rings."""
+
+    keys: tuple[bytes, ...]
+    rules: Collection[str]
+    known_host: Callable[[str], bool]
+    ring: Callable[[str, str], None]
+
+    def blueprint(self) -> Blueprint:
+        """Return the route."""
+        blueprint = Blueprint("webhook", __name__)
+        blueprint.add_url_rule(
+            "/v1/alarms/<rule>/<host>",
+            view_func=self.receive,
+            methods=["POST"],
+            provide_automatic_options=False,
+        )
+        return blueprint
+
+    def receive(self, rule: str, host: str) -> tuple[Response, int]:
+        """Check one webhook and ring; raises `Refused`."""
+        self._check_signature(rule, host)
+        self._check_names(rule, host)
+        current = _current_state(request.get_data(cache=False))
+        try:
+            self.ring(rule, host)
+        except VmhaError as exc:
+            raise Refused(STORE_AWAY) from exc
+        LOG.info("Alarm %s of %s rang, saying %r; the engine looks", rule, host, current)
+        return jsonify(accepted={"rule": rule, "host": host}), 202
+
+    def _check_signature(self, rule: str, host: str) -> None:
+        """Come first, so that a stranger learns nothing about rules and hosts."""
+        given = request.args.get("sig")
+        if not given:
+            raise Refused(NO_SIGNATURE)
+        if not signing.verify(self.keys, rule, host, given):
+            raise Refused(BAD_SIGNATURE)
+
+    def _check_names(self, rule: str, host: str) -> None:
+        """Refuse also a signed name that could mean two things in the signature or a log."""
+        if not RULE.fullmatch(rule) or not HOST.fullmatch(host):
+            raise Refused(BAD_NAME)
+        if rule not in self.rules:
+            raise Refused(UNKNOWN_RULE)
+        if not self.known_host(host):
+            raise Refused(UNKNOWN_HOST)
+
+
+def _current_state(raw: bytes) -> str:
+    """Return the state that the body claims, for the log line only; raises `Refused`."""
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError) as exc:
+        raise Refused(BAD_JSON) from exc
+    if not isinstance(document, dict):
+        raise Refused(BAD_JSON)
+    current = document.get("current")
+    return current if current in STATES else "nothing known"
