@@ -77,7 +77,7 @@ def nova_compute_config(host: str) -> list[Path]:
             "my_ip": layout.HOST_ADDRESS[host],
             "state_path": state,
             "instances_path": layout.shared(host) / "instances",
-            "compute_driver": "tests.lab.virt.driver.LabDriver",
+            "compute_driver": "vmha_lab.LabDriver",
         },
         "oslo_concurrency": {"lock_path": state / "lock"},
     }
