@@ -141,6 +141,8 @@ def _leaf(leaf: Mapping[Any, Any], where: str) -> Iterator[str]:
 
 def _threshold(threshold: Any, metric: Any, where: str) -> Iterator[str]:
     if isinstance(threshold, str):
+        if metric not in metrics.METRICS and threshold in THRESHOLD_OF:
+            return  # the metric's name is the mistake, and has been told
         if THRESHOLD_OF.get(threshold) != metric:
             fits = [name for name, of in THRESHOLD_OF.items() if of == metric]
             yield (
