@@ -46,6 +46,14 @@ class StaleEpoch(VmhaError):
     """Somebody else leads now; this engine's write was refused."""
 
 
+class IncidentError(VmhaError):
+    """There is no such incident, or it is not in a state for what was asked."""
+
+
+class IncidentChanged(VmhaError):
+    """Somebody else has written the incident since it was read; read it again."""
+
+
 class SignatureError(VmhaError):
     """A webhook's signature does not fit its rule and host."""
 

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows to plain values and back; nothing outside the store ever holds a row."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from vmha_remediator.remedy.incident import (
+    Change,
+    Incident,
+    ProofRecord,
+    StepRecord,
+    VmRecord,
+    VmStatus,
+)
+from vmha_remediator.remedy.states import IncidentState
+from vmha_remediator.store.models import ChangeRow, IncidentRow, StepRow, VmRow
+
+#: Fields with the same name and form in row and record.
+_PLAIN = (
+    "id", "host", "rule", "action", "severity", "evidence", "reason", "advice", "opened",
+    "updated", "closed", "epoch", "version", "held_by", "released_by", "fencing_since",
+    "forced_by_us", "heard_since", "well_since", "said",
+)  # fmt: skip
+
+
+def incident(row: IncidentRow) -> Incident:
+    """Return the incident with its journal and its VMs."""
+    proof = None
+    if row.proof is not None:
+        proof = ProofRecord(
+            driver=row.proof_driver or "",
+            proves=row.proof,
+            evidence=row.proof_evidence or "",
+            time=row.proof_time or 0.0,
+        )
+    return Incident(
+        **{name: getattr(row, name) for name in _PLAIN},
+        state=IncidentState(row.state),
+        held_from=IncidentState(row.held_from) if row.held_from else None,
+        waived=frozenset(row.waived or ()),
+        proof=proof,
+        steps=tuple(step(s) for s in row.steps),
+        vms=tuple(vm(v) for v in row.vms),
+    )
+
+
+def incident_values(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return column values for `fields` of an Incident; raises `TypeError` for others."""
+    known = {field.name for field in dataclasses.fields(Incident)}
+    values: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name not in known:
+            raise TypeError(f"an incident has no field {name}")
+        if name == "proof":
+            values |= {
+                "proof": value.proves if value else None,
+                "proof_driver": value.driver if value else None,
+                "proof_evidence": value.evidence if value else None,
+                "proof_time": value.time if value else None,
+            }
+        elif name == "waived":
+            values[name] = sorted(value)
+        elif name == "held_from":
+            values[name] = str(value) if value else None
+        else:
+            values[name] = value
+    return values
+
+
+def step(row: StepRow) -> StepRecord:
+    """Return one line of the journal."""
+    return StepRecord(row.time, row.step, row.sentence, row.ok, row.finished)
+
+
+def vm(row: VmRow) -> VmRecord:
+    """Return one VM's record."""
+    names = [field.name for field in dataclasses.fields(VmRecord)]
+    values = {name: getattr(row, name) for name in names} | {"status": VmStatus(row.status)}
+    return VmRecord(**values)
+
+
+def vm_values(record: VmRecord) -> dict[str, Any]:
+    """Return column values for one VM's record."""
+    values = {f.name: getattr(record, f.name) for f in dataclasses.fields(VmRecord)}
+    return values | {"status": str(record.status), "name": record.name[:255]}
+
+
+def change(row: ChangeRow) -> Change:
+    """Return one change of an incident."""
+    return Change(
+        id=row.id,
+        incident_id=row.incident_id,
+        host=row.host,
+        rule=row.rule,
+        severity=row.severity,
+        time=row.time,
+        before=IncidentState(row.before) if row.before else None,
+        after=IncidentState(row.after),
+        sentence=row.sentence,
+    )
