@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.lab import layout, settings
+from tests.lab import layout, redfish, settings
 from tests.lab.credentials import passwords, write_private
 from tests.lab.settings import Settings
 
@@ -111,16 +111,36 @@ def ceilometer_polling_config(host: str) -> list[Path]:
 
 
 def vmha_config() -> Path:
-    """Write and return the remediator's and vmha-manage's configuration file."""
-    etc = layout.ETC / "vmha"
+    """Write and return the configuration of the remediator and of vmha-manage."""
+    etc, state = layout.ETC / "vmha", layout.STATE / "vmha"
+    state.mkdir(parents=True, exist_ok=True)
     key = etc / "webhook.key"
     if not key.exists():
         write_private(key, secrets.token_hex(32))
     own: Settings = {
-        "cloud": {**settings.login("vmha"), "interface": "internal", "timeout": 10},
+        "cloud": {**settings.login("vmha"), "interface": "internal"},
         "webhook": {"base_url": layout.url("vmha"), "key_file": key},
+        "api": {"host": layout.CONTROLLER, "port": layout.PORTS["vmha"]},
+        "database": {"connection": f"sqlite:///{state / 'vmha.sqlite'}"},
+        "engine": {"coordination_url": f"file://{state / 'coordination'}"},
+        "fencing": {"hosts_file": _fencing_file()},
     }
     return _write(layout.ETC / "vmha.conf", own)
+
+
+def _fencing_file() -> Path:
+    """Write and return the file that says how each host is powered off."""
+    bmc = {
+        "url": layout.url("redfish"),
+        "system": "{host}",
+        "username": redfish.USER,
+        "password_file": str(redfish.password_file()),
+    }
+    document = {
+        "defaults": {"drivers": ["redfish", "manual"], "redfish": bmc},
+        "hosts": {host: None for host in layout.HOSTS},
+    }
+    return write_private(layout.ETC / "vmha/fencing.yaml", yaml.safe_dump(document))
 
 
 def _write_paste(service: str, package: str) -> None:

@@ -194,7 +194,11 @@ def gnocchi() -> Settings:
 def aodh() -> Settings:
     """Rules looked at every 2 s; no coordination, which silences all when it is down."""
     return {
-        "DEFAULT": {"transport_url": transport(), "record_history": False},
+        "DEFAULT": {
+            "transport_url": transport(),
+            "record_history": False,
+            "default_log_levels": "oslo_db.sqlalchemy.utils=ERROR",  # else a warning a cycle
+        },
         "api": {"auth_mode": "keystone", "paste_config": layout.ETC / "aodh/api-paste.ini"},
         "database": {"connection": database("aodh")},
         "evaluator": {"evaluation_interval": 2, "workers": 1},

@@ -11,7 +11,7 @@ from pathlib import Path
 import amqp
 import redis
 
-from tests.lab import layout, process
+from tests.lab import layout, process, settings
 from tests.lab.credentials import passwords, write_private
 from tests.lab.errors import LabError
 from tests.lab.services.base import Service
@@ -173,15 +173,20 @@ def _redis_config() -> None:
     write_private(layout.ETC / "redis.conf", text)
 
 
+def redis_client(use: str = "storage") -> redis.Redis:
+    """Return a client of one logical database of the lab's Redis."""
+    return redis.Redis(
+        host=layout.CONTROLLER,
+        port=layout.PORTS["redis"],
+        password=passwords()["redis"],
+        db=settings.REDIS_DB[use],
+        socket_timeout=3,
+    )
+
+
 def _redis_ready() -> bool:
     try:
-        client = redis.Redis(
-            host=layout.CONTROLLER,
-            port=layout.PORTS["redis"],
-            password=passwords()["redis"],
-            socket_timeout=3,
-        )
-        return bool(client.ping())
+        return bool(redis_client().ping())
     except redis.RedisError:
         return False
 

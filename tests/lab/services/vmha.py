@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The product's controller side: its setup commands, the BMC emulator, the remediator."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.lab import config, layout, redfish
+from tests.lab.services.base import Service, http_ready
+from tests.lab.services.databases import run_tool
+
+
+def manage(*words: str) -> str:
+    """Run vmha-manage with the lab's configuration; return what it printed."""
+    return run_tool(
+        [str(layout.VENV_BIN / "vmha-manage"), f"--config-file={config.vmha_config()}", *words]
+    )
+
+
+def telemetry_setup() -> str:
+    """Make the archive policy and the resource type in Gnocchi."""
+    return _last_line(manage("telemetry", "setup"))
+
+
+def alarms_sync() -> str:
+    """Make every host's alarms in Aodh."""
+    hosts = [word for host in layout.HOSTS for word in ("--host", host)]
+    return _last_line(manage("alarms", "sync", *hosts))
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1]
+
+
+SERVICES = (
+    Service(
+        name=redfish.NAME,
+        argv=lambda: [sys.executable, "-m", "tests.lab.redfish.emulator"],
+        ready=http_ready("redfish", "/redfish/v1/"),
+        ports=("redfish",),
+    ),
+    Service(
+        name="remediator",
+        argv=lambda: [
+            layout.VENV_BIN / "vmha-remediator",
+            f"--config-file={config.vmha_config()}",
+        ],
+        ready=http_ready("vmha", "/"),
+        needs=("keystone", "nova", "gnocchi", "aodh"),
+        ports=("vmha",),
+    ),
+)
