@@ -62,7 +62,7 @@ _INTERNAL = Problem(
 
 def shown(path: str) -> str:
     """Return a path fit for a log line: escaped, short, without the query and its signature."""
-    safe = quote(path, safe="/-._~:@+")
+    safe = quote(path, safe="/-._~:@+ ")
     return safe if len(safe) <= MAX_LOGGED else safe[:MAX_LOGGED] + "..."
 
 

@@ -21,6 +21,8 @@ LOG = log.getLogger(__name__)
 #: Seconds on top of a driver's own time-out before its thread is given up: a driver that
 #: keeps its promise ends by itself and gives the better reason.
 GRACE = 5.0
+#: Longest name of a level that an incident's record has room for.
+MAX_NAME = 64
 #: The driver's name in a result when there was none to try.
 NONE = "none"
 T = TypeVar("T")
@@ -133,7 +135,7 @@ class Fencer:
             if result.proof is None:
                 break
         return FenceResult(
-            "+".join(method.name for method in level),
+            "+".join(method.name for method in level)[:MAX_NAME],
             results[-1].proof,
             "; ".join(result.evidence for result in results),
         )

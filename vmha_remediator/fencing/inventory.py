@@ -98,6 +98,19 @@ def load(path: str, *, timeout: float, confirmed: Confirmed) -> Inventory:
     return Inventory(path, levels, problems)
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """YAML that refuses a key written twice: which of two BMCs is the host's is no guess."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key!r} is written twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 def _read(path: str) -> dict[str, Any] | None:
     try:
         raw = Path(path).read_bytes()
@@ -106,7 +119,7 @@ def _read(path: str) -> dict[str, Any] | None:
     except OSError as exc:
         raise ConfigError(f"[fencing] hosts_file {path}: {exc.strerror}") from exc
     try:
-        document = yaml.safe_load(raw)
+        document = yaml.load(raw, Loader=_StrictLoader)
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         place = f" line {mark.line + 1}" if mark else ""

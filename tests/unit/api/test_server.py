@@ -93,7 +93,7 @@ def test_what_is_no_http_is_refused_in_the_same_shape(
 ) -> None:
     answer = raw(server.port, b"POST /v1/alarms HTTP/1.1\r\nno header at all\r\n\r\n")
 
-    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.startswith(b"HTTP/1.0 400 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["way_out"]
     assert len([r for r in caplog.records if r.name.startswith("vmha_remediator")]) == 1
 
