@@ -10,17 +10,32 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.util
+import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.lab import agent_config, cgroup, config, faults, layout, net, process, storage
+from tests.lab import (
+    agent_config,
+    cgroup,
+    cloud,
+    config,
+    faults,
+    layout,
+    net,
+    process,
+    redfish,
+    storage,
+)
 from tests.lab.errors import LabError
+from tests.lab.services import cloudapi
 
 Progress = Callable[[str], None]
 _STOP_TIMEOUT = 10.0  # s for a service to end by itself
+_REPORT_TIMEOUT = 120.0  # s; it takes about 12 with the machine idle
 
 Argv = list[str | Path]
 
@@ -86,15 +101,16 @@ def frozen(host: str) -> bool:
     return cgroup.frozen(host)
 
 
-def boot_host(host: str) -> None:
+def boot_host(host: str) -> list[str]:
     """Power a host on and start its services; one that is on gets only what it misses.
 
-    The network of a host that boots is well: power loss took the faults with it.
+    The network of a host that boots is well: power loss took the faults with it. Returns the
+    services that were started.
     """
     with _power_lock(host):
         if power_state(host) == "off":
             _power_on(host)
-        start_services(host)
+        return start_services(host)
 
 
 def start_services(host: str, names: Iterable[str] = ()) -> list[str]:
@@ -159,15 +175,51 @@ def thaw(host: str) -> None:
 
 
 def up_all(progress: Progress = print) -> None:
-    """Boot every host, all at once, and the shared storage with its lease area; idempotent."""
+    """Boot every host, all at once, with the storage's lease area and the BMCs; idempotent.
+
+    Returns when Nova has heard of every nova-compute since its start and has it in its cell.
+    """
     agent_config.prepare(progress)
+    redfish.up()
+    since = {host: time.time() for host in layout.HOSTS}
     with ThreadPoolExecutor(len(layout.HOSTS)) as pool:
-        for host, _ in zip(layout.HOSTS, pool.map(boot_host, layout.HOSTS), strict=True):
-            progress(f"{host} is on")
+        booted = zip(layout.HOSTS, pool.map(boot_host, layout.HOSTS), strict=True)
+        began = [host for host, started in booted if "compute" in started]
+    progress(f"{', '.join(layout.HOSTS)} are on")
+    wait_reporting({host: since[host] for host in began})
+    cloud.discover_hosts()
+    progress("every nova-compute reports to Nova")
+
+
+def wait_reporting(since: Mapping[str, float], timeout: float = _REPORT_TIMEOUT) -> None:
+    """Wait until each host's nova-compute has reported to Nova after the given wall time.
+
+    Raises `LabError` that names those which did not within `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    silent = set(since)
+    while silent:
+        silent -= {h for h, heard in _last_reports().items() if heard > since.get(h, heard)}
+        if silent and time.monotonic() > deadline:
+            logs = ", ".join(str(layout.LOGS / f"{h}-compute.log") for h in sorted(silent))
+            raise LabError(f"nova-compute does not report to Nova; see {logs}")
+        if silent:
+            time.sleep(0.5)
+
+
+def _last_reports() -> dict[str, float]:
+    """Return when Nova last heard of each nova-compute (wall clock, s; 0 if never)."""
+    services = cloudapi.connect().compute.services(binary="nova-compute")
+    return {s.host: _epoch(s.updated_at) if s.updated_at else 0.0 for s in services}
+
+
+def _epoch(naive_utc: str) -> float:
+    return datetime.fromisoformat(naive_utc).replace(tzinfo=UTC).timestamp() + 1.0
 
 
 def down_all() -> None:
     """Take every host away and leave nothing of them: processes, mounts, namespaces, groups."""
+    redfish.down()
     for host in layout.HOSTS:
         with _power_lock(host):
             net.silence(host)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boot VMs through Nova and wait until each of them writes to its disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from tests.lab import hosts, layout, records
+from tests.lab.errors import LabError
+from tests.lab.guests import TAG, guests, servers
+from tests.lab.services import cloudapi
+
+IMAGE, FLAVOR = "tiny", "m1.tiny"
+_MICROVERSION = "2.90"  # tags at creation from 2.52, a named host from 2.74
+_AT_A_TIME = 4
+_TIMEOUT = 120.0  # s from the request until the guest writes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One VM to boot."""
+
+    name: str
+    host: str
+    tagged: bool
+
+
+def plan(
+    count: int, on: Sequence[str], tagged: Callable[[int], bool], prefix: str, taken: set[str]
+) -> list[Plan]:
+    """Return `count` VMs over the hosts in turn; `tagged` is asked for each one's turn."""
+    names = (f"{prefix}-{n}" for n in range(1, len(taken) + count + 1))
+    free = [name for name in names if name not in taken][:count]
+    return [
+        Plan(name, on[index % len(on)], tagged(index // len(on)))
+        for index, name in enumerate(free)
+    ]
+
+
+def mixed(turn: int) -> bool:
+    """Tag the first two VMs of a host and leave out the third, and so on."""
+    return turn % 3 != 2
+
+
+def boot(plans: Sequence[Plan], progress: Callable[[str], None] = print) -> list[str]:
+    """Boot all, a few at a time; return their ids once each is ACTIVE and writes.
+
+    Raises `LabError` with Nova's reason if one does not come up.
+    """
+    compute = cloudapi.connect().compute
+    image = _id(cloudapi.connect().image.find_image(IMAGE), f"image {IMAGE!r}")
+    flavor = _id(compute.find_flavor(FLAVOR), f"flavor {FLAVOR!r}")
+
+    def one(wanted: Plan) -> str:
+        vm = _create(wanted, image, flavor)
+        _wait(vm, wanted)
+        progress(f"{wanted.name} runs on {wanted.host}{' (tagged)' if wanted.tagged else ''}")
+        return vm
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        return list(pool.map(one, plans))
+
+
+def names() -> set[str]:
+    """Return the names of all servers there are."""
+    return {str(server["name"]) for server in servers()}
+
+
+def restart_dead(host: str) -> list[str]:
+    """Hard-reboot, through Nova, the VMs that died with `host` and that Nova still has there.
+
+    For a host that came back without its VMs having been evacuated. Returns their names.
+    """
+    dead = [
+        guest
+        for guest in guests()
+        if guest.nova_host == host and guest.status in ("ACTIVE", "SHUTOFF")
+        if not guest.running_on and guest.died_with_its_host
+    ]
+    for guest in dead:
+        action: dict[str, Any] = {"reboot": {"type": "HARD"}}
+        answer = cloudapi.connect().compute.post(f"/servers/{guest.vm}/action", json=action)
+        if answer.status_code >= 400:
+            raise LabError(f"Nova does not restart {guest.name}: {_reason(answer)}")
+    return [guest.name for guest in dead]
+
+
+def _create(wanted: Plan, image: str, flavor: str) -> str:
+    body = {
+        "name": wanted.name,
+        "imageRef": image,
+        "flavorRef": flavor,
+        "networks": "none",
+        "host": wanted.host,
+        "tags": [TAG] if wanted.tagged else [],
+    }
+    answer = cloudapi.connect().compute.post(
+        "/servers", json={"server": body}, microversion=_MICROVERSION
+    )
+    if answer.status_code >= 400:
+        raise LabError(f"Nova does not boot {wanted.name}: {_reason(answer)}")
+    return str(answer.json()["server"]["id"])
+
+
+def _wait(vm: str, wanted: Plan) -> None:
+    deadline = time.monotonic() + _TIMEOUT
+    status = "BUILD"
+    while True:
+        if status != "ACTIVE":
+            server = cloudapi.connect().compute.get(f"/servers/{vm}").json()["server"]
+            status = server["status"]
+        if status == "ERROR":
+            why = server.get("fault", {}).get("message", "no reason given")
+            raise LabError(f"{wanted.name} did not start on {wanted.host}: {why}")
+        if status == "ACTIVE" and _writes(vm):
+            return
+        if time.monotonic() > deadline:
+            what = "its guest does not write" if status == "ACTIVE" else f"it is {status}"
+            raise LabError(f"{wanted.name} on {wanted.host}: {what} after {_TIMEOUT:g} s")
+        time.sleep(0.2)
+
+
+def _writes(vm: str) -> bool:
+    disk = records.disks().get(vm)
+    return disk is not None and records.last(disk) is not None
+
+
+def _id(found: Any, what: str) -> str:
+    if found is None:
+        raise LabError(f"the cloud has no {what}: python -m tests.lab up")
+    return str(found.id)
+
+
+def _reason(answer: Any) -> str:
+    try:
+        (fault,) = answer.json().values()
+        return str(fault["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {answer.status_code}"
+
+
+def hosts_for(host: str | None) -> tuple[str, ...]:
+    """Return the hosts to spread over: the named one, or all that have power."""
+    if host is not None:
+        return (hosts.check(host),)
+    return tuple(h for h in layout.HOSTS if hosts.power_state(h) == "on") or layout.HOSTS
