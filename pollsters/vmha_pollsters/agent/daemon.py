@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent at work: its threads, and a tick that turns what they know into evidence."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from vmha_pollsters.agent import witness
+from vmha_pollsters.agent.hearing import Hearing
+from vmha_pollsters.agent.heart import Heart, Route, Station
+from vmha_pollsters.agent.keeper import Content, Identity, Keeper
+from vmha_pollsters.agent.probe import Prober
+from vmha_pollsters.agent.slots import SlotFile
+from vmha_pollsters.agent.storage import Reader, Seen, Writer
+from vmha_pollsters.agent.witness import Me, Peer, Qualification, Reading
+from vmha_pollsters.conf import GROUP, host_name, read_boot_id, read_keys, require
+from vmha_pollsters.lease.contract import LeaseDriver, Sight
+from vmha_pollsters.lease.layout import NO_FLAGS, NO_OPINION, Flag, Opinion, Roster
+from vmha_pollsters.lease.slots import SlotsLease
+from vmha_remediator.errors import ConfigError
+
+LOG = logging.getLogger(__name__)
+
+#: A host stays in the fast lane this long after its last suspect reading.
+RECOVERED = 12.0
+#: Silence of a peer that was never heard gets an age after this many beats.
+WATCH_BEATS = 10.0
+#: Up to this many slots one read of all is as cheap as a few small ones.
+SMALL_TABLE = 32
+STOP_TIMEOUT = 4.0
+
+
+JUST_STARTED = Qualification(False, ("it has just started",))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the agent knows at one moment; replaced as a whole at every tick."""
+
+    at: float  # monotonic
+    slot: int | None = None
+    roster: Roster | None = None
+    roster_stale: bool = True
+    qualification: Qualification = JUST_STARTED
+    peers: tuple[Peer, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    witnesses: tuple[int, ...] = ()  # whose views are behind the readings
+    isolated: bool = False
+    next_roster: Roster | None = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def role(self) -> str:
+        """Return master, witness or member (or joining, without a slot)."""
+        if self.slot is None:
+            return "joining"
+        if self.roster is None or self.slot not in self.roster.witnesses:
+            return "member"
+        return "master" if self.roster.master == self.slot else "witness"
+
+
+class Agent:
+    """One host's agent; `run` returns when `stop` is set and the slot says "leaving"."""
+
+    def __init__(self, conf: Any) -> None:
+        settings = conf[GROUP]
+        self.host = host_name(conf)
+        self.settings = settings
+        self.limits = witness.limits(settings.heartbeat_interval, settings.lease_interval)
+        boot_id, cluster = read_boot_id(conf), require(conf, "cluster")
+        address, path = require(conf, "address"), require(conf, "lease_path")
+        self.stop = threading.Event()
+        self._kick = threading.Event()
+        beat = settings.heartbeat_interval
+        self.heart = Heart(
+            Station(self.host, address, settings.port, boot_id, cluster, read_keys(conf), beat),
+            Hearing(watch=WATCH_BEATS * beat, fresh=self.limits.hears),
+        )
+        self.prober = Prober(settings.probe_port)
+        me = Identity(self.host, address, boot_id, cluster, settings.priority)
+        lease = settings.lease_interval
+        keeper = Keeper(SlotFile(path), me, lease, self.stop.wait)
+        self.writer = Writer(keeper, self._content, lease, self._kick)
+        driver = load_driver(settings)
+        freshness = driver if isinstance(driver, SlotsLease) else SlotsLease(settings)
+        self.reader = Reader(SlotFile(path), driver, freshness, cluster, self._plan)
+        self.picture = Picture(time.monotonic())
+        self._suspect: dict[str, float] = {}
+        self._good: dict[int, float] = {}
+        self._alone_since: float | None = None
+
+    def run(self) -> None:
+        """Work until `stop` is set."""
+        threads = [
+            threading.Thread(target=target, args=(self.stop,), name=name, daemon=True)
+            for name, target in (
+                ("heart", self.heart.run),
+                ("writer", self.writer.run),
+                ("reader", self.reader.run),
+            )
+        ]
+        for thread in threads:
+            thread.start()
+        while not self.stop.wait(self.settings.heartbeat_interval / 2):
+            try:
+                self.tick()
+            except Exception:  # the picture grows old, so this host falls silent by itself
+                LOG.exception("this cycle failed; trying the next one")
+            if not threads[0].is_alive():
+                LOG.critical("the heartbeat thread died; stopping so that systemd restarts us")
+                os._exit(1)
+        self._kick.set()
+        self.prober.stop()
+        deadline = time.monotonic() + STOP_TIMEOUT
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def tick(self) -> None:
+        """Take stock once: qualify, fuse, decide about roles, probe, and remember it all."""
+        now = time.monotonic()
+        before, seen, written = self.picture, self.reader.seen, self.writer.written
+        peers = tuple(self._peers(seen, written.slot, now))
+        stale = seen.roster is None or seen.roster_age > self.limits.roster_stale
+        me = self._me(seen, now)
+        qualification = witness.qualify(me, peers, self.limits)
+        views = witness.believed(me, qualification, peers, seen.roster, self.limits)
+        readings = self._mark_recovering(witness.fuse(peers, views, self.limits), now)
+        wanted = None
+        if written.slot is not None and not written.problem and not seen.problem:
+            incumbents = self._incumbents(seen.roster, peers, now)
+            wanted = witness.next_roster(
+                written.slot, peers, seen.roster, stale, incumbents, self.limits
+            )
+        self._steer(written.slot, seen, peers)
+        self._probe(peers, written.slot, now)
+        self.picture = Picture(
+            at=now,
+            slot=written.slot,
+            roster=seen.roster,
+            roster_stale=stale,
+            qualification=qualification,
+            peers=peers,
+            readings=readings,
+            witnesses=tuple(sorted(views)),
+            isolated=self._isolated(peers, written.slot, now),
+            next_roster=wanted,
+            problems=me.problems,
+        )
+        self._tell(before, self.picture)
+
+    def _me(self, seen: Seen, now: float) -> Me:
+        written = self.writer.written
+        problems = [p for p in (written.problem, seen.problem, self.heart.problem) if p]
+        expected = None
+        if written.slot is not None:
+            expected = witness.senders(written.slot, seen.roster, seen.slots)
+        return Me(
+            slot=written.slot,
+            write_age=None if written.at is None else now - written.at,
+            read_age=None if seen.at is None else now - seen.at,
+            listening=self.heart.listening_for(),
+            expected=expected,
+            problems=tuple(problems),
+        )
+
+    def _peers(self, seen: Seen, mine: int | None, now: float) -> Iterable[Peer]:
+        found: dict[str, Peer] = {}
+        unknown = Sight(None, now)
+        for index, slot in sorted(seen.slots.items()):
+            lease = seen.sights.get(index, unknown)
+            fresh = seen.fresh.get(index, unknown)
+            own = index == mine
+            peer = Peer(
+                slot=index,
+                host=slot.host,
+                priority=slot.priority,
+                flags=slot.flags,
+                opinion=Opinion(
+                    0.0 if own else self.heart.heard(slot.host),
+                    lease.age,
+                    self.prober.result(slot.host, now),
+                ),
+                views=dict(enumerate(slot.views)) if slot.views else None,
+                slot_age=fresh.age,
+                clock_offset=None if own else self.heart.clock_offset(slot.host),
+                problem=lease.problem or fresh.problem,
+            )
+            other = found.get(slot.host)
+            found[slot.host] = peer if other is None else self._one_of(other, peer)
+        return sorted(found.values(), key=lambda p: p.slot)
+
+    def _one_of(self, one: Peer, two: Peer) -> Peer:
+        """Of two slots with one host name take the live one; two live ones are a problem."""
+        alive = [p for p in (one, two) if witness.is_live(p, self.limits)]
+        if len(alive) == 2:
+            return replace(one, problem=f"slots {one.slot} and {two.slot} both say {one.host}")
+        return alive[0] if alive else two
+
+    def _mark_recovering(self, readings: Iterable[Reading], now: float) -> tuple[Reading, ...]:
+        marked = []
+        for reading in readings:
+            if reading.suspect:
+                self._suspect[reading.host] = now
+            recovering = now - self._suspect.get(reading.host, float("-inf")) < RECOVERED
+            marked.append(replace(reading, suspect=reading.suspect or recovering))
+        return tuple(marked)
+
+    def _incumbents(
+        self, roster: Roster | None, peers: Iterable[Peer], now: float
+    ) -> dict[int, float]:
+        """Return for each present witness how long it has been unqualified."""
+        present = roster.witnesses if roster is not None else ()
+        qualified = {p.slot for p in peers if Flag.QUALIFIED in p.flags}
+        self._good = {
+            slot: now if slot in qualified else self._good.get(slot, now) for slot in present
+        }
+        return {slot: now - good for slot, good in self._good.items()}
+
+    def _steer(self, mine: int | None, seen: Seen, peers: Iterable[Peer]) -> None:
+        if mine is None:
+            self.heart.steer(None)
+            return
+        names = {p.slot: p.host for p in peers if p.slot != mine}
+        expected = witness.senders(mine, seen.roster, names)
+        to = witness.targets(mine, seen.roster, names)
+        self.heart.steer(
+            Route(
+                slot=mine,
+                targets={n: seen.slots[n].address for n in to if n in seen.slots},
+                senders=frozenset(
+                    host for n, host in names.items() if expected is None or n in expected
+                ),
+                boots={
+                    slot.host: slot.boot_id
+                    for n, slot in seen.slots.items()
+                    if n in names and n in seen.fresh
+                },
+            )
+        )
+
+    def _probe(self, peers: Iterable[Peer], mine: int | None, now: float) -> None:
+        """Probe who is silent, and now and then who is well; only witnesses do."""
+        roster = self.reader.seen.roster
+        if mine is None or roster is None or mine not in roster.witnesses:
+            return
+        slots = self.reader.seen.slots
+        for peer in peers:
+            if peer.slot != mine and Flag.LEAVING not in peer.flags and peer.slot in slots:
+                healthy = partial(self._is_well, peer.host)
+                self.prober.consider(peer.host, slots[peer.slot].address, healthy, now)
+        self.prober.forget(p.host for p in peers)
+
+    def _is_well(self, host: str) -> bool:
+        age = self.heart.heard(host)
+        return age is not None and age <= self.limits.suspect_heard
+
+    def _isolated(self, peers: Iterable[Peer], mine: int | None, now: float) -> bool:
+        """Tell whether this host hears nobody and the isolation addresses do not answer."""
+        others = any(p.slot != mine and witness.is_live(p, self.limits) for p in peers)
+        heard = self.heart.last_heard()
+        silence = self.heart.listening_for() if heard is None else heard
+        if not others or silence <= self.limits.suspect_heard:
+            self._alone_since = None
+            return False
+        if self._alone_since is None:
+            self._alone_since = now
+        answered = self.prober.anybody(
+            self.settings.isolation_addresses, now, within=self.limits.hears
+        )
+        asked = now - self._alone_since
+        return silence > self.limits.hears and asked >= self.limits.suspect_heard and not answered
+
+    def _content(self) -> tuple[Content, Roster | None]:
+        """Return what the next renewal says (called by the writing thread)."""
+        picture = self.picture
+        if self.stop.is_set():
+            return Content(Flag.LEAVING), None
+        flags = NO_FLAGS
+        if picture.qualification.ok:
+            flags |= Flag.QUALIFIED
+        if picture.isolated:
+            flags |= Flag.ISOLATED
+        views: tuple[Opinion, ...] = ()
+        header = self.reader.seen.header
+        if header is not None and picture.role in ("master", "witness"):
+            known = {p.slot: p.opinion for p in picture.peers}
+            views = tuple(known.get(n, NO_OPINION) for n in range(header.hosts))
+        roster = picture.next_roster
+        return Content(flags, views), roster and replace(roster, written=time.time())
+
+    def _plan(self) -> tuple[Iterable[int] | None, float]:
+        """Return which slots to read next (None: all) and how long to rest after that."""
+        picture, lease = self.picture, self.settings.lease_interval
+        watching = picture.role in ("master", "witness")
+        header = self.reader.seen.header
+        small = header is None or header.hosts <= SMALL_TABLE
+        hurry = small or any(r.suspect for r in picture.readings)
+        rest = lease / 4 if watching and hurry else lease / 2
+        if watching or small or picture.roster_stale or picture.slot is None:
+            return None, rest
+        roster, known = picture.roster, [p.slot for p in picture.peers]
+        return {picture.slot, *witness.targets(picture.slot, roster, known)}, rest
+
+    def _tell(self, before: Picture, after: Picture) -> None:
+        """Log what changed, one sentence a change, and have big news written at once."""
+        if after.role != before.role:
+            LOG.info("role: %s", after.role)
+        if after.qualification.ok != before.qualification.ok:
+            if after.qualification.ok:
+                LOG.info("qualified: it hears %d hosts", after.qualification.heard)
+            else:
+                LOG.warning("not qualified: %s", "; ".join(after.qualification.why))
+        if after.isolated != before.isolated:
+            LOG.warning("isolated: %s", after.isolated)
+        if self._news(before) != self._news(after):
+            self._kick.set()
+
+    def _news(self, picture: Picture) -> tuple[object, ...]:
+        slow = self.limits.suspect_heard
+        return (
+            picture.qualification.ok,
+            picture.isolated,
+            picture.next_roster and picture.next_roster.witnesses,
+            tuple(
+                (p.slot, p.opinion.probe, p.opinion.heard is None or p.opinion.heard > slow)
+                for p in picture.peers
+            ),
+        )
+
+
+def load_driver(settings: Any) -> LeaseDriver:
+    """Return the lease driver named in the configuration; raises `ConfigError`."""
+    if settings.lease_driver == SlotsLease.name:  # spares the scan of every installed package
+        return SlotsLease(settings)
+    from stevedore import driver, exception
+
+    try:
+        manager = driver.DriverManager(
+            "vmha.lease", settings.lease_driver, invoke_on_load=True, invoke_args=(settings,)
+        )
+    except exception.NoMatches as exc:
+        raise ConfigError(f"[agent] lease_driver '{settings.lease_driver}' is not known") from exc
+    loaded: LeaseDriver = manager.driver
+    return loaded

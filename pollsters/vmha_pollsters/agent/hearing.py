@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PURE: what this host has heard on the management network, and since when it listened."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from vmha_pollsters.agent.wire import Kind, Packet, Rejected
+
+#: Boots of a host that are over are remembered against replay, this many a host.
+OLD_BOOTS = 16
+
+
+@dataclass
+class _Peer:
+    boot_id: uuid.UUID | None = None
+    sequence: int = 0
+    old_boots: list[uuid.UUID] = field(default_factory=list)
+    heard: float | None = None
+    acked: float | None = None
+    clock: float = 0.0  # the peer's wall clock minus our monotonic one
+    expected_since: float | None = None
+
+
+class Hearing:
+    """When each peer was last heard. Times are this host's monotonic seconds.
+
+    `watch` is how long a peer that was never heard must have been expected before its silence
+    gets an age; until then the age is unknown (None), never a small number by accident.
+    """
+
+    def __init__(self, watch: float, fresh: float) -> None:
+        self._watch = watch
+        self._fresh = fresh
+        self._peers: dict[str, _Peer] = {}
+        self._begun: float | None = None
+
+    def begin(self, now: float) -> None:
+        """Start listening, or start anew after this process did not run for a while."""
+        self._begun = now
+        for peer in self._peers.values():
+            peer.heard = peer.acked = None
+            if peer.expected_since is not None:
+                peer.expected_since = now
+
+    def listening_for(self, now: float) -> float:
+        """Return for how many seconds this host has been listening."""
+        return 0.0 if self._begun is None else now - self._begun
+
+    def expect(self, hosts: Iterable[str], now: float) -> None:
+        """Name the peers that should be sending to this host from now on."""
+        wanted = set(hosts)
+        for host in wanted:
+            peer = self._peers.setdefault(host, _Peer())
+            if peer.expected_since is None:
+                peer.expected_since = now
+                if peer.heard is not None and now - peer.heard > self._fresh:
+                    peer.heard = None  # it was not sending to us: that silence says nothing
+        for host in self._peers.keys() - wanted:
+            self._peers[host].expected_since = None
+
+    def take(self, packet: Packet, now: float, boots: Mapping[str, uuid.UUID]) -> None:
+        """Count `packet` as heard; raises `Rejected` for a replay.
+
+        `boots` holds the boot ids in the slots: a new boot is believed only when storage says
+        the same, or when storage says nothing about that host and the boot is not an old one.
+        """
+        peer = self._peers.setdefault(packet.host, _Peer())
+        if packet.boot_id != peer.boot_id:
+            known = boots.get(packet.host)
+            if packet.boot_id in peer.old_boots or known not in (None, packet.boot_id):
+                raise Rejected("another boot than the one in its slot")
+            if peer.boot_id is not None:
+                peer.old_boots = [*peer.old_boots, peer.boot_id][-OLD_BOOTS:]
+            peer.boot_id, peer.sequence = packet.boot_id, 0
+        if packet.sequence <= peer.sequence:
+            raise Rejected("replayed or overtaken")
+        peer.sequence = packet.sequence
+        peer.heard = now
+        peer.clock = packet.wall - now
+        if packet.kind is Kind.ACK:
+            peer.acked = now
+
+    def age(self, host: str, now: float) -> float | None:
+        """Return the seconds since `host` was heard; None: unknown."""
+        peer = self._peers.get(host)
+        if peer is None:
+            return None
+        if peer.heard is not None:
+            age = max(0.0, now - peer.heard)
+            # Silence of a host that does not send to us (any more) says nothing.
+            return age if peer.expected_since is not None or age <= self._fresh else None
+        if peer.expected_since is None or now - peer.expected_since < self._watch:
+            return None
+        return now - peer.expected_since
+
+    def last_heard(self, now: float) -> float | None:
+        """Return the seconds since *anybody* was heard; None: nobody ever."""
+        times = [p.heard for p in self._peers.values() if p.heard is not None]
+        return max(0.0, now - max(times)) if times else None
+
+    def acked(self, host: str, now: float) -> float | None:
+        """Return the seconds since `host` acknowledged one of our heartbeats."""
+        peer = self._peers.get(host)
+        return None if peer is None or peer.acked is None else max(0.0, now - peer.acked)
+
+    def clock_offset(self, host: str, now: float, wall: float) -> float | None:
+        """Return how far ahead the clock of `host` is, in seconds; None unless just heard."""
+        peer = self._peers.get(host)
+        if peer is None or peer.heard is None or now - peer.heard > self._fresh:
+            return None
+        return peer.clock - (wall - now)

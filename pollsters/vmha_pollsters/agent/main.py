@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vmha-agent: run the agent, ask it, make and inspect its slots area."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from vmha_remediator.errors import VmhaError
+
+LOG = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status, one clear line on stderr when it fails."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.func(args))
+    except VmhaError as exc:
+        print(f"vmha-agent: {exc}", file=sys.stderr)
+    except OSError as exc:
+        print(f"vmha-agent: {exc.filename or 'I/O'}: {exc.strerror or exc}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vmha-agent", description=__doc__)
+    parser.add_argument(
+        "--config-file", metavar="FILE", help="configuration (default: /etc/vmha/agent.conf)"
+    )
+    parser.set_defaults(func=run)
+    verbs = parser.add_subparsers(metavar="COMMAND")
+    verbs.add_parser("run", help="run the agent (the default)").set_defaults(func=run)
+
+    status = verbs.add_parser("status", help="ask the running agent what it knows")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    status.add_argument("--socket", metavar="PATH", help="its socket (default: as configured)")
+    status.set_defaults(func=show_status)
+
+    init = verbs.add_parser("init", help="make a slots area on shared storage")
+    init.add_argument("path", help="file or block device")
+    init.add_argument("--hosts", type=int, required=True, metavar="N", help="number of slots")
+    init.add_argument("--cluster", required=True, metavar="NAME", help="whose area it is")
+    init.add_argument(
+        "--force", action="store_true", help="overwrite what is there, if no host renews it"
+    )
+    init.set_defaults(func=make_area)
+
+    dump = verbs.add_parser("dump", help="show what is in a slots area")
+    dump.add_argument("path", help="file or block device")
+    dump.add_argument("--json", action="store_true", help="as JSON")
+    dump.set_defaults(func=show_area)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the agent until SIGTERM or SIGINT."""
+    from vmha_pollsters import conf as configuration
+    from vmha_pollsters.agent import report
+    from vmha_pollsters.agent.daemon import Agent
+    from vmha_pollsters.agent.server import Desk
+
+    conf = configuration.load(args.config_file)
+    settings = conf[configuration.GROUP]
+    logging.basicConfig(
+        level=settings.log_level,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    agent = Agent(conf)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: agent.stop.set())
+    desk = Desk(
+        settings.socket,
+        {"readings": partial(report.readings, agent), "status": partial(report.status, agent)},
+    )
+    LOG.info("agent of %s starts", agent.host)
+    agent.run()
+    desk.close()
+    LOG.info("agent of %s stops", agent.host)
+    logging.shutdown()
+    os._exit(0)  # a thread that hangs in storage I/O must not keep the process
+
+
+def show_status(args: argparse.Namespace) -> int:
+    """Print what the running agent knows."""
+    from vmha_pollsters import conf as configuration
+    from vmha_pollsters.agent import text
+    from vmha_pollsters.ask import ask
+
+    path = args.socket or configuration.load(args.config_file)[configuration.GROUP].socket
+    data = ask(path, "status")
+    print(json.dumps(data, indent=2) if args.json else text.status(data))
+    return 0
+
+
+def make_area(args: argparse.Namespace) -> int:
+    """Format a slots area."""
+    from vmha_pollsters.agent import area
+
+    header = area.init(args.path, args.hosts, args.cluster, args.force)
+    print(f"{args.path}: slots for {header.hosts} hosts of cluster '{header.cluster}'")
+    return 0
+
+
+def show_area(args: argparse.Namespace) -> int:
+    """Print what is in a slots area."""
+    from vmha_pollsters.agent import area, text
+
+    data = area.dump(args.path)
+    print(json.dumps(data, indent=2) if args.json else text.dump(data))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent tells others: readings for the pollster, status for people. Plain data."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from vmha_pollsters.agent.daemon import Agent, Picture
+from vmha_pollsters.agent.witness import Peer, Reading
+from vmha_pollsters.lease.layout import Flag
+from vmha_remediator.rules import metrics
+
+
+def values(reading: Reading) -> dict[str, float]:
+    """Return the metrics of one reading; what is not known is absent."""
+    table: dict[str, float | None] = {
+        metrics.HEARTBEAT_AGE.name: reading.heartbeat_age,
+        metrics.LEASE_AGE.name: reading.lease_age,
+        metrics.REACHABLE.name: _number(reading.reachable),
+        metrics.ISOLATED.name: _number(reading.isolated),
+        metrics.WITNESSES.name: float(reading.witnesses),
+    }
+    return {name: round(value, 3) for name, value in table.items() if value is not None}
+
+
+def _number(value: bool | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def readings(agent: Agent) -> dict[str, Any]:
+    """Return everything to publish now.
+
+    `age` is how old it is (s): a reader drops what is older than a few seconds. `hosts` is
+    empty unless this host is a qualified witness; `why` then says what keeps it silent.
+    """
+    picture = agent.picture
+    return {
+        "host": agent.host,
+        "age": round(time.monotonic() - picture.at, 3),
+        "role": picture.role,
+        "qualified": picture.qualification.ok,
+        "why": list(picture.qualification.why),
+        "hosts": [
+            {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)}
+            for r in picture.readings
+        ],
+    }
+
+
+def status(agent: Agent) -> dict[str, Any]:
+    """Return what a person wants to know of this agent."""
+    picture, written, seen = agent.picture, agent.writer.written, agent.reader.seen
+    now = time.monotonic()
+    roster = picture.roster
+    names = {p.slot: p.host for p in picture.peers}
+    return {
+        "host": agent.host,
+        "role": picture.role,
+        "qualified": picture.qualification.ok,
+        "why": list(picture.qualification.why),
+        "isolated": picture.isolated,
+        "hears": picture.qualification.heard,
+        "live": picture.qualification.live,
+        "age": _seconds(now - picture.at),
+        "lease": {
+            "slot": written.slot,
+            "renewed": _seconds(None if written.at is None else now - written.at),
+            "read": _seconds(None if seen.at is None else now - seen.at),
+            "cluster": seen.header.cluster if seen.header else None,
+            "problems": [p for p in (written.problem, seen.problem, seen.roster_problem) if p],
+        },
+        "roster": None
+        if roster is None
+        else {
+            "master": names.get(roster.master, f"slot {roster.master}"),
+            "witnesses": [names.get(n, f"slot {n}") for n in roster.witnesses],
+            "term": roster.term,
+            "stale": picture.roster_stale,
+        },
+        "believed": [names.get(n, f"slot {n}") for n in picture.witnesses],
+        "heartbeats": {"problem": agent.heart.problem, "refused": dict(agent.heart.rejected)},
+        "peers": [_peer(agent, picture, peer) for peer in picture.peers],
+    }
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
+
+
+def _peer(agent: Agent, picture: Picture, peer: Peer) -> dict[str, Any]:
+    own = peer.slot == picture.slot
+    reading = next((r for r in picture.readings if r.host == peer.host), None)
+    return {
+        "host": peer.host,
+        "slot": peer.slot,
+        "flags": [flag.name.lower() for flag in Flag if flag in peer.flags and flag.name],
+        "heard": _seconds(peer.opinion.heard),
+        "lease": _seconds(peer.opinion.lease),
+        "hears_us": None if own else _seconds(agent.heart.acked(peer.host)),
+        "clock": _seconds(peer.clock_offset),
+        "probe": peer.opinion.probe.name.lower(),
+        "probe_proven": list(agent.prober.proven(peer.host)),
+        "problem": peer.problem,
+        "published": None if reading is None else values(reading),
+    }

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two storage threads: one renews this host's slot, one reads the others'.
+
+Any call in here may hang for as long as the storage does. Nobody waits for these threads:
+the rest of the agent sees when they last succeeded, and how.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from vmha_pollsters.agent.keeper import ClaimLost, Content, Keeper, Stopped
+from vmha_pollsters.agent.slots import Blocks, read_table
+from vmha_pollsters.lease.contract import LeaseDriver, Sight
+from vmha_pollsters.lease.layout import Header, Roster, Slot
+from vmha_remediator.errors import LeaseError
+
+LOG = logging.getLogger(__name__)
+
+#: Two renewals are at least this far apart, however often something changes.
+KICK_GAP = 0.4
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the writing thread last achieved."""
+
+    slot: int | None = None
+    at: float | None = None  # monotonic time at which the last good renewal began
+    problem: str | None = "no slot claimed yet"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the reading thread last saw; everything is as of `at`."""
+
+    at: float | None = None  # monotonic time at which the last good look began
+    header: Header | None = None
+    roster: Roster | None = None
+    roster_age: float = 0.0
+    slots: Mapping[int, Slot] = field(default_factory=dict)  # the last good content of each
+    sights: Mapping[int, Sight] = field(default_factory=dict)  # leases, by the lease driver
+    fresh: Mapping[int, Sight] = field(default_factory=dict)  # slots, by their sequence
+    problem: str | None = "the slots were not read yet"
+    roster_problem: str | None = None
+
+
+class Writer:
+    """Claims the slot and renews it; `content` is asked for what to say at every renewal."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        content: Callable[[], tuple[Content, Roster | None]],
+        interval: float,
+        kick: threading.Event,
+    ) -> None:
+        self._keeper = keeper
+        self._content = content
+        self._interval = interval
+        self._kick = kick
+        self.written = Written()
+
+    def run(self, stop: threading.Event) -> None:
+        """Renew until `stop`, then once more, so that the last word is written."""
+        while not stop.is_set():
+            try:
+                if self._keeper.slot is None:
+                    slot = self._keeper.claim()
+                    LOG.info("claimed slot %s, generation %s", slot.index, slot.generation)
+                self._renew()
+            except Stopped:
+                return
+            except (OSError, LeaseError) as exc:
+                self._note(exc)
+                stop.wait(self._interval)
+                continue
+            self._rest(stop)
+        self._last_word()
+
+    def _renew(self) -> None:
+        began = time.monotonic()
+        content, roster = self._content()
+        slot = self._keeper.renew(content)
+        if roster is not None:
+            self._keeper.write_roster(roster)
+        self.written = Written(slot.index, began, None)
+
+    def _note(self, exc: Exception) -> None:
+        problem = f"cannot renew the lease: {exc}"
+        if problem != self.written.problem:
+            LOG.error("%s; trying again", problem)
+        slot = None if isinstance(exc, ClaimLost) else self.written.slot
+        self.written = Written(slot, self.written.at, problem)
+
+    def _rest(self, stop: threading.Event) -> None:
+        stop.wait(KICK_GAP)
+        self._kick.wait(max(0.0, self._interval - KICK_GAP))
+        self._kick.clear()
+
+    def _last_word(self) -> None:
+        if self._keeper.slot is None:
+            return
+        try:
+            self._keeper.renew(self._content()[0])
+        except (OSError, LeaseError) as exc:
+            LOG.warning("could not write that this host leaves: %s", exc)
+
+
+class Reader:
+    """Reads the table; `plan` says which slots (None: all) and how long to rest after it."""
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        driver: LeaseDriver,
+        freshness: LeaseDriver,
+        cluster: str,
+        plan: Callable[[], tuple[Iterable[int] | None, float]],
+    ) -> None:
+        self._blocks = blocks
+        self._driver = driver
+        self._freshness = freshness
+        self._cluster = cluster
+        self._plan = plan
+        self._roster_since = (time.monotonic(), (0, 0, 0))
+        self.seen = Seen()
+
+    def run(self, stop: threading.Event) -> None:
+        """Read until `stop`."""
+        while not stop.is_set():
+            hosts, rest = self._plan()
+            try:
+                self.seen = self._read(hosts)
+            except (OSError, LeaseError) as exc:
+                self._note(exc)
+            stop.wait(rest)
+
+    def _read(self, hosts: Iterable[int] | None) -> Seen:
+        before = self.seen
+        known = before.header.hosts if before.header is not None else 0
+        table = read_table(self._blocks, hosts, self._cluster, known)
+        fresh = self._freshness.look(table)
+        sights = fresh if self._driver is self._freshness else self._driver.look(table)
+        if before.problem:
+            LOG.info("reading the slots: %d hosts", len(table.slots))
+        old: uuid.UUID | None = before.header.uuid if before.header is not None else None
+        slots = dict(before.slots) if old == table.header.uuid else {}
+        if old not in (None, table.header.uuid):
+            LOG.warning("the slots area was initialised anew; all that was known is forgotten")
+        # A slot that was wiped is gone; one that was not read this time, or is damaged, keeps
+        # its name and address, but no freshness.
+        if hosts is None:
+            gone = slots.keys() - table.slots.keys() - table.damaged.keys()
+            slots = {n: slot for n, slot in slots.items() if n not in gone}
+        slots.update(table.slots)
+        return Seen(
+            at=table.started,
+            header=table.header,
+            roster=table.roster,
+            roster_age=self._roster_age(table.roster, table.started, table.finished),
+            slots=slots,
+            sights=sights,
+            fresh=fresh,
+            problem=None,
+            roster_problem=table.roster_problem,
+        )
+
+    def _roster_age(self, roster: Roster | None, started: float, finished: float) -> float:
+        if roster is None:
+            return float("inf")
+        version = (roster.term, roster.sequence, roster.writer)
+        if version != self._roster_since[1]:
+            self._roster_since = (finished, version)
+        return max(0.0, started - self._roster_since[0])
+
+    def _note(self, exc: Exception) -> None:
+        problem = f"cannot read the slots: {exc}"
+        before = self.seen
+        if problem != before.problem:
+            LOG.error("%s; trying again", problem)
+        self.seen = Seen(
+            before.at,
+            before.header,
+            before.roster,
+            before.roster_age,
+            before.slots,
+            before.sights,
+            before.fresh,
+            problem,
+            before.roster_problem,
+        )

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Status and dump as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return rows under `head`, columns as wide as they have to be."""
+    lines = [list(head), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "?"
+    if isinstance(value, float):
+        return f"{value:.1f} s"
+    if isinstance(value, list | tuple):
+        return ",".join(str(v) for v in value) or "-"
+    return str(value)
+
+
+def status(data: dict[str, Any]) -> str:
+    """Return the human view of `report.status`."""
+    lease, roster = data["lease"], data["roster"]
+    lines = [
+        f"host       {data['host']}: {data['role']}, "
+        + ("qualified" if data["qualified"] else "NOT qualified")
+        + (", ISOLATED" if data["isolated"] else ""),
+        *(f"  because  {why}" for why in data["why"]),
+        f"hears      {data['hears']} of {data['live']} live hosts (itself included)",
+        f"lease      slot {_cell(lease['slot'])} of cluster {_cell(lease['cluster'])}, "
+        f"renewed {_cell(lease['renewed'])} ago, table read {_cell(lease['read'])} ago",
+        *(f"  problem  {problem}" for problem in lease["problems"]),
+    ]
+    if roster is None:
+        lines.append("roster     none yet")
+    else:
+        lines.append(
+            f"roster     term {roster['term']}, master {roster['master']}, witnesses "
+            f"{', '.join(roster['witnesses'])}{' (STALE)' if roster['stale'] else ''}"
+        )
+    if data["believed"]:
+        lines.append(f"believes   {', '.join(data['believed'])}")
+    refused = data["heartbeats"]["refused"]
+    if refused:
+        lines.append("refused    " + ", ".join(f"{n} x {why}" for why, n in refused.items()))
+    head = ("HOST", "SLOT", "HEARD", "LEASE", "HEARS US", "CLOCK", "PROBE", "PROVEN", "FLAGS")
+    rows = [
+        (
+            p["host"],
+            p["slot"],
+            p["heard"],
+            p["lease"],
+            p["hears_us"],
+            p["clock"],
+            p["probe"],
+            p["probe_proven"],
+            p["flags"],
+        )
+        for p in data["peers"]
+    ]
+    notes = [f"{p['host']}: {p['problem']}" for p in data["peers"] if p["problem"]]
+    return "\n".join([*lines, "", table(head, rows), *notes])
+
+
+def dump(data: dict[str, Any]) -> str:
+    """Return the human view of `area.dump`."""
+    header, roster = data["header"], data["roster"]
+    lines = [
+        f"cluster    {header['cluster']}, {header['hosts']} slots, area {header['uuid']}, "
+        f"made {_when(header['created'])}",
+        f"storage    {'direct I/O' if data['direct_io'] else 'synchronous writes (no O_DIRECT)'}",
+    ]
+    if roster is None:
+        lines.append(f"roster     {data['roster_problem'] or 'none yet'}")
+    else:
+        lines.append(
+            f"roster     term {roster['term']}.{roster['sequence']}, master slot "
+            f"{roster['master']}, witnesses {roster['witnesses']}, members {roster['members']}, "
+            f"written {_when(roster['written'])}"
+        )
+    head = ("SLOT", "HOST", "ADDRESS", "GEN", "SEQ", "PRIO", "FLAGS", "WRITTEN", "BOOT")
+    rows = [
+        (
+            s["slot"],
+            s["host"],
+            s["address"],
+            s["generation"],
+            s["sequence"],
+            s["priority"],
+            s["flags"],
+            _when(s["written"]),
+            s["boot_id"],
+        )
+        for s in data["slots"]
+    ]
+    damage = [f"DAMAGED    {why}" for why in data["damaged"].values()]
+    return "\n".join([*lines, *damage, "", table(head, rows)])
+
+
+def _when(wall: float) -> str:
+    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if wall else "never"

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PURE: who watches, who may be believed, and what all of them together say of each host.
+
+Everything here takes plain data and returns plain data: ages in seconds, None for "I do not
+know". Nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from vmha_pollsters.lease.layout import (
+    MAX_WITNESSES,
+    NO_FLAGS,
+    NO_OPINION,
+    Flag,
+    Opinion,
+    Probe,
+    Roster,
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Times in seconds; see `limits()` for where they come from."""
+
+    hears: float  # a peer heard less long ago than this is being heard
+    lease_live: float  # a lease renewed less long ago than this is live
+    own_write: float  # my last renewal has to be younger
+    own_read: float  # my last look at the table has to be younger
+    view: float  # another witness's slot has to be younger for its view to count
+    settle: float  # after start or a pause, listen this long before speaking
+    clock: float  # largest offset from the median of the peers' clocks
+    suspect_heard: float  # from this heartbeat age on a host is published at once
+    suspect_lease: float  # from this lease age on, too
+    roster_stale: float  # a roster unchanged for longer has no master
+    grace: float  # a witness may be unqualified this long before it is replaced
+
+
+def limits(heartbeat: float = 1.0, lease: float = 2.0) -> Limits:
+    """Return the limits for these two intervals (seconds between beats and renewals).
+
+    A peer is heard while at most three beats in a row are lost, a lease is live for four
+    renewals (as long as the rules' default threshold), a clock may be 1 s off (Gnocchi drops
+    late points without a word, so a witness with a wrong clock blinds a metric).
+    """
+    return Limits(
+        hears=4.0 * heartbeat,
+        lease_live=4.0 * lease,
+        own_write=2.5 * lease,
+        own_read=1.5 * lease,
+        view=2.5 * lease,
+        settle=3.0 * heartbeat,
+        clock=1.0,
+        suspect_heard=2.0 * heartbeat,
+        suspect_lease=2.0 * lease,
+        roster_stale=3.0 * lease,
+        grace=5.0 * lease,
+    )
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What this agent knows of one host (itself included), now."""
+
+    slot: int
+    host: str
+    priority: int = 0
+    flags: Flag = NO_FLAGS
+    opinion: Opinion = NO_OPINION  # this agent's own
+    views: Mapping[int, Opinion] | None = None  # what that host says about others
+    slot_age: float | None = None  # since its slot was last seen written: how old its views are
+    clock_offset: float | None = None
+    problem: str | None = None  # why its slot cannot be believed
+
+
+@dataclass(frozen=True)
+class Me:
+    """What this agent knows of itself; ages in seconds, None: never yet."""
+
+    slot: int | None
+    write_age: float | None  # since the last renewal that succeeded
+    read_age: float | None  # since the last look that succeeded
+    listening: float  # for how long heartbeats have been received without a pause
+    expected: frozenset[int] | None = None  # slots that send to me; None: all
+    problems: tuple[str, ...] = ()  # anything else that makes this host unfit
+
+
+@dataclass(frozen=True)
+class Qualification:
+    """Whether this host may speak about others, and if not, why (sentences)."""
+
+    ok: bool
+    why: tuple[str, ...] = ()
+    heard: int = 0  # hosts heard, this one included
+    live: int = 0  # hosts that should be heard, this one included
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What all qualified witnesses together say of one host; None: not published."""
+
+    slot: int
+    host: str
+    heartbeat_age: float | None
+    lease_age: float | None
+    reachable: bool | None
+    isolated: bool | None
+    witnesses: int
+    suspect: bool
+
+
+def is_live(peer: Peer, limit: Limits) -> bool:
+    """Tell whether the lease of `peer` is seen to be renewed."""
+    age = peer.opinion.lease
+    return age is not None and age < limit.lease_live and Flag.LEAVING not in peer.flags
+
+
+def qualify(me: Me, peers: Sequence[Peer], limit: Limits) -> Qualification:
+    """Tell whether this host may be believed: suspect yourself first."""
+    why = list(me.problems)
+    if me.slot is None:
+        why.append("it has no slot of its own")
+    why += _too_old("its own lease was last renewed", me.write_age, limit.own_write)
+    why += _too_old("the slots were last read", me.read_age, limit.own_read)
+    if me.listening < limit.settle:
+        why.append(f"it has been listening for {me.listening:.1f} s only")
+    others = [p for p in peers if p.slot != me.slot and is_live(p, limit)]
+    if me.expected is not None:
+        others = [p for p in others if p.slot in me.expected]
+    hears = [p for p in others if _is_heard(p, limit)]
+    live, heard = len(others) + 1, len(hears) + 1
+    if 2 * heard <= live:
+        why.append(f"it hears {heard} of {live} hosts whose leases are live (itself included)")
+    why += _clock(others, limit)
+    return Qualification(not why, tuple(why), heard, live)
+
+
+def _too_old(what: str, age: float | None, most: float) -> list[str]:
+    if age is None:
+        return [f"{what} never"]
+    return [f"{what} {age:.1f} s ago"] if age > most else []
+
+
+def _is_heard(peer: Peer, limit: Limits) -> bool:
+    age = peer.opinion.heard
+    return age is not None and age < limit.hears
+
+
+def _clock(others: Iterable[Peer], limit: Limits) -> list[str]:
+    offsets = [p.clock_offset for p in others if p.clock_offset is not None]
+    if not offsets:
+        return []
+    off = -statistics.median(offsets)
+    if abs(off) <= limit.clock:
+        return []
+    return [f"its clock is {off:+.1f} s off the median of its peers' clocks"]
+
+
+def rank(peers: Iterable[Peer], incumbents: Mapping[int, float], limit: Limits) -> tuple[int, ...]:
+    """Return the slots fit to watch, best first: highest priority, then lowest slot.
+
+    `incumbents` says for each present witness how long it has been unqualified (0: it is
+    qualified); it keeps its place for the grace time, in which a new one learns to hear. When
+    nobody is qualified (at the very start; the whole network down) every live host ranks.
+    """
+    live = [p for p in peers if is_live(p, limit) and Flag.CLAIMING not in p.flags]
+    fit = [
+        p
+        for p in live
+        if Flag.QUALIFIED in p.flags or incumbents.get(p.slot, limit.grace) < limit.grace
+    ]
+    return tuple(p.slot for p in sorted(fit or live, key=lambda p: (-p.priority, p.slot)))
+
+
+def next_roster(
+    mine: int,
+    peers: Sequence[Peer],
+    roster: Roster | None,
+    stale: bool,
+    incumbents: Mapping[int, float],
+    limit: Limits,
+) -> Roster | None:
+    """Return the roster that this host (slot `mine`) has to write now, or None.
+
+    The master renews it every cycle, or hands over to a better one. When it is stale, the
+    host that ranks first takes over. Two masters for a moment publish the same facts.
+    """
+    ranked = rank(peers, incumbents, limit)
+    if not ranked:
+        return None
+    leads = roster is not None and roster.master == mine and not stale
+    if not leads and not (stale and ranked[0] == mine):
+        return None
+    # Who hands over does not renew: the next one is master from its next look on.
+    term = roster.term if roster is not None else 0
+    return Roster(
+        master=ranked[0],
+        witnesses=ranked[:MAX_WITNESSES],
+        members=frozenset(p.slot for p in peers if is_live(p, limit)),
+        term=term if leads and ranked[0] == mine else term + 1,
+        sequence=(roster.sequence if roster is not None else 0) + 1,
+        writer=mine,
+    )
+
+
+def neighbours(mine: int, members: Iterable[int]) -> frozenset[int]:
+    """Return the two neighbours of slot `mine` in the ring of `members`."""
+    ring = sorted({*members, mine})
+    place = ring.index(mine)
+    return frozenset({ring[place - 1], ring[(place + 1) % len(ring)]} - {mine})
+
+
+def targets(mine: int, roster: Roster | None, known: Iterable[int]) -> frozenset[int]:
+    """Return the slots that this host sends its heartbeats to: witnesses and neighbours.
+
+    Without a roster (a new cluster) it is all the hosts known.
+    """
+    if roster is None:
+        return frozenset(known) - {mine}
+    return (frozenset(roster.witnesses) | neighbours(mine, roster.members)) - {mine}
+
+
+def senders(mine: int, roster: Roster | None, known: Iterable[int]) -> frozenset[int] | None:
+    """Return the slots that should be heard by this host; None: all of them.
+
+    A witness is sent to by all; everybody else by its neighbours, and acknowledged by the
+    witnesses.
+    """
+    if roster is None or mine in roster.witnesses:
+        return None
+    return targets(mine, roster, known)
+
+
+def believed(
+    me: Me, mine: Qualification, peers: Sequence[Peer], roster: Roster | None, limit: Limits
+) -> dict[int, Mapping[int, Opinion]]:
+    """Return the views of all witnesses that may be believed now: slot -> opinions.
+
+    Ages in another's view have grown since it was written; its age is added. An empty result
+    means that this host is no qualified witness and has to be silent.
+    """
+    if roster is None or me.slot not in roster.witnesses or not mine.ok:
+        return {}
+    views: dict[int, Mapping[int, Opinion]] = {me.slot: {p.slot: p.opinion for p in peers}}
+    for peer in peers:
+        if peer.slot == me.slot or peer.slot not in roster.witnesses or peer.problem:
+            continue
+        age = peer.slot_age
+        wanted = Flag.QUALIFIED in peer.flags and Flag.LEAVING not in peer.flags
+        if wanted and peer.views is not None and age is not None and age < limit.view:
+            views[peer.slot] = {n: _aged(view, age) for n, view in peer.views.items()}
+    return views
+
+
+def _aged(opinion: Opinion, by: float) -> Opinion:
+    return Opinion(
+        None if opinion.heard is None else opinion.heard + by,
+        None if opinion.lease is None else opinion.lease + by,
+        opinion.probe,
+    )
+
+
+def fuse(
+    peers: Sequence[Peer], views: Mapping[int, Mapping[int, Opinion]], limit: Limits
+) -> tuple[Reading, ...]:
+    """Return one reading a host: the freshest age anybody saw, "unreachable" if unanimous.
+
+    A host that left on purpose, or whose slot nobody can make sense of and nobody hears, is
+    left out. Without views the result is empty: silence.
+    """
+    if not views:
+        return ()
+    readings = [_fuse_one(peer, views, limit) for peer in peers if Flag.LEAVING not in peer.flags]
+    return tuple(r for r in readings if r is not None)
+
+
+def _fuse_one(
+    peer: Peer, views: Mapping[int, Mapping[int, Opinion]], limit: Limits
+) -> Reading | None:
+    opinions = [v[peer.slot] for by, v in views.items() if by != peer.slot and peer.slot in v]
+    if set(views) == {peer.slot}:  # the only witness, about itself: it lives
+        opinions = [Opinion(0.0, views[peer.slot].get(peer.slot, NO_OPINION).lease)]
+    said = [o for o in opinions if o.heard is not None]
+    if not said:
+        return None
+    heartbeat = min(o.heard for o in said if o.heard is not None)
+    leases = [o.lease for o in opinions if o.lease is not None]
+    lease = min(leases) if leases and peer.problem is None else None
+    reachable = _reachable(said, heartbeat, limit)
+    behind = said if reachable is not False else [o for o in said if o.probe is Probe.SILENT]
+    isolated = None if peer.problem else Flag.ISOLATED in peer.flags
+    return Reading(
+        slot=peer.slot,
+        host=peer.host,
+        heartbeat_age=heartbeat,
+        lease_age=lease,
+        reachable=reachable,
+        isolated=isolated,
+        witnesses=len(behind),
+        suspect=bool(
+            heartbeat > limit.suspect_heard
+            or (lease is not None and lease > limit.suspect_lease)
+            or reachable is False
+            or isolated
+        ),
+    )
+
+
+def _reachable(said: Sequence[Opinion], heartbeat: float, limit: Limits) -> bool | None:
+    """Heard or answering: yes. Every proven probe silent: no. Otherwise not known."""
+    if heartbeat <= limit.suspect_heard or any(o.probe is Probe.ANSWERS for o in said):
+        return True
+    probes = {o.probe for o in said} - {Probe.UNKNOWN}
+    return False if probes == {Probe.SILENT} else None

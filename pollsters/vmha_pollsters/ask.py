@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asking the local agent over its unix socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+from vmha_remediator.errors import AgentUnavailable
+
+TIMEOUT = 2.0
+MOST_BYTES = 8 << 20
+
+
+def ask(path: str, operation: str, timeout: float = TIMEOUT) -> dict[str, Any]:
+    """Return the agent's answer to `operation` ("readings", "status").
+
+    Raises `AgentUnavailable` when it does not answer in `timeout` seconds, or nonsense.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(timeout)
+            sock.connect(path)
+            sock.sendall(json.dumps({"op": operation}).encode() + b"\n")
+            with sock.makefile("rb") as stream:
+                answer = json.loads(stream.readline(MOST_BYTES))
+    except OSError as exc:
+        raise AgentUnavailable(f"vmha-agent does not answer on {path}: {exc}") from exc
+    except ValueError as exc:
+        raise AgentUnavailable(f"vmha-agent answers nonsense on {path}") from exc
+    if not isinstance(answer, dict) or "error" in answer:
+        raise AgentUnavailable(f"vmha-agent on {path} does not know '{operation}'")
+    return answer

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""[agent]: what vmha-agent needs to know about its host, its peers and the storage."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from pathlib import Path
+
+from oslo_config import cfg, types
+
+from vmha_remediator.errors import ConfigError
+
+GROUP = "agent"
+DEFAULT_FILE = "/etc/vmha/agent.conf"
+DEFAULT_SOCKET = "/run/vmha/agent.sock"
+MIN_KEY_BYTES = 16
+
+OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "host",
+        help="Name of this host's nova-compute service (its [DEFAULT] host); default: the host "
+        "name. Wrong: the evidence is filed under a host that Nova does not know, and nothing "
+        "is recovered when this one fails.",
+    ),
+    cfg.IPOpt(
+        "address",
+        help="This host's address on the management network. Wrong: peers do not hear it and "
+        "it is reported as partitioned.",
+    ),
+    cfg.PortOpt(
+        "port",
+        default=8577,
+        help="UDP port of the heartbeats, the same on every host. Wrong: nobody hears this host.",
+    ),
+    cfg.StrOpt(
+        "socket",
+        default=DEFAULT_SOCKET,
+        help="Unix socket on which the pollster and 'vmha-agent status' ask. Wrong: no metrics.",
+    ),
+    cfg.StrOpt(
+        "lease_driver",
+        default="slots",
+        help="Who keeps the leases: an entry point of group vmha.lease. Wrong: the agent stops "
+        "at start and names the drivers that exist.",
+    ),
+    cfg.StrOpt(
+        "lease_path",
+        help="The slots file or block device on the shared storage, made by 'vmha-agent init'. "
+        "Wrong or missing: this host has no lease, is reported as storage-lost, and says "
+        "nothing about others.",
+    ),
+    cfg.StrOpt(
+        "cluster",
+        help="Name of the cluster whose slots these are. Wrong: the agent refuses the slots.",
+    ),
+    cfg.StrOpt(
+        "key_file",
+        default="/etc/vmha/agent.key",
+        help="File with the secret that signs heartbeats (at least 16 bytes), the same on every "
+        "host. Wrong: nobody accepts this host's heartbeats.",
+    ),
+    cfg.StrOpt(
+        "previous_key_file",
+        help="File with a second key that is accepted but not signed with. To rotate: give the "
+        "new key here everywhere, then swap the two everywhere, then remove the old one.",
+    ),
+    cfg.IntOpt(
+        "priority",
+        default=0,
+        min=-1000,
+        max=1000,
+        help="Hosts with a higher priority become witnesses first. Wrong: a busy host watches.",
+    ),
+    cfg.ListOpt(
+        "isolation_addresses",
+        default=[],
+        item_type=types.HostAddress(),
+        help="Addresses (the gateway) that a host which hears no peer tries before it calls "
+        "itself isolated. Wrong: isolation is reported as partition; the VMs run on either way.",
+    ),
+    cfg.StrOpt(
+        "boot_id_file",
+        default="/proc/sys/kernel/random/boot_id",
+        help="File whose content changes with every boot. Wrong: a reboot goes unnoticed.",
+    ),
+    cfg.FloatOpt(
+        "heartbeat_interval",
+        default=1.0,
+        min=0.1,
+        max=10.0,
+        help="Seconds between two heartbeats; the same on every host. Too long: a healthy host "
+        "looks suspect.",
+    ),
+    cfg.FloatOpt(
+        "lease_interval",
+        default=2.0,
+        min=0.2,
+        max=30.0,
+        help="Seconds between two renewals of the lease; the same on every host. Too long: "
+        "lease.age reaches the threshold of the rules on healthy hosts.",
+    ),
+    cfg.PortOpt(
+        "probe_port",
+        default=22,
+        help="TCP port tried on a silent host where ICMP is filtered; a refused connection is "
+        "an answer too. Filtered as well: 'reachable' is not published, and no host is ever "
+        "called failed.",
+    ),
+    cfg.StrOpt(
+        "log_level",
+        default="INFO",
+        choices=["DEBUG", "INFO", "WARNING", "ERROR"],
+        help="Least severity that is logged to standard error.",
+    ),
+]
+
+#: Registered on ceilometer's own configuration by the pollster.
+POLLSTER_GROUP = "vmha"
+POLLSTER_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt(
+        "agent_socket",
+        default=DEFAULT_SOCKET,
+        help="The unix socket of the vmha-agent on this host ([agent] socket). Wrong: no vmha "
+        "metrics, and no verdict about any host that only this one watches.",
+    ),
+]
+
+
+def load(config_file: str | None = None) -> cfg.ConfigOpts:
+    """Return the agent's configuration from `config_file` (default: DEFAULT_FILE if present).
+
+    Raises `ConfigError` that names the file or the option.
+    """
+    conf = cfg.ConfigOpts()
+    conf.register_opts(OPTS, group=GROUP)
+    files = [config_file] if config_file else [f for f in (DEFAULT_FILE,) if Path(f).exists()]
+    try:
+        conf([], project="vmha", prog="vmha-agent", default_config_files=files)
+        for opt in OPTS:  # a wrong value is found now, not in a thread later
+            conf[GROUP][opt.dest]
+    except cfg.ConfigFileValueError as exc:
+        raise ConfigError(f"configuration: {exc}") from exc
+    except cfg.Error as exc:
+        raise ConfigError(f"configuration: {exc}") from exc
+    return conf
+
+
+def require(conf: cfg.ConfigOpts, name: str) -> str:
+    """Return the text of option `name`; raises `ConfigError` when it is not set."""
+    value = conf[GROUP][name]
+    if not value:
+        raise ConfigError(f"[agent] {name} is not set in the agent's configuration file")
+    return str(value)
+
+
+def host_name(conf: cfg.ConfigOpts) -> str:
+    """Return this host's service name."""
+    return str(conf[GROUP].host or socket.gethostname())
+
+
+def read_keys(conf: cfg.ConfigOpts) -> tuple[bytes, ...]:
+    """Return the heartbeat keys, the one to sign with first; raises `ConfigError`."""
+    paths = [conf[GROUP].key_file, conf[GROUP].previous_key_file]
+    return tuple(_read_key(path) for path in paths if path)
+
+
+def _read_key(path: str) -> bytes:
+    try:
+        key = Path(path).read_bytes().strip()
+    except OSError as exc:
+        raise ConfigError(f"[agent] key file {path}: {exc.strerror}") from exc
+    if len(key) < MIN_KEY_BYTES:
+        raise ConfigError(f"[agent] key file {path}: shorter than {MIN_KEY_BYTES} bytes")
+    return key
+
+
+def read_boot_id(conf: cfg.ConfigOpts) -> uuid.UUID:
+    """Return what identifies this boot; text that is no UUID is hashed into one."""
+    path = conf[GROUP].boot_id_file
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"[agent] boot_id_file {path}: {exc}") from exc
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return uuid.uuid5(uuid.NAMESPACE_OID, text)
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Entry point of oslo-config-generator."""
+    return [(GROUP, list(OPTS)), (POLLSTER_GROUP, list(POLLSTER_OPTS))]

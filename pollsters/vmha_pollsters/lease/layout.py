@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PURE: the bytes of the slots area, 4 KiB blocks with a CRC: header, roster, hosts.
+
+Block 0 is the header, block 1 the roster, block 2 + n the slot of host n. All numbers are
+little-endian; the last four bytes of a block are the CRC32 (zlib) of the rest.
+"""
+
+from __future__ import annotations
+
+import struct
+import uuid
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+
+BLOCK = 4096
+FIRST_HOST = 2
+VERSION = 1
+#: Three view bytes a host have to fit behind the fixed part of a slot.
+MAX_HOSTS = 1000
+MAX_WITNESSES = 3
+NOBODY = 0xFFFF
+ZEROS = bytes(BLOCK)
+
+_CRC = struct.Struct("<I")
+_HEADER = struct.Struct("<8sHHI16sd128s")
+_ROSTER = struct.Struct("<8sHHH16sQQd3H125s")
+_SLOT = struct.Struct("<8sHHHhHH16s16s16sQQdf255s64s")
+_VIEWS_AT = 512
+HEADER_MAGIC, ROSTER_MAGIC, SLOT_MAGIC = b"VMHALEAS", b"VMHAROST", b"VMHASLOT"
+
+assert _SLOT.size <= _VIEWS_AT and BLOCK - _CRC.size >= _VIEWS_AT + 3 * MAX_HOSTS
+
+
+class Damaged(ValueError):
+    """A block that cannot be trusted; the text says what is wrong with it."""
+
+
+class Flag(IntFlag):
+    """What a host says about itself in its slot."""
+
+    CLAIMING = 1  # the owner has not yet read its claim back
+    ISOLATED = 2  # it hears no peer and its isolation addresses do not answer
+    LEAVING = 4  # it stopped on purpose
+    QUALIFIED = 8  # its view may be believed
+    WATCHDOG = 16  # an armed watchdog resets it when the agent stops
+
+
+NO_FLAGS = Flag(0)
+
+
+class Probe(IntEnum):
+    """What a witness learned by probing a host's management address."""
+
+    UNKNOWN = 0  # never proven to work, or not finished
+    ANSWERS = 1
+    SILENT = 2
+
+
+@dataclass(frozen=True)
+class Header:
+    """Whose area this is."""
+
+    cluster: str
+    uuid: uuid.UUID
+    hosts: int
+    created: float = 0.0  # wall clock, for people
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Who watches: written by the master, read by everybody."""
+
+    master: int
+    witnesses: tuple[int, ...]
+    members: frozenset[int]
+    term: int
+    sequence: int
+    writer: int
+    written: float = 0.0  # wall clock, for people
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a witness says about one host; ages in seconds, None: does not know."""
+
+    heard: float | None = None
+    lease: float | None = None
+    probe: Probe = Probe.UNKNOWN
+
+
+NO_OPINION = Opinion()
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one host wrote about itself (and, if a witness, about others)."""
+
+    index: int
+    host: str
+    address: str
+    boot_id: uuid.UUID
+    nonce: bytes  # 16 random bytes, new with every claim
+    generation: int
+    sequence: int
+    flags: Flag = NO_FLAGS
+    priority: int = 0
+    wall: float = 0.0
+    watchdog_timeout: float = 0.0
+    views: tuple[Opinion, ...] = field(default=(), repr=False)
+
+    @property
+    def version(self) -> tuple[bytes, int, int]:
+        """Return what changes with every renewal."""
+        return (self.nonce, self.generation, self.sequence)
+
+
+def pack_age(age: float | None) -> int:
+    """Return an age as one byte, rounded down: 0.1 s steps to 20 s, 5 s steps to 285 s.
+
+    Rounding down never makes a host look older than it is.
+    """
+    if age is None:
+        return 255
+    if age < 20.0:
+        return max(0, int(age * 10 + 1e-6))
+    return min(253, 200 + int((age - 20.0) / 5))
+
+
+def unpack_age(byte: int) -> float | None:
+    """Return the age in seconds that `pack_age` wrote; 254 is kept for later use."""
+    if byte >= 254:
+        return None
+    return byte / 10 if byte < 200 else 20.0 + 5 * (byte - 200)
+
+
+def _seal(body: bytes) -> bytes:
+    data = body.ljust(BLOCK - _CRC.size, b"\0")
+    return data + _CRC.pack(zlib.crc32(data))
+
+
+def _open(data: bytes, magic: bytes, what: str) -> None:
+    if len(data) != BLOCK:
+        raise Damaged(f"{what}: {len(data)} bytes instead of {BLOCK}")
+    if data[:8] != magic:
+        raise Damaged(f"{what}: not one of ours (no {magic.decode()} mark)")
+    if _CRC.unpack(data[-4:])[0] != zlib.crc32(data[:-4]):
+        raise Damaged(f"{what}: checksum does not fit")
+    version = int.from_bytes(data[8:10], "little")
+    if version != VERSION:
+        raise Damaged(f"{what}: format version {version}, this agent knows {VERSION}")
+
+
+def _text(raw: bytes, what: str) -> str:
+    try:
+        return raw.rstrip(b"\0").decode()
+    except UnicodeDecodeError as exc:
+        raise Damaged(f"{what}: text is not UTF-8") from exc
+
+
+def _fit(text: str, size: int, what: str) -> bytes:
+    raw = text.encode()
+    if not raw or len(raw) > size:
+        raise ValueError(f"{what} must have 1 to {size} bytes, not {len(raw)}")
+    return raw
+
+
+def pack_header(header: Header) -> bytes:
+    """Return the block of `header`; raises ValueError for what does not fit."""
+    if not 1 <= header.hosts <= MAX_HOSTS:
+        raise ValueError(f"hosts must be 1 to {MAX_HOSTS}, not {header.hosts}")
+    name = _fit(header.cluster, 128, "cluster name")
+    return _seal(
+        _HEADER.pack(
+            HEADER_MAGIC, VERSION, BLOCK, header.hosts, header.uuid.bytes, header.created, name
+        )
+    )
+
+
+def unpack_header(data: bytes) -> Header:
+    """Return the header in a block; raises `Damaged`."""
+    _open(data, HEADER_MAGIC, "header")
+    _, _, block, hosts, ident, created, name = _HEADER.unpack_from(data)
+    if block != BLOCK or not 1 <= hosts <= MAX_HOSTS:
+        raise Damaged(f"header: impossible geometry ({hosts} slots of {block} bytes)")
+    return Header(_text(name, "header"), uuid.UUID(bytes=ident), hosts, created)
+
+
+def pack_roster(roster: Roster, area: uuid.UUID) -> bytes:
+    """Return the block of `roster` for the area with id `area`."""
+    names = (*roster.witnesses, NOBODY, NOBODY, NOBODY)[:MAX_WITNESSES]
+    bits = sum(1 << member for member in roster.members).to_bytes(125, "little")
+    return _seal(
+        _ROSTER.pack(
+            ROSTER_MAGIC,
+            VERSION,
+            roster.master,
+            roster.writer,
+            area.bytes,
+            roster.term,
+            roster.sequence,
+            roster.written,
+            *names,
+            bits,
+        )
+    )
+
+
+def unpack_roster(data: bytes, area: uuid.UUID) -> Roster | None:
+    """Return the roster in a block, None if none was ever written; raises `Damaged`."""
+    if data == ZEROS:
+        return None
+    _open(data, ROSTER_MAGIC, "roster")
+    _, _, master, writer, ident, term, sequence, written, a, b, c, raw = _ROSTER.unpack_from(data)
+    _same_area(ident, area, "roster")
+    bits = int.from_bytes(raw, "little")
+    return Roster(
+        master=master,
+        witnesses=tuple(w for w in (a, b, c) if w != NOBODY),
+        members=_members(bits),
+        term=term,
+        sequence=sequence,
+        writer=writer,
+        written=written,
+    )
+
+
+def _members(bits: int) -> frozenset[int]:
+    found = set()
+    while bits:
+        lowest = bits & -bits
+        found.add(lowest.bit_length() - 1)
+        bits ^= lowest
+    return frozenset(found)
+
+
+def pack_slot(slot: Slot, area: uuid.UUID) -> bytes:
+    """Return the block of `slot` for the area with id `area`; raises ValueError."""
+    fixed = _SLOT.pack(
+        SLOT_MAGIC,
+        VERSION,
+        slot.index,
+        int(slot.flags),
+        slot.priority,
+        len(slot.views),
+        0,
+        area.bytes,
+        slot.boot_id.bytes,
+        slot.nonce,
+        slot.generation,
+        slot.sequence,
+        slot.wall,
+        slot.watchdog_timeout,
+        _fit(slot.host, 255, "host name"),
+        _fit(slot.address, 64, "address"),
+    )
+    return _seal(fixed.ljust(_VIEWS_AT, b"\0") + _pack_views(slot.views))
+
+
+def _pack_views(views: Sequence[Opinion]) -> bytes:
+    if len(views) > MAX_HOSTS:
+        raise ValueError(f"a view of {len(views)} hosts does not fit")
+    return b"".join(
+        (
+            bytes(pack_age(view.heard) for view in views),
+            bytes(pack_age(view.lease) for view in views),
+            bytes(view.probe for view in views),
+        )
+    )
+
+
+def unpack_slot(data: bytes, index: int, area: uuid.UUID) -> Slot | None:
+    """Return what is in the block of host slot `index`, None if free; raises `Damaged`."""
+    if data == ZEROS:
+        return None
+    what = f"slot {index}"
+    _open(data, SLOT_MAGIC, what)
+    (_, _, number, flags, priority, count, _, ident, boot, nonce, *rest) = _SLOT.unpack_from(data)
+    generation, sequence, wall, timeout, host, address = rest
+    _same_area(ident, area, what)
+    if number != index:
+        raise Damaged(f"{what}: holds the data of slot {number}")
+    if count > MAX_HOSTS:
+        raise Damaged(f"{what}: a view of {count} hosts")
+    return Slot(
+        index=index,
+        host=_text(host, what),
+        address=_text(address, what),
+        boot_id=uuid.UUID(bytes=boot),
+        nonce=nonce,
+        generation=generation,
+        sequence=sequence,
+        flags=Flag(flags),
+        priority=priority,
+        wall=wall,
+        watchdog_timeout=timeout,
+        views=_unpack_views(data, count, what),
+    )
+
+
+def _unpack_views(data: bytes, count: int, what: str) -> tuple[Opinion, ...]:
+    heard, lease, probe = (data[_VIEWS_AT + n * count :][:count] for n in range(3))
+    try:
+        return tuple(
+            Opinion(unpack_age(h), unpack_age(age), Probe(p))
+            for h, age, p in zip(heard, lease, probe, strict=True)
+        )
+    except ValueError as exc:
+        raise Damaged(f"{what}: unknown probe result in its view") from exc
+
+
+def _same_area(ident: bytes, area: uuid.UUID, what: str) -> None:
+    if ident != area.bytes:
+        raise Damaged(f"{what}: belongs to area {uuid.UUID(bytes=ident)}, not to {area}")
