@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The show: a host loses power, another one loses its network; what moves, what must not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from tests.lab import boot, faults, hosts, net, timeline
+from tests.lab.errors import LabError
+from tests.lab.observe import Observer
+from tests.lab.snapshot import Snapshot, VmView
+from tests.lab.view import Stage
+from tests.lab.watch import (
+    Condition,
+    all_well,
+    both,
+    incident_state,
+    run_elsewhere,
+    runs_well,
+    verdict,
+    watch,
+)
+
+VMS = 12  # 8 of them protected: two of three on every host
+VICTIM, LONER = "h2", "h3"  # loses its power, loses its network
+READY, RECOVERY, RETURN, ISOLATION, HEALING = 90.0, 120.0, 120.0, 60.0, 90.0  # s, upper bounds
+#: Looks at the cut-off host after the verdict: enough that an engine that would act had time
+#: for several cycles.
+QUIET_LOOKS = 12
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the show had to show, and whether it did."""
+
+    ok: bool
+    what: str
+
+
+class Demo:
+    """The scenes in order; each adds its findings."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.observer = Observer()
+        self.findings: list[Finding] = []
+
+    def play(self) -> list[Finding]:
+        """Play all scenes and return what they found; raises `LabError` when one is stuck."""
+        before = self.prepare()
+        self.power_loss(before)
+        self.welcome_back()
+        self.isolation()
+        return self.findings
+
+    def prepare(self) -> Snapshot:
+        """Boot the VMs and wait until every host is well by its alarms."""
+        self.stage.say(f"{VMS} VMs over four hosts, 8 of them protected (server tag 'vmha')")
+        missing = VMS - len(boot.names())
+        if missing > 0:
+            plans = boot.plan(VMS, boot.hosts_for(None), boot.mixed, "vm", boot.names())
+            boot.boot(plans[:missing], lambda _: None)
+        self.stage.say("waiting until every alarm of every host has its evidence and says ok")
+        return self._watch(
+            both(all_well, lambda s: all(runs_well(vm) for vm in s.vms)),
+            "every host is well and every VM runs",
+            READY,
+        )
+
+    def power_loss(self, before: Snapshot) -> None:
+        """Take the power of one host and watch its protected VMs come back elsewhere."""
+        mine = [vm for vm in before.vms if vm.host == VICTIM]
+        protected = [vm.id for vm in mine if vm.tagged]
+        self.stage.say(
+            f"{VICTIM} loses power: {len(protected)} protected and "
+            f"{len(mine) - len(protected)} other VMs were on it"
+        )
+        hosts.kill(VICTIM)
+        lost = self._last_fault(VICTIM, "kill")
+        after = self._watch(
+            both(
+                run_elsewhere(protected, VICTIM),
+                incident_state(VICTIM, "failure", "recovered"),
+            ),
+            f"the protected VMs of {VICTIM} run elsewhere",
+            RECOVERY,
+        )
+        now = {vm.id: vm for vm in after.vms}
+        others = [vm for vm in before.vms if vm.id not in protected]
+        self._find(
+            all(runs_well(now[vm]) and now[vm].host != VICTIM for vm in protected),
+            f"all {len(protected)} protected VMs of {VICTIM} are ACTIVE elsewhere and write",
+        )
+        self._find(_unmoved(others, after), f"none of the {len(others)} other VMs was moved")
+        self._times(lost)
+
+    def welcome_back(self) -> None:
+        """Switch the dead host on again and watch it being taken back."""
+        self.stage.say(f"{VICTIM} is switched on again")
+        hosts.boot_host(VICTIM)
+        self._watch(
+            both(all_well, incident_state(VICTIM, "failure", "readmitted")),
+            f"{VICTIM} takes part again",
+            RETURN,
+        )
+        self._find(True, f"{VICTIM} was taken back: forced-down lifted, all alarms ok")
+
+    def isolation(self) -> None:
+        """Cut one host's management network; its VMs must stay and go on writing."""
+        before = self.observer.look()
+        mine = [vm for vm in before.vms if vm.host == LONER and vm.status == "ACTIVE"]
+        self.stage.say(f"{LONER} loses its management network; its {len(mine)} VMs are well")
+        net.cut(LONER)
+        faults.record("cut", LONER, network=True)
+        self._watch(
+            both(verdict(LONER, "isolation"), incident_state(LONER, "isolation", "reported")),
+            f"{LONER} is found isolated",
+            ISOLATION,
+        )
+        self.stage.say(f"{LONER} is isolated, not dead: nothing is moved, the report is out")
+        steady = True
+        for _ in range(QUIET_LOOKS):
+            shot = self._look()
+            now = {vm.id: vm for vm in shot.vms}
+            steady &= _unmoved(before.vms, shot) and all(
+                now[vm.id].running_on == (LONER,) and (now[vm.id].last_write or 99.0) < 2.0
+                for vm in mine
+            )
+            time.sleep(0.5)
+        self._find(steady, f"the {len(mine)} VMs of {LONER} kept running and writing; none moved")
+        self.stage.say("the network heals")
+        net.heal(LONER)
+        faults.record("heal", LONER)
+        self._watch(
+            both(all_well, incident_state(LONER, "isolation", "cleared")),
+            f"{LONER} is well again",
+            HEALING,
+        )
+        self._find(True, f"{LONER} is well again, its report is closed")
+
+    def _watch(self, until: Condition, what: str, timeout: float) -> Snapshot:
+        return watch(self.observer, until, what, timeout, self.stage.show)
+
+    def _look(self) -> Snapshot:
+        shot = self.observer.look()
+        self.stage.show(shot)
+        return shot
+
+    def _find(self, ok: bool, what: str) -> None:
+        self.findings.append(Finding(ok, what))
+
+    def _last_fault(self, host: str, kind: str) -> float:
+        found = [e["t"] for e in faults.events() if e["kind"] == kind and e["host"] == host]
+        if not found:
+            raise LabError(f"the event log knows of no {kind} of {host}")
+        return float(found[-1])
+
+    def _times(self, lost: float) -> None:
+        """Print how long after the power loss each stage was reached."""
+        incident = max(
+            (i for i in self.observer.store.incidents() if i.host == VICTIM),
+            key=lambda i: i.opened,
+        )
+        reached = timeline.stages(self.observer.store.incident(incident.id), lost)
+        table = Table(title=f"seconds after {VICTIM} lost its power", title_justify="left")
+        table.add_column("stage")
+        table.add_column("after", justify="right")
+        table.add_column("what it means")
+        for name, meaning in timeline.STAGES:
+            if name in reached:
+                table.add_row(name, f"{reached[name]:.1f} s", meaning)
+        self.stage.console.print(table)
+
+
+def _unmoved(vms: Iterable[VmView], after: Snapshot) -> bool:
+    now = after.vm_hosts()
+    return all(now.get(vm.id) == vm.host for vm in vms)
+
+
+def show_findings(stage: Stage, findings: list[Finding]) -> bool:
+    """Print each finding and return whether all are good."""
+    for finding in findings:
+        mark = "[green]ok  [/]" if finding.ok else "[bold red]BAD [/]"
+        stage.console.print(f"{mark} {finding.what}", highlight=False)
+    return bool(findings) and all(finding.ok for finding in findings)

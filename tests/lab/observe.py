@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Take snapshots of the cloud: evidence, alarms, incidents, VMs. Only looks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from keystoneauth1 import exceptions as ks_exc
+
+from tests.lab import guests, hosts, layout
+from tests.lab.errors import LabError
+from tests.lab.services import cloudapi
+from tests.lab.snapshot import HostView, IncidentView, Snapshot, VmView
+from vmha_remediator import conf as configuration
+from vmha_remediator.effects.aodh import Aodh
+from vmha_remediator.effects.gnocchi import Gnocchi
+from vmha_remediator.effects.session import make_session
+from vmha_remediator.errors import VmhaError
+from vmha_remediator.rules.alarms import parse_name
+from vmha_remediator.rules.judge import Readings
+from vmha_remediator.store import open_store
+
+T = TypeVar("T")
+Alarms = dict[str, dict[str, str]]  # host -> rule -> Aodh's state
+_SERVICES = "2.53"  # os-services with UUIDs
+
+
+class Observer:
+    """Reads the same places as an operator would; what cannot be read becomes a note."""
+
+    def __init__(self) -> None:
+        conf = configuration.load(config_files=[str(layout.ETC / "vmha.conf")])
+        session = make_session(conf)
+        self.gnocchi = Gnocchi(session, conf)
+        self.aodh = Aodh(session, conf)
+        self.store = open_store(conf)
+        self._notes: list[str] = []
+
+    def look(self) -> Snapshot:
+        """Return what can be seen now."""
+        self._notes = []
+        readings: dict[str, Readings] = self._try(
+            "measures", lambda: self.gnocchi.readings_of(layout.HOSTS), {}
+        )
+        alarms: Alarms = self._try("alarms", self.alarms, {})
+        nova: dict[str, str] = self._try("nova-computes", compute_services, {})
+        vms: tuple[VmView, ...] = self._try("VMs", _vms, ())
+        incidents: tuple[IncidentView, ...] = self._try("incidents", self.incidents, ())
+        views = tuple(
+            HostView(
+                name=host,
+                power="frozen" if hosts.frozen(host) else hosts.power_state(host),
+                readings=readings[host].values if host in readings else {},
+                alarms=alarms.get(host, {}),
+                nova=nova.get(host, "-"),
+            )
+            for host in layout.HOSTS
+        )
+        return Snapshot(time.time(), views, vms, incidents, tuple(self._notes))
+
+    def alarms(self) -> Alarms:
+        """Return the state of each of our alarms."""
+        found: Alarms = {}
+        for alarm in self.aodh.alarms():
+            if name := parse_name(alarm["name"]):
+                rule, host = name
+                found.setdefault(host, {})[rule] = alarm["state"]
+        return found
+
+    def incidents(self) -> tuple[IncidentView, ...]:
+        """Return all incidents, oldest first."""
+        return tuple(
+            IncidentView(
+                id=str(incident.id),
+                host=incident.host,
+                rule=incident.rule,
+                state=str(incident.state),
+                steps=tuple((s.time, s.step, s.sentence) for s in incident.steps),
+            )
+            for incident in sorted(self.store.incidents(), key=lambda i: i.opened)
+        )
+
+    def _try(self, what: str, look: Callable[[], T], otherwise: T) -> T:
+        try:
+            return look()
+        except (VmhaError, LabError, ks_exc.ClientException) as exc:
+            self._notes.append(f"{what}: {exc}")
+            return otherwise
+
+
+def compute_services() -> dict[str, str]:
+    """Return host -> what Nova says of its nova-compute."""
+    answer = cloudapi.connect().compute.get(
+        "/os-services?binary=nova-compute", microversion=_SERVICES
+    )
+    answer.raise_for_status()
+    return {
+        service["host"]: "forced down" if service["forced_down"] else service["state"]
+        for service in answer.json()["services"]
+    }
+
+
+def _vms() -> tuple[VmView, ...]:
+    return tuple(
+        VmView(
+            id=guest.vm,
+            name=guest.name,
+            tagged=guest.tagged,
+            host=guest.nova_host or "-",
+            status=guest.status,
+            task=guest.task,
+            running_on=guest.running_on,
+            last_write=guest.last_write_age,
+            writer=guest.last_writer,
+        )
+        for guest in guests.guests()
+    )
