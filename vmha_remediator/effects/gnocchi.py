@@ -59,7 +59,10 @@ class Gnocchi:
         return self.readings_of([host])[host]
 
     def readings_of(self, hosts: Iterable[str]) -> dict[str, Readings]:
-        """Return the readings of several hosts, one request for up to 200 of them."""
+        """Return the readings of several hosts, one request for up to 200 of them.
+
+        All or nothing: `TelemetryUnavailable` when any of them cannot be read.
+        """
         names = list(dict.fromkeys(hosts))
         found: dict[str, Readings] = {}
         for at in range(0, len(names), HOSTS_PER_REQUEST):
@@ -70,24 +73,29 @@ class Gnocchi:
         ids = {metrics.resource_id(host): host for host in hosts}
         now = self._utcnow().replace(tzinfo=None)  # as Aodh does: UTC, without saying so
         with telemetry(SERVICE, f"reading the measures of {_some(hosts)}"):
-            try:
-                reply = self._client.aggregates.fetch(
-                    ["metric", *([name, METHOD] for name in metrics.METRICS)],
-                    search={"in": {"id": sorted(ids)}},
-                    resource_type=metrics.RESOURCE_TYPE,
-                    granularity=metrics.ARCHIVE_POLICY.granularity,
-                    start=now - datetime.timedelta(seconds=timing.window()),
-                    stop=now,
-                )
-            except gnocchi_exc.NotFound as exc:
-                if "Metrics not found" not in str(exc) and "does not exist" not in str(exc):
-                    raise
-                reply = {"measures": {}}  # nobody has published anything about these hosts
+            reply = self._fetch(sorted(ids), now)
             measures = reply["measures"]
             return {
                 host: Readings(host, _last(measures.get(resource_id, {})))
                 for resource_id, host in ids.items()
             }
+
+    def _fetch(self, ids: list[str], now: datetime.datetime) -> Any:
+        try:
+            return self._client.aggregates.fetch(
+                ["metric", *([name, METHOD] for name in metrics.METRICS)],
+                search={"in": {"id": ids}},
+                resource_type=metrics.RESOURCE_TYPE,
+                granularity=metrics.ARCHIVE_POLICY.granularity,
+                start=now - datetime.timedelta(seconds=timing.window()),
+                stop=now,
+            )
+        except gnocchi_exc.MetricNotFound:
+            return {"measures": {}}  # nobody has published anything about these hosts
+        except gnocchi_exc.BadRequest as exc:
+            if "Resource type does not exist" in str(exc):
+                raise _not_set_up() from exc
+            raise
 
     def setup(self, dry_run: bool = False) -> list[str]:
         """Create the archive policy and the resource type, and return what was done.

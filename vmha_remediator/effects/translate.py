@@ -17,7 +17,7 @@ from vmha_remediator.errors import TelemetryUnavailable
 from vmha_remediator.rules.alarms import redact
 
 #: What a reply that is not what it should be ends in, when it is taken apart.
-MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError)
 MAX_TEXT = 300
 
 

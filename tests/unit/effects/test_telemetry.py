@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gnocchi and Aodh at the edge: what is asked of them, and what their failures are called."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from keystoneauth1.noauth import NoAuth
+from keystoneauth1.session import Session
+from oslo_config import cfg
+
+from tests.unit.effects.telemetry_server import Server, serving
+from vmha_remediator.conf import load
+from vmha_remediator.effects.aodh import Aodh
+from vmha_remediator.effects.gnocchi import Gnocchi
+from vmha_remediator.errors import ConfigError, TelemetryUnavailable
+from vmha_remediator.rules import metrics
+from vmha_remediator.rules.alarms import Change, Plan
+from vmha_remediator.rules.judge import Readings
+
+NOON = datetime.datetime(2026, 1, 1, 12, 0, 0, tzinfo=datetime.UTC)
+H1, H2 = metrics.resource_id("h1"), metrics.resource_id("h2")
+AGGREGATES = ("POST", "/v1/aggregates")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as made:
+        yield made
+
+
+def configured(url: str, timeout: float = 5.0) -> cfg.ConfigOpts:
+    conf = load(config_files=[])
+    conf.set_override("gnocchi_endpoint", url, group="telemetry")
+    conf.set_override("aodh_endpoint", url, group="telemetry")
+    conf.set_override("timeout", timeout, group="telemetry")
+    return conf
+
+
+def gnocchi(server: Server) -> Gnocchi:
+    return Gnocchi(Session(auth=NoAuth()), configured(server.url), utcnow=lambda: NOON)
+
+
+def aodh(server: Server) -> Aodh:
+    return Aodh(Session(auth=NoAuth()), configured(server.url))
+
+
+def series(*values: Any) -> dict[str, Any]:
+    start = NOON - datetime.timedelta(seconds=10 * len(values))
+    times = [start + datetime.timedelta(seconds=10 * n) for n in range(len(values))]
+    return {"last": [[t.isoformat(), 10.0, v] for t, v in zip(times, values, strict=True)]}
+
+
+# --- readings -------------------------------------------------------------------------------
+
+
+def test_the_last_value_of_aodhs_window_is_read_in_one_request(server: Server) -> None:
+    server.say(*AGGREGATES, 200, {"measures": {H1: {"vmha.host.lease.age": series(99.0, 1.5)}}})
+    assert gnocchi(server).readings("h1") == Readings("h1", {"vmha.host.lease.age": 1.5})
+    (request,) = server.requests
+    query = parse_qs(urlsplit(request.path).query)
+    assert query["start"] == ["2026-01-01T11:59:40"]
+    assert query["stop"] == ["2026-01-01T12:00:00"]
+    assert query["granularity"] == ["10"]
+    assert request.body == {
+        "operations": ["metric", *([name, "last"] for name in metrics.METRICS)],
+        "resource_type": "vmha_host",
+        "search": {"in": {"id": [H1]}},
+    }
+
+
+def test_several_hosts_are_read_together(server: Server) -> None:
+    server.say(*AGGREGATES, 200, {"measures": {H2: {"vmha.host.reachable": series(1)}}})
+    assert gnocchi(server).readings_of(["h1", "h2", "h1"]) == {
+        "h1": Readings("h1", {}),
+        "h2": Readings("h2", {"vmha.host.reachable": 1.0}),
+    }
+    assert len(server.requests) == 1
+
+
+def test_more_hosts_than_fit_are_read_in_turn(server: Server) -> None:
+    server.say(*AGGREGATES, 200, {"measures": {}})
+    names = [f"h{n}" for n in range(401)]
+    assert list(gnocchi(server).readings_of(names)) == names
+    sizes = [len(request.body["search"]["in"]["id"]) for request in server.requests]
+    assert sizes == [200, 200, 1]
+
+
+def test_what_nobody_measured_is_absent(server: Server) -> None:
+    measured = {"vmha.host.lease.age": series(), "other.metric": series(1)}
+    server.say(*AGGREGATES, 200, {"measures": {H1: measured}})
+    assert gnocchi(server).readings("h1") == Readings("h1", {})
+
+
+def test_a_host_that_never_published_has_no_readings(server: Server) -> None:
+    server.say(*AGGREGATES, 404, {"description": "Metric ['a', 'b'] does not exist"})
+    assert gnocchi(server).readings("h1") == Readings("h1", {})
+
+
+def test_another_404_is_no_absence(server: Server) -> None:
+    cause = {"cause": "Metrics with unknown aggregation", "detail": [["x", "last"]]}
+    server.say(*AGGREGATES, 404, {"description": cause})
+    with pytest.raises(TelemetryUnavailable, match="unknown aggregation"):
+        gnocchi(server).readings("h1")
+
+
+def test_a_gnocchi_that_was_not_set_up_says_what_to_do(server: Server) -> None:
+    cause = {"cause": "Resource type does not exist", "detail": "vmha_host"}
+    server.say(*AGGREGATES, 400, {"description": cause})
+    with pytest.raises(TelemetryUnavailable, match="run 'vmha-manage telemetry setup'"):
+        gnocchi(server).readings("h1")
+    missing = {"description": "Resource type vmha_host does not exist"}
+    server.say("GET", "/v1/resource/vmha_host", 404, missing)
+    with pytest.raises(TelemetryUnavailable, match="run 'vmha-manage telemetry setup'"):
+        gnocchi(server).hosts()
+
+
+def test_hosts_are_those_that_have_not_ended(server: Server) -> None:
+    listed = [
+        {"host_name": "h2", "ended_at": None},
+        {"host_name": "h1", "ended_at": None},
+        {"host_name": "gone", "ended_at": "2026-01-01T00:00:00+00:00"},
+    ]
+    server.say("GET", "/v1/resource/vmha_host", 200, listed)
+    assert gnocchi(server).hosts() == ["h1", "h2"]
+
+
+# --- failures -------------------------------------------------------------------------------
+
+CALLS: list[Callable[[Server], Any]] = [
+    lambda s: gnocchi(s).readings("h1"),
+    lambda s: gnocchi(s).hosts(),
+    lambda s: gnocchi(s).setup(),
+    lambda s: aodh(s).alarms(),
+    lambda s: aodh(s).alarming(),
+    lambda s: aodh(s).create({"name": "vmha:failure:h1", "type": "composite"}),
+    lambda s: aodh(s).update("1", {"enabled": True}),
+    lambda s: aodh(s).delete("1"),
+]
+NAMES = ["readings", "hosts", "setup", "alarms", "alarming", "create", "update", "delete"]
+PATHS = [
+    ("POST", "/v1/aggregates"),
+    ("GET", "/v1/resource/vmha_host"),
+    ("GET", "/v1/archive_policy/vmha-10s"),
+    ("GET", "/v2/alarms"),
+    ("POST", "/v2/alarms"),
+    ("GET", "/v2/alarms/1"),
+    ("PUT", "/v2/alarms/1"),
+    ("DELETE", "/v2/alarms/1"),
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=NAMES)
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, b"<html><h1>Internal Server Error</h1></html>"),
+        (503, {"error_message": {"faultstring": "busy"}, "description": "busy"}),
+        (401, {"error": {"message": "no"}}),
+        (403, {"description": "no", "error_message": {"faultstring": "no"}}),
+    ],
+)
+def test_every_refusal_is_telemetry_unavailable(
+    server: Server, call: Callable[[Server], Any], status: int, body: Any
+) -> None:
+    for method, path in PATHS:
+        server.say(method, path, status, body)
+    with pytest.raises(TelemetryUnavailable) as caught:
+        call(server)
+    text = str(caught.value)
+    assert text.startswith(("Gnocchi ", "Aodh ", "Keystone "))
+    assert " while " in text
+    assert "<" not in text
+
+
+@pytest.mark.parametrize("call", CALLS[:6], ids=NAMES[:6])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>hello</html>", {}, [], 7, None, "text", [None], [[]], {"measures": 3}, [7]],
+    ids=repr,
+)
+def test_every_nonsense_is_telemetry_unavailable(
+    server: Server, call: Callable[[Server], Any], body: Any
+) -> None:
+    for method, path in PATHS:
+        server.say(method, path, 200, body)
+    try:
+        found = call(server)
+    except TelemetryUnavailable as exc:
+        assert " while " in str(exc)
+    else:
+        assert found == [], "an empty list is the one that may be true"
+        assert body in ([], {})
+
+
+@pytest.mark.parametrize("points", [[["x", 10, 1]], [[1]], [[NOON.isoformat(), 10, "a"]], 5])
+def test_measures_that_are_none_are_telemetry_unavailable(server: Server, points: Any) -> None:
+    measured = {"vmha.host.lease.age": {"last": points}}
+    server.say(*AGGREGATES, 200, {"measures": {H1: measured}})
+    with pytest.raises(TelemetryUnavailable, match="something unexpected"):
+        gnocchi(server).readings("h1")
+
+
+@pytest.mark.parametrize("client", [Gnocchi, Aodh])
+def test_no_answer_ends_in_a_time_out(server: Server, client: Any) -> None:
+    server.hang = threading.Event()
+    quick = client(Session(auth=NoAuth(), timeout=600), configured(server.url, timeout=0.2))
+    with pytest.raises(TelemetryUnavailable, match="did not answer in time while listing the"):
+        (quick.hosts if client is Gnocchi else quick.alarms)()
+
+
+@pytest.mark.parametrize("client", [Gnocchi, Aodh])
+def test_nobody_at_that_address(client: Any) -> None:
+    with serving() as closed:
+        conf = configured(closed.url)
+    caller = client(Session(auth=NoAuth()), conf)
+    with pytest.raises(TelemetryUnavailable, match="while listing the"):
+        (caller.hosts if client is Gnocchi else caller.alarms)()
+
+
+def test_an_error_shows_no_signature(server: Server) -> None:
+    told = "Unable to parse action http://x/v1/alarms/failure/h1?sig=0123456789abcdef"
+    server.say("POST", "/v2/alarms", 400, {"error_message": {"faultstring": told}})
+    with pytest.raises(TelemetryUnavailable) as caught:
+        aodh(server).create({"name": "vmha:failure:h1", "type": "composite"})
+    assert "sig=***" in str(caught.value)
+    assert "0123456789" not in str(caught.value)
+
+
+# --- setting up -----------------------------------------------------------------------------
+
+POLICY = {
+    "name": "vmha-10s",
+    "back_window": 6,
+    "aggregation_methods": ["min", "last", "max"],
+    "definition": [{"granularity": "0:00:10", "timespan": "2:00:00", "points": 720}],
+}
+TYPE = {"name": "vmha_host", "attributes": {"host_name": {"type": "string", "required": True}}}
+
+
+def set_up(server: Server, policy: Any = POLICY, of_type: Any = TYPE) -> None:
+    server.say("GET", "/v1/archive_policy/vmha-10s", 200, policy)
+    server.say("GET", "/v1/resource_type/vmha_host", 200, of_type)
+
+
+def test_what_is_there_is_left_as_it_is(server: Server) -> None:
+    set_up(server)
+    assert gnocchi(server).setup() == [
+        "archive policy vmha-10s: is as it should be",
+        "resource type vmha_host: is as it should be",
+    ]
+    assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_what_is_missing_is_created(server: Server) -> None:
+    missing = "{} does not exist"
+    server.say(
+        "GET",
+        "/v1/archive_policy/vmha-10s",
+        404,
+        {"description": missing.format("Archive policy vmha-10s")},
+    )
+    server.say(
+        "GET",
+        "/v1/resource_type/vmha_host",
+        404,
+        {"description": missing.format("Resource type vmha_host")},
+    )
+    server.say("POST", "/v1/archive_policy/", 201, {})
+    server.say("POST", "/v1/resource_type/", 201, {})
+    assert gnocchi(server).setup(dry_run=True) == [
+        "archive policy vmha-10s: would be created",
+        "resource type vmha_host: would be created",
+    ]
+    assert {request.method for request in server.requests} == {"GET"}
+    assert gnocchi(server).setup() == [
+        "archive policy vmha-10s: created",
+        "resource type vmha_host: created",
+    ]
+    policy, of_type = (r.body for r in server.requests if r.method == "POST")
+    assert policy["definition"] == [{"granularity": 10, "timespan": 7200}]
+    assert policy["back_window"] == 6
+    assert sorted(policy["aggregation_methods"]) == ["last", "max", "min"]
+    assert of_type["attributes"]["host_name"]["type"] == "string"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"back_window": 0}, "back_window is 0, wanted 6"),
+        ({"aggregation_methods": ["mean"]}, "methods are mean, wanted last, max, min"),
+        (
+            {"definition": [{"granularity": "0:01:00", "timespan": "2:00:00", "points": 120}]},
+            "definition is 120 points of 0:01:00, wanted 720 points of 0:00:10",
+        ),
+    ],
+)
+def test_a_policy_that_differs_is_said(
+    server: Server, change: dict[str, Any], complaint: str
+) -> None:
+    set_up(server, policy=POLICY | change)
+    with pytest.raises(ConfigError, match="exists in Gnocchi and differs") as caught:
+        gnocchi(server).setup()
+    assert complaint in str(caught.value)
+
+
+def test_a_type_without_host_name_is_said(server: Server) -> None:
+    set_up(server, of_type={"name": "vmha_host", "attributes": {}})
+    with pytest.raises(ConfigError, match="without the text attribute host_name"):
+        gnocchi(server).setup()
+
+
+# --- alarms ---------------------------------------------------------------------------------
+
+
+def test_ours_are_listed_and_only_ours(server: Server) -> None:
+    ours = {"alarm_id": "1", "name": "vmha:failure:h1", "type": "composite", "state": "alarm"}
+    theirs = {"alarm_id": "2", "name": "cpu", "type": "composite", "state": "alarm"}
+    server.say("GET", "/v2/alarms", 200, [theirs, ours])
+    assert aodh(server).alarms() == [ours]
+    assert aodh(server).alarming() == [("failure", "h1")]
+    query = parse_qs(urlsplit(server.requests[-1].path).query)
+    assert dict(zip(query["q.field"], query["q.value"], strict=True)) == {
+        "state": "alarm",
+        "type": "composite",
+    }
+
+
+def test_a_plan_is_carried_out(server: Server) -> None:
+    there = {"alarm_id": "1", "name": "vmha:failure:h1", "type": "composite", "enabled": False}
+    server.say("GET", "/v2/alarms/1", 200, there)
+    server.say("PUT", "/v2/alarms/1", 200, there)
+    server.say("POST", "/v2/alarms", 201, {"alarm_id": "3"})
+    new = {"name": "vmha:isolation:h1", "type": "composite"}
+    aodh(server).apply(
+        Plan(
+            create=(new,),
+            update=(Change("1", "vmha:failure:h1", {"enabled": (False, True)}),),
+            delete=(("2", "vmha:old:h1", "no rule old"),),
+        )
+    )
+    sent = {(r.method, r.path.partition("?")[0]): r.body for r in server.requests}
+    assert sent["PUT", "/v2/alarms/1"] == there | {"enabled": True}
+    assert sent["POST", "/v2/alarms"] == new
+    assert ("DELETE", "/v2/alarms/2") in sent, "and that it was gone already is no error"
