@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.contract import bmc
-from vmha_remediator.errors import FencingError
+from vmha_remediator.errors import FencingError, StoreUnavailable
 from vmha_remediator.fencing.contract import FencingDriver, Power, Proof
 from vmha_remediator.fencing.manual import ManualDriver
 from vmha_remediator.fencing.redfish import RedfishDriver
@@ -61,7 +61,11 @@ class Rig:
 @pytest.fixture(params=["redfish", "manual"])
 def rig(request: pytest.FixtureRequest) -> Rig:
     if request.param == "manual":
-        return Rig(manual(lambda host: "ann"), manual(lambda host: None), None)
+        return Rig(
+            manual(lambda host: f"ann confirmed that {host} is off"),
+            manual(lambda host: None),
+            None,
+        )
     emulator: bmc.Emulator = request.getfixturevalue("good")
     file: str = request.getfixturevalue("password")
     lying: bmc.Emulator = request.getfixturevalue("liar")
@@ -111,13 +115,20 @@ class TestManual:
         assert result.proof is None
         assert "vmha-manage fence confirm h1" in result.evidence
 
-    def test_the_word_of_a_person_is_asked_for_this_host_and_named(self) -> None:
-        result = manual({"h1": "ann"}.get).fence()
+    def test_the_word_of_a_person_about_this_host_is_the_evidence(self) -> None:
+        result = manual({"h1": "ann confirmed that h1 is off"}.get).fence()
 
-        assert result.evidence == "ann confirmed that the power of h1 is off"
+        assert (result.proof, result.evidence) == (Proof.POWER_OFF, "ann confirmed that h1 is off")
+
+    def test_a_database_that_is_away_proves_nothing_and_is_named(self) -> None:
+        def away(host: str) -> str | None:
+            raise StoreUnavailable("the database cannot be used now")
+
+        with pytest.raises(FencingError, match="the database cannot be used now"):
+            manual(away).fence()
 
     def test_a_word_about_another_host_proves_nothing(self) -> None:
-        assert manual({"h2": "ann"}.get).fence().proof is None
+        assert manual({"h2": "ann confirmed that h2 is off"}.get).fence().proof is None
 
 
 class TestRedfish:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
@@ -57,8 +58,14 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 class ApiServer:
     """A waitress server in a thread of its own."""
 
-    def __init__(self, app: Flask, conf: cfg.ConfigOpts) -> None:
-        """Bind the port, so that requests queue from now on; raises `ConfigError`."""
+    def __init__(
+        self, app: Flask, conf: cfg.ConfigOpts, ended: Callable[[], None] = lambda: None
+    ) -> None:
+        """Bind the port, so that requests queue from now on; raises `ConfigError`.
+
+        `ended` is called when the server is no more, however that came about.
+        """
+        self._ended = ended
         self._map: dict[int, Any] = {}
         where = f"{conf.api.host}:{conf.api.port}"
         try:
@@ -110,7 +117,16 @@ class ApiServer:
         self._thread.join(timeout)
 
     def _serve(self) -> None:
-        """Run the loop; everything of it is closed here, in its own thread."""
+        try:
+            self._loop()
+        except Exception:
+            # The rim: whoever started the server is told that it is gone.
+            LOG.exception("The receiver failed")
+        finally:
+            self._ended()
+
+    def _loop(self) -> None:
+        """Answer until told to stop; everything is closed here, in the loop's own thread."""
         while not self._stopping.is_set():
             self._once(1.0)
         wasyncore.dispatcher.close(self._server)

@@ -48,9 +48,9 @@ class FencingDriver(Protocol):
     the state back. Every network call has a time-out. Nothing secret in `evidence` or errors.
 
     `settings` holds every key of `SETTINGS`, parsed, and two that the fencer adds: `timeout`
-    (s, for one whole `fence`) and `confirmed` (host -> who said that its power is off, or
-    None). The constructor does no network I/O and raises `SettingError` for settings that
-    cannot work together.
+    (s, for one whole `fence`) and `confirmed` (host -> a person's word that it is off, in
+    one sentence, or None). The constructor does no network I/O and raises `SettingError` for
+    settings that cannot work together.
     """
 
     name: ClassVar[str]

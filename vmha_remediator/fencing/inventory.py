@@ -19,7 +19,7 @@ from vmha_remediator.fencing.settings import SettingError, parse_all
 NAMESPACE = "vmha.fencing"
 ORDER = "drivers"
 
-#: Who said that a host is off, or None.
+#: A person's word that a host is off (one sentence), or None.
 Confirmed = Callable[[str], str | None]
 
 

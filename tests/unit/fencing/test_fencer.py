@@ -67,7 +67,7 @@ class TestFence:
         fencer = desk.fencer(BOTH_NEEDED % ("works", "fails"))
         assert "nobody has confirmed" in fencer.fence("h1").evidence
 
-        desk.words["h1"] = "ann"
+        desk.words["h1"] = "ann confirmed that h1 is off"
 
         assert fencer.fence("h1").proof is Proof.POWER_OFF
 

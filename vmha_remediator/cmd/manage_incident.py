@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vmha-manage incident: what happened, how far its recovery is, and letting it go on."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from vmha_remediator.cmd import output
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+    from vmha_remediator.remedy.incident import Incident
+    from vmha_remediator.store import Store
+
+LIST = """\
+List incidents, the latest first: those that are active, or all.
+
+examples:
+  vmha-manage incident list
+  vmha-manage incident list --all --limit 50 --json
+"""
+SHOW = """\
+Show one incident: why it is where it is, what a person can do, the proof of fencing, every
+step with its time, and each VM's way. Times are UTC; "+3.2 s" counts from its beginning.
+
+examples:
+  vmha-manage incident show 7
+"""
+RELEASE = """\
+Let a held incident go on. What holds it now is overruled for this incident, and your name goes
+into its record. It does not replace a proof: a host that could not be fenced is confirmed with
+'vmha-manage fence confirm HOST'.
+
+examples:
+  vmha-manage incident release 7
+"""
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `incident list`, `incident show` and `incident release`."""
+    area = subparsers.add_parser("incident", help="see incidents and let held ones go on")
+    verbs = area.add_subparsers(metavar="COMMAND", required=True)
+
+    listing = _verb(verbs, "list", "list incidents", LIST, _list)
+    listing.add_argument("--all", action="store_true", help="also those that are over")
+    listing.add_argument("--limit", type=int, metavar="N", help="at most N, the latest")
+
+    show = _verb(verbs, "show", "show one with its journal and VMs", SHOW, _show)
+    show.add_argument("id", type=int, help="the incident's number")
+
+    release = _verb(verbs, "release", "let a held one go on", RELEASE, _release)
+    release.add_argument("id", type=int, help="the incident's number")
+    release.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _verb(verbs: Any, name: str, summary: str, text: str, func: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=summary,
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(func=func)
+    return parser
+
+
+def _store(conf: cfg.ConfigOpts) -> Store:
+    from vmha_remediator.store import open_store
+
+    return open_store(conf)
+
+
+def as_dict(incident: Incident) -> dict[str, Any]:
+    """Return an incident for JSON: plain values, times in seconds since the epoch."""
+    values = dataclasses.asdict(incident)
+    return values | {"waived": sorted(incident.waived), "active": incident.active}
+
+
+def _list(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
+    incidents = _store(conf).incidents(active_only=not args.all, limit=args.limit)
+    if args.json:
+        output.print_json([as_dict(incident) for incident in incidents])
+    elif incidents:
+        headers = ("ID", "HOST", "RULE", "STATE", "SINCE", "VMS", "WHY")
+        output.print_table(headers, [_summary(incident) for incident in incidents])
+    else:
+        print("No incidents." if args.all else "No active incidents; --all shows earlier ones.")
+    return 0
+
+
+def _summary(incident: Incident) -> tuple[object, ...]:
+    done = sum(1 for vm in incident.vms if vm.status == "done")
+    vms = f"{done}/{len(incident.vms)}" if incident.vms else "-"
+    why = incident.reason or incident.evidence
+    return (
+        incident.id,
+        incident.host,
+        incident.rule,
+        incident.state,
+        output.moment(incident.opened),
+        vms,
+        why,
+    )
+
+
+def _show(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
+    incident = _store(conf).incident(args.id)
+    if args.json:
+        output.print_json(as_dict(incident))
+        return 0
+    for label, value in _facts(incident):
+        if value:
+            print(f"{label + ':':10} {value}")
+    if incident.steps:
+        print("\nJournal")
+        output.print_table(("AFTER", "STEP", "OK", "WHAT HAPPENED"), _journal(incident))
+    if incident.vms:
+        print("\nVMs")
+        output.print_table(
+            ("VM", "WAS", "STATUS", "FROM", "TO", "ASKED", "THERE", "WHY"), _vms(incident)
+        )
+    return 0
+
+
+def _facts(incident: Incident) -> list[tuple[str, str]]:
+    proof = incident.proof
+    return [
+        ("Incident", f"{incident.id}, {incident.rule} of {incident.host} ({incident.severity})"),
+        ("State", str(incident.state)),
+        ("Why", incident.reason),
+        ("To do", incident.advice),
+        ("Now", incident.said if incident.active else ""),
+        ("Evidence", incident.evidence),
+        ("Proof", f"{proof.proves} ({proof.driver}): {proof.evidence}" if proof else ""),
+        ("Waived", f"{', '.join(sorted(incident.waived))} by {incident.released_by}"
+         if incident.waived else ""),
+        ("Opened", output.moment(incident.opened)),
+        ("Closed", output.moment(incident.closed)),
+    ]  # fmt: skip
+
+
+def _journal(incident: Incident) -> list[tuple[object, ...]]:
+    marks = {True: "yes", False: "NO", None: "..."}
+    return [
+        (output.after(step.time, incident.opened), step.step, marks[step.ok], step.sentence)
+        for step in incident.steps
+    ]
+
+
+def _vms(incident: Incident) -> list[tuple[object, ...]]:
+    return [
+        (
+            vm.name or vm.server_id,
+            vm.vm_state,
+            vm.status,
+            vm.old_host,
+            vm.dest,
+            output.after(vm.started, incident.opened),
+            output.after(vm.finished, incident.opened),
+            vm.reason,
+        )
+        for vm in incident.vms
+    ]
+
+
+def _release(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
+    store = _store(conf)
+    incident = store.incident(args.id)
+    if incident.state == "held" and not args.yes:
+        print(f"Incident {incident.id}, {incident.rule} of {incident.host}, is held:")
+        print(f"  {incident.reason}")
+        print(f"Releasing it overrules '{incident.held_by}' for this incident.")
+        output.demand(incident.host, "Type the host's name to release it:")
+    released = store.release(args.id, output.operator())
+    if args.json:
+        output.print_json(as_dict(released))
+    else:
+        print(f"Released by {output.operator()}; the engine plans it anew in its next cycle.")
+    return 0

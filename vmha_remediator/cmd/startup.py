@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every service does first: options, log, signals, and an end without a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+
+from oslo_config import cfg
+from oslo_log import log
+
+from vmha_remediator import conf as config
+from vmha_remediator.errors import VmhaError
+
+DEFAULT_CONFIG = Path("/etc/vmha/vmha.conf")
+DONE, FAILED = 0, 1
+
+
+def make_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that every service has."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config-file",
+        action="append",
+        metavar="FILE",
+        help=f"configuration file; repeatable, later ones win (default: {DEFAULT_CONFIG})",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version("vmha")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def run(
+    parser: argparse.ArgumentParser,
+    serve: Callable[[cfg.ConfigOpts], int],
+    argv: Sequence[str] | None,
+) -> int:
+    """Read the configuration, serve, and return the exit status.
+
+    What an operator can put right is said in one line on standard error.
+    """
+    args = parser.parse_args(argv)
+    files = args.config_file
+    if files is None and DEFAULT_CONFIG.exists():
+        files = [str(DEFAULT_CONFIG)]
+    try:
+        conf = config.load(prog=parser.prog, config_files=files)
+        log.setup(conf, "vmha")
+        return serve(conf)
+    except VmhaError as exc:
+        print(f"{parser.prog}: {exc}", file=sys.stderr)
+        return FAILED
+
+
+def stop_on_signals(*events: threading.Event) -> None:
+    """Set `events` at SIGTERM or SIGINT; a second signal ends the process at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        for event in events:
+            event.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
