@@ -91,7 +91,10 @@ class Heart:
         while not stop.is_set():
             if self._sock is None:
                 self._open()
-            self._listen(max(0.0, due - time.monotonic()))
+            # Waking up more often than it beats keeps the ages, which grow only when
+            # everything received was taken in, close to the present.
+            left = max(0.0, due - time.monotonic())
+            self._listen(min(left, self._me.interval / 4))
             now = time.monotonic()
             if now >= due:
                 self._beat()

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ceilometer pollster `vmha.host`: all samples of a cycle, as the local agent knows them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ceilometer import sample
+from ceilometer.polling import plugin_base
+
+from vmha_pollsters.ask import ask
+from vmha_pollsters.conf import POLLSTER_GROUP, POLLSTER_OPTS
+from vmha_pollsters.pace import Pace
+from vmha_remediator.errors import AgentUnavailable
+from vmha_remediator.rules import metrics
+
+LOG = logging.getLogger(__name__)
+
+#: An agent whose last tick is older (s) is stuck, and what it knew is history.
+STALE = 3.0
+
+
+class HostPollster(plugin_base.PollsterBase):
+    """Publishes this host's heartbeat, and if it is a qualified witness, all hosts' evidence."""
+
+    def __init__(self, conf: Any) -> None:
+        super().__init__(conf)
+        conf.register_opts(POLLSTER_OPTS, group=POLLSTER_GROUP)
+        self._pace = Pace()
+        self._own_pace = Pace()
+        self._said = ""
+
+    @property
+    def default_discovery(self) -> str:
+        """Return the name of the discovery in namespace ceilometer.discover.vmha."""
+        return "vmha_agent"
+
+    def get_samples(
+        self, manager: Any, cache: Any, resources: Iterable[str]
+    ) -> Iterator[sample.Sample]:
+        """Yield the samples due now; nothing when the agent is silent, stuck or gone."""
+        for path in resources:
+            try:
+                answer = ask(path, "readings")
+            except AgentUnavailable as exc:
+                self._say(logging.ERROR, f"nothing to publish: {exc}")
+                continue
+            yield from self._samples(answer, time.monotonic())
+
+    def _samples(self, answer: dict[str, Any], now: float) -> Iterator[sample.Sample]:
+        if answer["age"] > STALE:
+            self._say(logging.ERROR, "nothing to publish: vmha-agent is stuck")
+            return
+        self._say(logging.INFO, _sentence(answer))
+        if self._own_pace.is_due(answer["host"], 0, False, now):
+            yield _sample(metrics.HEARTBEAT.name, answer["host"], 1.0)
+        hosts = answer["hosts"]
+        self._pace.forget_all_but({entry["host"] for entry in hosts})
+        for entry in hosts:
+            if self._pace.is_due(entry["host"], entry["slot"], entry["suspect"], now):
+                for name, value in entry["values"].items():
+                    yield _sample(name, entry["host"], value)
+
+    def _say(self, level: int, sentence: str) -> None:
+        if sentence != self._said:  # once a change, not every two seconds
+            LOG.log(level, sentence)
+            self._said = sentence
+
+
+def _sentence(answer: dict[str, Any]) -> str:
+    if answer["hosts"]:
+        suspects = [entry["host"] for entry in answer["hosts"] if entry["suspect"]]
+        extra = f", suspect: {', '.join(suspects)}" if suspects else ""
+        return f"{answer['role']}: publishing for {len(answer['hosts'])} hosts{extra}"
+    why = "; ".join(answer["why"]) or "it is no witness"
+    return f"{answer['role']}: publishing its own heartbeat only, since {why}"
+
+
+def _sample(name: str, host: str, value: float) -> sample.Sample:
+    return sample.Sample(
+        name=name,
+        type=sample.TYPE_GAUGE,
+        unit=metrics.METRICS[name].unit,
+        volume=value,
+        user_id=None,
+        project_id=None,
+        resource_id=metrics.resource_id(host),
+        resource_metadata={"host": host},  # the same from every witness: no PATCH a sample
+    )
