@@ -156,6 +156,7 @@ def shutdown(host: str) -> None:
         net.silence(host)
         cgroup.kill(host)
         _clear(host)
+        faults.record("power-is-off", host)
 
 
 def freeze(host: str) -> None:

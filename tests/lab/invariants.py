@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must hold whatever was done to the lab, each violation told as a sentence.
 
-`check_disk`, `check_places` and `check_evacuations` are pure: they judge what they are given.
-`verbs_hosts` gathers it from the storage, the processes, Nova, the event log and the journal.
+The checks are pure: they judge what they are given.
+`gather` gets it from the storage, the processes, Nova, the event log and the journal.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Place:
     task: str | None
     nova_host: str | None
     running_on: tuple[str, ...]  # a host a process; twice if two run there
+    died: bool = False  # with its host, which has no power or has rebooted since
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,22 @@ class Proof:
     host: str
     t: float
     until: float | None = None  # when that incident was closed
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One incident of the remediator, as far as the invariants go; times are wall clock."""
+
+    number: int
+    host: str
+    rule: str
+    recovers: bool  # its rule is one that may evacuate
+    opened: float
+    closed: float | None
+    proof: float | None  # when a proof that the host is off was stored
+    touched: tuple[str, ...]  # VMs for which an evacuation was asked
+    unexplained: tuple[str, ...]  # VMs that are pending without a reason
+    unreported: tuple[str, ...]  # changes that nobody was told of, and should have been
 
 
 @dataclass(frozen=True)
@@ -96,12 +113,8 @@ def check_disk(vm: str, disk: Iterable[bytes]) -> list[str]:
     return found + list(_returns(vm, runs)) + list(_overlaps(vm, runs))
 
 
-def check_places(places: Iterable[Place], off: Iterable[str]) -> list[str]:
-    """Return the VMs that run twice, elsewhere than Nova says, or not though Nova says so.
-
-    `off` names hosts whose guests cannot be judged by Nova's word: off, or frozen.
-    """
-    down = set(off)
+def check_places(places: Iterable[Place]) -> list[str]:
+    """Return the VMs that run twice, elsewhere than Nova says, or not though Nova says so."""
     found = []
     for place in places:
         known = f"VM {place.name} ({place.vm})"
@@ -112,7 +125,7 @@ def check_places(places: Iterable[Place], off: Iterable[str]) -> list[str]:
             continue  # Nova is at work on it
         elif running and running[0] != place.nova_host:
             found.append(f"{known} runs on {running[0]}, but Nova has it on {place.nova_host}")
-        elif place.status == "ACTIVE" and not running and place.nova_host not in down:
+        elif place.status == "ACTIVE" and not running and not place.died:
             found.append(f"{known} is ACTIVE on {place.nova_host}, but does not run there")
     return found
 
@@ -137,6 +150,29 @@ def check_evacuations(
     for (vm, host, _), times in done.items():
         if times > 1:
             found.append(f"VM {vm} was evacuated {times} times for one failure of {host}")
+    return found
+
+
+def check_episodes(
+    episodes: Sequence[Episode], power_offs: Iterable[tuple[float, str]]
+) -> list[str]:
+    """Return what the remediator did that its verdicts do not allow.
+
+    `power_offs` are the (wall clock, host) at which a BMC was told to take the power away.
+    """
+    found = []
+    for episode in episodes:
+        told = f"incident {episode.number} ({episode.rule} of {episode.host})"
+        if not episode.recovers and episode.touched:
+            found.append(f"{told} only reports, but evacuated {', '.join(episode.touched)}")
+        if not episode.recovers and episode.proof is not None:
+            found.append(f"{told} only reports, but fenced the host")
+        found += [f"{told}: {vm} is pending without a reason" for vm in episode.unexplained]
+        found += [f"{told}: nobody was told that it {change}" for change in episode.unreported]
+    recovering = [e for e in episodes if e.recovers]
+    for t, host in power_offs:
+        if not any(e.host == host and e.opened <= t <= (e.closed or t) for e in recovering):
+            found.append(f"{host} was powered off through its BMC without a failure of it")
     return found
 
 

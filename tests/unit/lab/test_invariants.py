@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.lab.invariants import (
+    Episode,
     Evacuation,
     Place,
     PowerHistory,
     Proof,
     check_disk,
+    check_episodes,
     check_evacuations,
     check_places,
 )
@@ -127,11 +131,15 @@ def place(running_on: tuple[str, ...], **changes: str | None) -> Place:
     return Place(VM, "db", str(told["status"]), told["task"], told["nova_host"], running_on)
 
 
+def dead_with_its_host() -> Place:
+    return replace(place(()), died=True)
+
+
 @pytest.mark.parametrize(
     ("where", "said"),
     [
         pytest.param(place(("h1",)), [], id="where Nova says"),
-        pytest.param(place((), nova_host="h4"), [], id="its host is off"),
+        pytest.param(dead_with_its_host(), [], id="its host is off"),
         pytest.param(place((), status="SHUTOFF"), [], id="stopped"),
         pytest.param(place(("h2",), task="rebuilding"), [], id="Nova is moving it"),
         pytest.param(place(("h1", "h2")), ["runs 2 times: on h1, h2"], id="twice"),
@@ -144,7 +152,7 @@ def place(running_on: tuple[str, ...], **changes: str | None) -> Place:
     ],
 )
 def test_places(where: Place, said: list[str]) -> None:
-    found = check_places([where], off=["h4"])
+    found = check_places([where])
 
     assert len(found) == len(said)
     assert all(part in sentence for part, sentence in zip(said, found, strict=True))
@@ -210,3 +218,58 @@ def test_a_vm_evacuated_twice_for_one_failure_is_told() -> None:
     assert check_evacuations(twice, [PROVEN], H1_WENT_OFF) == [
         f"VM {VM} was evacuated 2 times for one failure of h1"
     ]
+
+
+FAILURE = Episode(7, "h1", "failure", True, 490.0, 600.0, 500.9, (VM,), (), ())
+ISOLATION = replace(FAILURE, rule="isolation", recovers=False, proof=None, touched=())
+
+
+def test_a_failure_that_fenced_and_evacuated_is_lawful() -> None:
+    assert check_episodes([FAILURE], [(495.0, "h1")]) == []
+
+
+@pytest.mark.parametrize(
+    ("episode", "said"),
+    [
+        pytest.param(
+            replace(ISOLATION, touched=(VM,)),
+            f"incident 7 (isolation of h1) only reports, but evacuated {VM}",
+            id="evacuated",
+        ),
+        pytest.param(
+            replace(ISOLATION, proof=495.0),
+            "incident 7 (isolation of h1) only reports, but fenced the host",
+            id="fenced",
+        ),
+        pytest.param(
+            replace(FAILURE, unexplained=("db",)),
+            "incident 7 (failure of h1): db is pending without a reason",
+            id="pending without a reason",
+        ),
+        pytest.param(
+            replace(FAILURE, unreported=("became held",)),
+            "incident 7 (failure of h1): nobody was told that it became held",
+            id="a change nobody was told of",
+        ),
+    ],
+)
+def test_an_incident_that_went_too_far_or_said_too_little_is_told(
+    episode: Episode, said: str
+) -> None:
+    assert check_episodes([episode], []) == [said]
+
+
+@pytest.mark.parametrize(
+    ("episodes", "why"),
+    [
+        pytest.param([], "no incident"),
+        pytest.param([ISOLATION], "one that only reports"),
+        pytest.param([replace(FAILURE, host="h2")], "another host's"),
+        pytest.param([replace(FAILURE, opened=496.0)], "opened later"),
+        pytest.param([replace(FAILURE, closed=494.0)], "closed before"),
+    ],
+)
+def test_a_power_off_without_a_failure_is_told(episodes: list[Episode], why: str) -> None:
+    assert check_episodes(episodes, [(495.0, "h1")]) == [
+        "h1 was powered off through its BMC without a failure of it"
+    ], why

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wait until a host's evidence means something: the judge on what Gnocchi says now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from tests.lab import layout
+from tests.lab.errors import LabError
+from vmha_remediator import conf as vmha_conf
+from vmha_remediator.conf import rules as rules_conf
+from vmha_remediator.effects.gnocchi import Gnocchi
+from vmha_remediator.effects.session import make_session
+from vmha_remediator.errors import TelemetryUnavailable, VmhaError
+from vmha_remediator.rules import metrics, templates
+from vmha_remediator.rules.judge import State, Verdict, judge, standing
+
+WELL, NONE = "well", "none"
+_INTERVAL = 0.5  # s
+
+
+def names() -> list[str]:
+    """Return what can be waited for: every rule, "well" and "none" (no verdict)."""
+    return [*(template.name for template in templates.load()), WELL, NONE]
+
+
+def wait(host: str, wanted: str, timeout: float) -> tuple[str, float]:
+    """Return (the evidence, seconds it took) once the verdict on `host` is `wanted`.
+
+    Raises `LabError` with the last verdict when it is not within `timeout` seconds.
+    """
+    if wanted not in names():
+        raise LabError(f"no verdict {wanted!r}: one of {', '.join(names())}")
+    look = _looker(host)
+    begun = time.monotonic()
+    while True:
+        try:
+            verdict, evidence = look()
+        except TelemetryUnavailable as exc:
+            verdict, evidence = "unreadable", str(exc)
+        took = time.monotonic() - begun
+        if verdict == wanted:
+            return evidence, took
+        if took > timeout:
+            raise LabError(
+                f"{host} is not {wanted!r} after {timeout:g} s, but {verdict!r}: {evidence}"
+            )
+        time.sleep(_INTERVAL)
+
+
+def name_of(verdicts: Iterable[Verdict], values: Iterable[str]) -> tuple[str, str]:
+    """Return (verdict, evidence): a rule's name, "well", or "none" where data is missing."""
+    found = list(verdicts)
+    stands = standing(found)
+    if stands is not None:
+        return stands.rule, stands.evidence
+    missing = sorted(set(metrics.METRICS) - set(values))
+    if missing:
+        return NONE, f"no data for {', '.join(missing)}"
+    unsure = [v for v in found if v.state is State.UNKNOWN]
+    return (NONE, unsure[0].evidence) if unsure else (WELL, "every rule is ok")
+
+
+def _looker(host: str) -> Callable[[], tuple[str, str]]:
+    config = layout.ETC / "vmha.conf"
+    try:
+        conf = vmha_conf.load(config_files=[str(config)])
+        gnocchi = Gnocchi(make_session(conf), conf)
+        known = templates.load(conf.rules.directory)
+        thresholds = rules_conf.thresholds(conf, len(layout.HOSTS))
+    except VmhaError as exc:
+        raise LabError(f"the rules cannot be judged: {exc}") from exc
+
+    def look() -> tuple[str, str]:
+        readings = gnocchi.readings(host)
+        return name_of(judge(known, readings, thresholds), readings.values)
+
+    return look
