@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host fails: its protected VMs run again elsewhere, once, and only after proof."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.lab import hosts, layout, process, redfish, services
+from tests.lab.services import base
+from tests.lab.suite.conftest import Cloud
+from tests.lab.watch import both, incident_state, run_elsewhere, verdict
+from vmha_remediator.remedy.incident import Incident
+
+pytestmark = pytest.mark.lab
+
+RECOVERED = ("recovered", "readmitted")
+
+
+def latest(cloud: Cloud, host: str, rule: str = "failure") -> Incident:
+    found = [i for i in cloud.observer.store.incidents() if i.host == host and i.rule == rule]
+    return cloud.observer.store.incident(max(found, key=lambda i: i.opened).id)
+
+
+def recovered(cloud: Cloud, host: str, protected: list[str], timeout: float = 90.0) -> None:
+    """Wait until the protected VMs of a dead host run elsewhere and its incident says so."""
+    cloud.wait(
+        both(run_elsewhere(protected, host), incident_state(host, "failure", *RECOVERED)),
+        f"the protected VMs of {host} run elsewhere",
+        timeout,
+    )
+
+
+def test_power_loss_brings_every_protected_vm_back_and_moves_no_other(cloud: Cloud) -> None:
+    host = cloud.busiest()
+    before, protected = cloud.look(), cloud.tagged_on(host)
+    assert protected
+    hosts.kill(host)
+    recovered(cloud, host, protected)
+    after = cloud.look().vm_hosts()
+    others = {vm.id: vm.host for vm in before.vms if vm.id not in protected}
+    assert {vm: after[vm] for vm in others} == others
+    incident = latest(cloud, host)
+    assert incident.proof is not None
+    assert incident.proof.proves == "power is off"
+    assert [vm.attempts for vm in incident.vms] == [1] * len(protected)
+
+
+def test_a_host_that_returns_is_taken_back(cloud: Cloud) -> None:
+    host = cloud.busiest()
+    protected = cloud.tagged_on(host)
+    hosts.kill(host)
+    recovered(cloud, host, protected)
+    hosts.boot_host(host)
+    shot = cloud.wait(
+        both(verdict(host, "well"), incident_state(host, "failure", "readmitted")),
+        f"{host} is taken back",
+    )
+    assert next(h.nova for h in shot.hosts if h.name == host) == "up"
+
+
+def test_without_proof_the_incident_is_held_and_nothing_moves(cloud: Cloud) -> None:
+    host = cloud.busiest()
+    protected = cloud.tagged_on(host)
+    redfish.set_mode(host, "refuse")
+    hosts.kill(host)
+    cloud.wait(incident_state(host, "failure", "held"), f"the incident of {host} is held")
+    held = latest(cloud, host)
+    assert f"vmha-manage fence confirm {host}" in held.advice
+    assert [vm for vm in held.vms if vm.started is not None] == []
+    assert all(vm.host == host for vm in cloud.look().vms if vm.id in protected)
+
+    manage = [layout.VENV_BIN / "vmha-manage", "--config-file", layout.ETC / "vmha.conf"]
+    done = subprocess.run(
+        [*manage, "fence", "confirm", host, "--yes"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    recovered(cloud, host, protected)
+    proof = latest(cloud, host).proof
+    assert proof is not None
+    assert proof.driver == "manual"
+
+
+@pytest.mark.parametrize("state", ["fenced", "evacuating"])
+def test_an_engine_killed_on_the_way_goes_on_where_the_facts_are(cloud: Cloud, state: str) -> None:
+    host = cloud.busiest()
+    protected = cloud.tagged_on(host)
+    hosts.kill(host)
+    cloud.wait(
+        incident_state(host, "failure", state, "evacuating", *RECOVERED),
+        f"the incident of {host} is {state}",
+    )
+    process.kill("remediator")
+    base.start(services.find("remediator"))
+    recovered(cloud, host, protected)
+    assert [vm.attempts for vm in latest(cloud, host).vms] == [1] * len(protected)
+
+
+@pytest.mark.parametrize("service", ["nova", "aodh", "gnocchi"])
+def test_a_service_that_is_down_delays_and_loses_nothing(cloud: Cloud, service: str) -> None:
+    host = cloud.busiest()
+    protected = cloud.tagged_on(host)
+    base.stop(services.find(service))
+    hosts.kill(host)
+    cloud.wait_for_word(service)  # the engine says what it waits for
+    base.start(services.find(service))
+    recovered(cloud, host, protected)
