@@ -28,6 +28,11 @@ def alarms_sync() -> str:
     return _last_line(manage("alarms", "sync", *hosts))
 
 
+def _prepare_remediator() -> None:
+    (layout.STATE / "vmha/coordination").mkdir(parents=True, exist_ok=True)
+    manage("db", "upgrade")
+
+
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or [""])[-1]
 
@@ -45,8 +50,9 @@ SERVICES = (
             layout.VENV_BIN / "vmha-remediator",
             f"--config-file={config.vmha_config()}",
         ],
-        ready=http_ready("vmha", "/"),
+        ready=http_ready("vmha", "/healthcheck"),
         needs=("keystone", "nova", "gnocchi", "aodh"),
         ports=("vmha",),
+        prepare=_prepare_remediator,
     ),
 )
