@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vmha-manage fence: reading, trying, and a person's word."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from tests.unit.cmd.conftest import Machine
+from vmha_remediator.fencing.contract import Power
+from vmha_remediator.fencing.fencer import Fencer, Reading
+
+
+def failure(machine: Machine, host: str = "h1") -> int:
+    """Open a failure of `host`, as the engine does; return its number."""
+    store = machine.store()
+    epoch = store.claim_epoch("engine")
+    return store.open_incident(host, "failure", "recover", "critical", "gone", epoch=epoch).id
+
+
+def reads_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a BMC read that every host is on."""
+    reading = Reading("redfish", Power.ON, "reads on", ok=True)
+    monkeypatch.setattr(Fencer, "powers", lambda self, host: [reading])
+
+
+class TestStatus:
+    def test_shows_every_host_of_the_file(self, machine: Machine) -> None:
+        machine.hosts("defaults: {drivers: [manual]}\nhosts: {h1: , h2: }")
+
+        assert machine.manage("fence", "status") == (
+            0,
+            "HOST  DRIVER  POWER    SAYS\nh1    manual  unknown\nh2    manual  unknown\n",
+            "",
+        )
+
+    def test_names_what_is_wrong_with_an_entry_and_fails(self, machine: Machine) -> None:
+        status, out, _ = machine.manage("fence", "status", "h7", "--json")
+
+        (row,) = json.loads(out)
+        assert status == 1
+        assert (row["host"], row["driver"], row["power"]) == ("h7", None, "unknown")
+        assert "has no entry for h7" in row["says"]
+
+    def test_names_a_bmc_that_does_not_answer_and_fails(self, machine: Machine) -> None:
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+            machine.hosts(f"hosts: {{h1: {{drivers: [redfish], redfish: {{url: '{url}'}}}}}}")
+
+            status, out, _ = machine.manage("fence", "status", "h1")
+
+        assert status == 1
+        assert f"the BMC at {url}: no connection (Connection refused)" in out
+
+    def test_of_an_empty_file_says_where_to_begin(self, machine: Machine) -> None:
+        machine.hosts("")
+
+        status, _, err = machine.manage("fence", "status")
+
+        assert status == 1 and "fencing.yaml names no host; add them under 'hosts'" in err
+
+
+class TestTest:
+    def test_of_a_good_host_says_that_nothing_was_powered_off(self, machine: Machine) -> None:
+        status, out, _ = machine.manage("fence", "test", "h1")
+
+        assert status == 0
+        assert out.endswith(
+            "Nothing was powered off. Every driver answered as fencing needs it.\n"
+        )
+
+    def test_of_a_bad_entry_names_the_host(self, machine: Machine) -> None:
+        machine.hosts("hosts: {h1: {drivers: [pdu]}, h2: {drivers: [manual]}}")
+
+        status, out, _ = machine.manage("fence", "test")
+
+        assert status == 1
+        assert "no driver 'pdu' is installed" in out
+        assert out.endswith("A failure of h1 could not be fenced as configured.\n")
+
+
+class TestConfirm:
+    def test_counts_for_the_active_failure_and_names_the_person(self, machine: Machine) -> None:
+        incident = failure(machine)
+
+        status, out, _ = machine.manage("fence", "confirm", "h1", "--yes")
+
+        assert status == 0
+        assert "its VMs can run twice and destroy their disks" in out
+        assert f"Noted for incident {incident}: ann@control-1 confirms that h1 is off." in out
+        assert machine.store().confirmation("h1") == "ann@control-1 confirmed that h1 is off"
+
+    def test_in_advance_is_refused(self, machine: Machine) -> None:
+        status, _, err = machine.manage("fence", "confirm", "h1", "--yes")
+
+        assert (status, machine.store().confirmation("h1")) == (1, None)
+        assert "h1 has no active failure" in err
+
+    @pytest.mark.parametrize(("typed", "accepted"), [("h1", True), ("h2", False), ("", False)])
+    def test_without_yes_the_name_must_be_typed(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch, typed: str, accepted: bool
+    ) -> None:
+        failure(machine)
+        monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+        monkeypatch.setattr("builtins.input", lambda question: typed)
+
+        status, _, err = machine.manage("fence", "confirm", "h1")
+
+        assert (status == 0) is accepted
+        assert (machine.store().confirmation("h1") is not None) is accepted
+        assert accepted or "nothing was done" in err
+
+    def test_where_nobody_can_be_asked_it_wants_yes(self, machine: Machine) -> None:
+        failure(machine)
+
+        status, _, err = machine.manage("fence", "confirm", "h1")
+
+        assert status == 1 and "add --yes; nothing was done" in err
+
+    def test_a_host_that_reads_on_is_refused_unless_the_person_insists(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        failure(machine)
+        reads_on(monkeypatch)
+
+        status, _, err = machine.manage("fence", "confirm", "h1", "--yes")
+        assert status == 1 and "redfish reads that h1 is ON; power it off first" in err
+        assert machine.store().confirmation("h1") is None
+
+        status, _, _ = machine.manage("fence", "confirm", "h1", "--yes", "--although-it-reads-on")
+        assert status == 0
+        assert machine.store().confirmation("h1") is not None
+
+    def test_a_host_whose_drivers_would_not_look_at_it_is_refused(self, machine: Machine) -> None:
+        failure(machine)
+        machine.hosts("hosts: {h1: {drivers: [redfish], redfish: {url: 'https://bmc'}}}")
+
+        status, _, err = machine.manage("fence", "confirm", "h1", "--yes")
+
+        assert status == 1 and "add 'manual' to them and confirm again" in err
+        assert machine.store().confirmation("h1") is None
