@@ -12,6 +12,7 @@ from rich.table import Table
 
 from tests.lab import cloud, layout, packages, process, services, tasks, teardown
 from tests.lab.errors import LabError
+from tests.lab.lock import exclusive
 from tests.lab.progress import Progress
 from tests.lab.services import base
 
@@ -96,7 +97,7 @@ def verb(
 def _up(args: argparse.Namespace) -> int:
     packages.check()
     todo = cloud.tasks() if args.only == "cloud" else cloud.tasks() + cloud.beyond()
-    with Progress() as progress:
+    with exclusive("up"), Progress() as progress:
         tasks.run(todo, progress)
     what = "The control plane" if args.only == "cloud" else "The lab"
     print(f"{what} is up after {progress.elapsed():.0f} s.")
@@ -108,7 +109,8 @@ def _up(args: argparse.Namespace) -> int:
 
 
 def _down(args: argparse.Namespace) -> int:
-    teardown.down(print, keep_logs=args.keep_logs, purge=args.purge)
+    with exclusive("down"):
+        teardown.down(print, keep_logs=args.keep_logs, purge=args.purge)
     return 0
 
 
