@@ -88,6 +88,31 @@ def _refuse_if_used(path: str, force: bool, sleep: Callable[[float], None]) -> N
         raise LeaseError(f"{path} is in use: {', '.join(live)} renewed a lease just now")
 
 
+def forget(path: str, host: str, sleep: Callable[[float], None] = time.sleep) -> int:
+    """Free the slot of a host that is gone for good and return its number.
+
+    Raises `LeaseError` when there is no such host, or its lease is being renewed.
+    """
+    blocks = SlotFile(path)
+    try:
+        cluster = check_header(blocks.read(0, 1)).cluster
+        before = read_table(blocks, None, cluster, 0)
+        found = [slot for slot in before.slots.values() if slot.host == host]
+        if not found:
+            raise LeaseError(f"{path} has no slot of host '{host}'")
+        sleep(LIVE_CHECK)
+        after = read_table(blocks, None, cluster, 0)
+        for slot in found:
+            now = after.slots.get(slot.index)
+            if now is None or now.version != slot.version:
+                raise LeaseError(f"host '{host}' is alive: its lease was renewed just now")
+        for slot in found:
+            blocks.write(FIRST_HOST + slot.index, ZEROS)
+    finally:
+        blocks.close()
+    return found[0].index
+
+
 def _make_room(path: str, size: int) -> None:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -35,6 +35,8 @@ WATCH_BEATS = 10.0
 #: Up to this many slots one read of all is as cheap as a few small ones.
 SMALL_TABLE = 32
 STOP_TIMEOUT = 4.0
+#: A picture older than this many beats was left by a process that did not run: not written.
+OLD_PICTURE = 3.0
 
 
 JUST_STARTED = Qualification(False, ("it has just started",))
@@ -113,8 +115,9 @@ class Agent:
                 self.tick()
             except Exception:  # the picture grows old, so this host falls silent by itself
                 LOG.exception("this cycle failed; trying the next one")
-            if not threads[0].is_alive():
-                LOG.critical("the heartbeat thread died; stopping so that systemd restarts us")
+            dead = [thread.name for thread in threads if not thread.is_alive()]
+            if dead and not self.stop.is_set():
+                LOG.critical("thread %s died; stopping, to be started anew", dead[0])
                 os._exit(1)
         self._kick.set()
         self.prober.stop()
@@ -246,15 +249,22 @@ class Agent:
         )
 
     def _probe(self, peers: Iterable[Peer], mine: int | None, now: float) -> None:
-        """Probe who is silent, and now and then who is well; only witnesses do."""
-        roster = self.reader.seen.roster
-        if mine is None or roster is None or mine not in roster.witnesses:
+        """Probe who is silent, and now and then who is well.
+
+        Only witnesses watch the silent. In a small cluster everybody tries the hosts that are
+        well, so that a host has proven its probes before it becomes a witness.
+        """
+        seen = self.reader.seen
+        watching = seen.roster is not None and mine in seen.roster.witnesses
+        small = seen.header is not None and seen.header.hosts <= SMALL_TABLE
+        if mine is None or not (watching or small):
             return
-        slots = self.reader.seen.slots
         for peer in peers:
-            if peer.slot != mine and Flag.LEAVING not in peer.flags and peer.slot in slots:
-                healthy = partial(self._is_well, peer.host)
-                self.prober.consider(peer.host, slots[peer.slot].address, healthy, now)
+            if peer.slot == mine or Flag.LEAVING in peer.flags or peer.slot not in seen.slots:
+                continue
+            healthy = partial(self._is_well, peer.host)
+            if watching or healthy():
+                self.prober.consider(peer.host, seen.slots[peer.slot].address, healthy, now)
         self.prober.forget(p.host for p in peers)
 
     def _is_well(self, host: str) -> bool:
@@ -282,6 +292,9 @@ class Agent:
         picture = self.picture
         if self.stop.is_set():
             return Content(Flag.LEAVING), None
+        passed = time.monotonic() - picture.at
+        if passed > OLD_PICTURE * self.settings.heartbeat_interval:
+            return Content(), None  # it lives, and knows nothing: it was frozen until just now
         flags = NO_FLAGS
         if picture.qualification.ok:
             flags |= Flag.QUALIFIED
@@ -290,7 +303,7 @@ class Agent:
         views: tuple[Opinion, ...] = ()
         header = self.reader.seen.header
         if header is not None and picture.role in ("master", "witness"):
-            known = {p.slot: p.opinion for p in picture.peers}
+            known = {p.slot: witness.aged(p.opinion, heard_by=passed) for p in picture.peers}
             views = tuple(known.get(n, NO_OPINION) for n in range(header.hosts))
         roster = picture.next_roster
         return Content(flags, views), roster and replace(roster, written=time.time())

@@ -52,6 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     init.set_defaults(func=make_area)
 
+    forget = verbs.add_parser("forget", help="free the slot of a host that is gone for good")
+    forget.add_argument("path", help="file or block device")
+    forget.add_argument("host", help="its name")
+    forget.set_defaults(func=forget_host)
+
     dump = verbs.add_parser("dump", help="show what is in a slots area")
     dump.add_argument("path", help="file or block device")
     dump.add_argument("--json", action="store_true", help="as JSON")
@@ -106,6 +111,15 @@ def make_area(args: argparse.Namespace) -> int:
 
     header = area.init(args.path, args.hosts, args.cluster, args.force)
     print(f"{args.path}: slots for {header.hosts} hosts of cluster '{header.cluster}'")
+    return 0
+
+
+def forget_host(args: argparse.Namespace) -> int:
+    """Free a slot, so that its host is not reported as failed for ever."""
+    from vmha_pollsters.agent import area
+
+    number = area.forget(args.path, args.host)
+    print(f"{args.path}: slot {number} of host '{args.host}' is free")
     return 0
 
 

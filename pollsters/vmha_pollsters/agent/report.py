@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from vmha_pollsters.agent import witness
 from vmha_pollsters.agent.daemon import Agent, Picture
 from vmha_pollsters.agent.witness import Peer, Reading
 from vmha_pollsters.lease.layout import Flag
@@ -89,7 +90,10 @@ def _seconds(value: float | None) -> float | None:
 
 
 def _peer(agent: Agent, picture: Picture, peer: Peer) -> dict[str, Any]:
-    own = peer.slot == picture.slot
+    own = picture.slot
+    sent = frozenset[int]()
+    if own is not None:
+        sent = witness.targets(own, picture.roster, (p.slot for p in picture.peers))
     reading = next((r for r in picture.readings if r.host == peer.host), None)
     return {
         "host": peer.host,
@@ -97,7 +101,7 @@ def _peer(agent: Agent, picture: Picture, peer: Peer) -> dict[str, Any]:
         "flags": [flag.name.lower() for flag in Flag if flag in peer.flags and flag.name],
         "heard": _seconds(peer.opinion.heard),
         "lease": _seconds(peer.opinion.lease),
-        "hears_us": None if own else _seconds(agent.heart.acked(peer.host)),
+        "hears_us": _seconds(agent.heart.acked(peer.host)) if peer.slot in sent else None,
         "clock": _seconds(peer.clock_offset),
         "probe": peer.opinion.probe.name.lower(),
         "probe_proven": list(agent.prober.proven(peer.host)),

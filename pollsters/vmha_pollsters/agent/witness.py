@@ -239,26 +239,32 @@ def believed(
 ) -> dict[int, Mapping[int, Opinion]]:
     """Return the views of all witnesses that may be believed now: slot -> opinions.
 
-    Ages in another's view have grown since it was written; its age is added. An empty result
-    means that this host is no qualified witness and has to be silent.
+    Ages in another's view have grown since it was written; its age is added, to a lease's age
+    only as far as this host itself saw that lease unchanged: those grow by reads only. An
+    empty result means that this host is no qualified witness and has to be silent.
     """
     if roster is None or me.slot not in roster.witnesses or not mine.ok:
         return {}
     views: dict[int, Mapping[int, Opinion]] = {me.slot: {p.slot: p.opinion for p in peers}}
+    unchanged = {p.slot: p.opinion.lease for p in peers if p.opinion.lease is not None}
     for peer in peers:
         if peer.slot == me.slot or peer.slot not in roster.witnesses or peer.problem:
             continue
         age = peer.slot_age
         wanted = Flag.QUALIFIED in peer.flags and Flag.LEAVING not in peer.flags
         if wanted and peer.views is not None and age is not None and age < limit.view:
-            views[peer.slot] = {n: _aged(view, age) for n, view in peer.views.items()}
+            views[peer.slot] = {
+                n: aged(view, age, min(age, unchanged.get(n, 0.0)))
+                for n, view in peer.views.items()
+            }
     return views
 
 
-def _aged(opinion: Opinion, by: float) -> Opinion:
+def aged(opinion: Opinion, heard_by: float, lease_by: float = 0.0) -> Opinion:
+    """Return `opinion` with its ages grown by these many seconds."""
     return Opinion(
-        None if opinion.heard is None else opinion.heard + by,
-        None if opinion.lease is None else opinion.lease + by,
+        None if opinion.heard is None else opinion.heard + heard_by,
+        None if opinion.lease is None else opinion.lease + lease_by,
         opinion.probe,
     )
 
@@ -311,7 +317,7 @@ def _fuse_one(
 
 def _reachable(said: Sequence[Opinion], heartbeat: float, limit: Limits) -> bool | None:
     """Heard or answering: yes. Every proven probe silent: no. Otherwise not known."""
-    if heartbeat <= limit.suspect_heard or any(o.probe is Probe.ANSWERS for o in said):
+    if heartbeat <= limit.hears or any(o.probe is Probe.ANSWERS for o in said):
         return True
     probes = {o.probe for o in said} - {Probe.UNKNOWN}
     return False if probes == {Probe.SILENT} else None
