@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 
 from flask import Flask
-from oslo_log import log
 
 from vmha_remediator import conf as config
 from vmha_remediator.api.build import build
+from vmha_remediator.cmd.startup import setup_log
 from vmha_remediator.store import open_store
 
 ENVIRONMENT = "VMHA_CONFIG_FILES"
@@ -25,7 +25,7 @@ def make_application() -> Flask:
     """Return the application for the configuration that the environment names."""
     files = os.environ.get(ENVIRONMENT, DEFAULT).split(os.pathsep)
     conf = config.load(prog="vmha-api", config_files=[file for file in files if file])
-    log.setup(conf, "vmha")
+    setup_log(conf)
     return build(conf, open_store(conf))
 
 

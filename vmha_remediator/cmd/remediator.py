@@ -67,7 +67,7 @@ def _serve(conf: cfg.ConfigOpts) -> int:
 
     store = open_store(conf)
     server = ApiServer(build(conf, store, doorbell), conf, ended=receiver_ended)
-    engine = make_engine(conf)
+    engine = make_engine(conf, store)
     startup.stop_on_signals(stop, doorbell)
     server.start()
     try:

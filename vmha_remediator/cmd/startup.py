@@ -47,6 +47,13 @@ def _version() -> str:
         return "(not installed)"
 
 
+def setup_log(conf: cfg.ConfigOpts) -> None:
+    """Log where [DEFAULT] says; without a word there to standard error, where services do."""
+    if not conf.log_file and not conf.log_dir:
+        conf.set_default("use_stderr", True)
+    log.setup(conf, "vmha")
+
+
 def run(
     parser: argparse.ArgumentParser,
     serve: Callable[[cfg.ConfigOpts], int],
@@ -62,7 +69,7 @@ def run(
         files = [str(DEFAULT_CONFIG)]
     try:
         conf = config.load(prog=parser.prog, config_files=files)
-        log.setup(conf, "vmha")
+        setup_log(conf)
         return serve(conf)
     except VmhaError as exc:
         print(f"{parser.prog}: {exc}", file=sys.stderr)

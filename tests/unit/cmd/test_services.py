@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The services: what they say when they cannot start, and how they end."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from oslo_config import cfg
+
+from tests.unit.cmd.conftest import KEY, Machine
+from vmha_remediator.api.build import ringer
+from vmha_remediator.cmd import api, remediator
+from vmha_remediator.errors import StoreUnavailable
+from vmha_remediator.rules import signing
+from vmha_remediator.store import Store
+
+Main = Callable[[list[str]], int]
+MAINS: list[Main] = [api.main, remediator.main]
+
+
+class Engine:
+    """An engine that waits to be told to stop, or ends in its own way."""
+
+    def __init__(self, trouble: Exception | None = None) -> None:
+        self.trouble = trouble
+        self.running = threading.Event()
+
+    def run(self, stop: threading.Event, doorbell: threading.Event) -> None:
+        self.running.set()
+        if self.trouble is not None:
+            raise self.trouble
+        assert stop.wait(60)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    made = Engine()
+    monkeypatch.setattr(remediator, "make_engine", lambda conf, store: made)
+    return made
+
+
+def listen(machine: Machine) -> int:
+    """Give the machine's receiver a free port; return it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    with machine.config_file.open("a") as file:
+        file.write(f"[api]\nport = {port}\n")
+    return port
+
+
+def ask(port: int, method: str, url: str, body: bytes | None = None) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, url, body=body)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    finally:
+        connection.close()
+
+
+@contextmanager
+def running(machine: Machine, module: str, port: int) -> Iterator[subprocess.Popen[str]]:
+    """Run a service as a process of its own until it answers; kill what is left of it."""
+    argv = [sys.executable, "-m", module, "--config-file", str(machine.config_file)]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            end = time.monotonic() + 60
+            while True:
+                try:
+                    assert ask(port, "GET", "/healthcheck") == 200
+                    break
+                except OSError:
+                    assert process.poll() is None, process.stderr and process.stderr.read()
+                    assert time.monotonic() < end
+                    time.sleep(0.05)
+            yield process
+        finally:
+            process.kill()
+
+
+class TestStart:
+    @pytest.mark.parametrize("main", MAINS)
+    def test_help_teaches_what_it_needs(
+        self, main: Main, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main(["--help"])
+
+        text = capsys.readouterr().out
+        assert ended.value.code == 0
+        assert "[webhook] key_file" in text and "vmha-manage db upgrade" in text
+
+    @pytest.mark.parametrize("main", MAINS)
+    def test_without_its_configuration_names_the_file(
+        self, main: Main, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["--config-file", "/nonexistent/vmha.conf"]) == 1
+        assert "/nonexistent/vmha.conf" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("main", MAINS)
+    def test_without_its_key_names_the_file(
+        self, main: Main, machine: Machine, engine: Engine
+    ) -> None:
+        (machine.folder / "webhook.key").unlink()
+
+        assert main(["--config-file", str(machine.config_file)]) == 1
+        assert "webhook.key: No such file" in machine.capture.readouterr().err
+
+    @pytest.mark.parametrize("main", MAINS)
+    def test_on_a_taken_port_names_it(self, main: Main, machine: Machine, engine: Engine) -> None:
+        port = listen(machine)
+        with socket.create_server(("127.0.0.1", port)):
+            status = main(["--config-file", str(machine.config_file)])
+
+        err = machine.capture.readouterr().err
+        assert status == 1
+        assert f"127.0.0.1:{port}: Address already in use" in err and "Traceback" not in err
+        assert not engine.running.is_set()
+
+    @pytest.mark.parametrize("main", MAINS)
+    def test_on_tables_of_another_version_names_the_command(
+        self, main: Main, machine: Machine, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        machine.manage("db", "upgrade")
+        monkeypatch.setattr(Store, "upgrade", Store.check)
+        monkeypatch.setattr("vmha_remediator.store.database.Database.head", lambda self: "9999")
+
+        assert main(["--config-file", str(machine.config_file)]) == 1
+        assert "run: vmha-manage db upgrade" in machine.capture.readouterr().err
+
+
+class TestRemediator:
+    def test_an_engine_that_gives_up_takes_the_receiver_with_it(
+        self, machine: Machine, engine: Engine
+    ) -> None:
+        port = listen(machine)
+        engine.trouble = StoreUnavailable("the database is gone for good")
+
+        assert remediator.main(["--config-file", str(machine.config_file)]) == 1
+        assert "the database is gone for good" in machine.capture.readouterr().err
+        with pytest.raises(OSError, match="refused"):
+            ask(port, "GET", "/healthcheck")
+
+    def test_a_receiver_that_dies_stops_the_engine_so_that_both_are_started_again(
+        self, machine: Machine, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(self: object, timeout: float) -> None:
+            raise OSError("out of everything")
+
+        monkeypatch.setattr("vmha_remediator.api.server.ApiServer._once", broken)
+        listen(machine)
+
+        assert remediator.main(["--config-file", str(machine.config_file)]) == 1
+
+    def test_a_signal_ends_it_in_order(self, machine: Machine, engine: Engine) -> None:
+        listen(machine)
+
+        def terminate() -> None:
+            assert engine.running.wait(60)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+        threading.Thread(target=terminate).start()
+        try:
+            assert remediator.main(["--config-file", str(machine.config_file)]) == 0
+        finally:
+            signal.signal(signal.SIGTERM, before[0])
+            signal.signal(signal.SIGINT, before[1])
+
+
+class TestDoorbell:
+    def test_a_ring_leaves_a_row_and_wakes_the_engine(self, machine: Machine) -> None:
+        store, doorbell = machine.store(), threading.Event()
+
+        ringer(store, doorbell)("failure", "h1")
+
+        (bell,) = store.take_doorbells()
+        assert (bell.rule, bell.host, bell.source) == ("failure", "h1", "webhook")
+        assert doorbell.is_set()
+
+    def test_a_ring_that_cannot_be_stored_wakes_the_engine_all_the_same(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away(self: Store, rule: str, host: str, source: str) -> None:
+            raise StoreUnavailable("gone")
+
+        monkeypatch.setattr(Store, "ring", away)
+        doorbell = threading.Event()
+
+        with pytest.raises(StoreUnavailable):
+            ringer(machine.store(), doorbell)("failure", "h1")
+
+        assert doorbell.is_set()
+
+
+class TestApiAsAProcess:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_it_takes_alarms_and_ends_at_a_signal(
+        self, machine: Machine, number: signal.Signals
+    ) -> None:
+        port = listen(machine)
+        with running(machine, "vmha_remediator.cmd.api", port) as process:
+            url = signing.webhook_url("", KEY, "failure", "h1")
+            answers = [ask(port, "POST", url, b'{"current": "alarm"}') for _ in range(20)]
+            process.send_signal(number)
+            _, err = process.communicate(timeout=60)
+
+        assert answers == [202] * 20
+        assert process.returncode == 0
+        assert "Traceback" not in err
+        assert url.partition("sig=")[2] not in err
+        assert [(bell.rule, bell.host) for bell in machine.store().take_doorbells()] == [
+            ("failure", "h1")
+        ]
+
+    def test_a_storm_leaves_one_row_for_each_rule_and_host(self, machine: Machine) -> None:
+        port = listen(machine)
+        genuine = [
+            (signing.webhook_url("", KEY, rule, host), 202)
+            for rule in ("failure", "isolation")
+            for host in ("h1", "h2", "h3")
+        ]
+        forged = [(url[:-4] + "0000", 403) for url, _ in genuine]
+        with running(machine, "vmha_remediator.cmd.api", port):
+            wrong = []
+
+            def storm() -> None:
+                for url, expected in (genuine + forged) * 11:
+                    status = ask(port, "POST", url, b"{}")
+                    if status != expected:
+                        wrong.append((url, status))
+
+            threads = [threading.Thread(target=storm) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+        assert wrong == []
+        assert sorted((bell.rule, bell.host) for bell in machine.store().take_doorbells()) == [
+            (rule, host) for rule in ("failure", "isolation") for host in ("h1", "h2", "h3")
+        ]
+
+
+def test_any_wsgi_server_finds_the_application(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VMHA_CONFIG_FILES", str(machine.config_file))
+    script = (
+        "import json\n"
+        "from vmha_remediator.api.wsgi import application\n"
+        "print(json.dumps(application.test_client().get('/healthcheck').json))\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert json.loads(done.stdout) == {"status": "ok"}
+
+
+def test_a_second_configuration_file_wins(machine: Machine) -> None:
+    from vmha_remediator.cmd import startup
+
+    more = machine.folder / "more.conf"
+    more.write_text("[api]\nthreads = 7\n")
+    seen: list[cfg.ConfigOpts] = []
+
+    def serve(conf: cfg.ConfigOpts) -> int:
+        seen.append(conf)
+        return 0
+
+    files = ["--config-file", str(machine.config_file), "--config-file", str(more)]
+    assert startup.run(startup.make_parser("x", "", ""), serve, files) == 0
+    assert seen[0].api.threads == 7
