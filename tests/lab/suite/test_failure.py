@@ -71,7 +71,7 @@ def test_without_proof_the_incident_is_held_and_nothing_moves(cloud: Cloud) -> N
     assert [vm for vm in held.vms if vm.started is not None] == []
     assert all(vm.host == host for vm in cloud.look().vms if vm.id in protected)
 
-    manage = [layout.VENV_BIN / "vmha-manage", "--config-file", layout.ETC / "vmha.conf"]
+    manage = [f"{layout.VENV_BIN}/vmha-manage", "--config-file", f"{layout.ETC}/vmha.conf"]
     done = subprocess.run(
         [*manage, "fence", "confirm", host, "--yes"],
         capture_output=True,

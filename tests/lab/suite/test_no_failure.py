@@ -74,13 +74,13 @@ def test_a_stopped_agent_is_agent_down_and_clears_when_it_goes_on(cloud: Cloud) 
 
 def test_lost_storage_stops_scheduling_and_moves_nothing(cloud: Cloud) -> None:
     before = cloud.look()
-    storage.set_mode("h4", "error", under="/lease")
+    storage.set_mode("h4", "error", under="/vmha")
     cloud.wait(
         both(verdict("h4", "storage-lost"), incident_state("h4", "storage-lost", "reported")),
         "the storage of h4 is found lost",
     )
     steady(cloud, before, "h4")
-    storage.set_mode("h4", "ok", under="/lease")
+    storage.set_mode("h4", "ok", under="/vmha")
     cloud.wait(both(all_well, incident_state("h4", "storage-lost", "cleared")), "h4 is well")
     assert compute_services()["h4"] == "up"
 
