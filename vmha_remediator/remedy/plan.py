@@ -36,6 +36,8 @@ OUR_REASON = "vmha:"
 NO_PROOF = "no-proof"
 STILL_ALIVE = "still-alive"
 HEARD_AGAIN = "heard-again"
+#: Steps that change the Nova service, as the journal names them.
+SERVICE_WRITES = frozenset({"force-down", "unforce", "disable-scheduling", "enable-scheduling"})
 DISABLE_SCHEDULING = "disable-scheduling"
 
 Planner = Callable[[Incident, Facts, float, Policy], Plan]
@@ -296,8 +298,9 @@ def _recovered(incident: Incident, facts: Facts, now: float, policy: Policy) -> 
 def _readmit(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
     host, service = incident.host, facts.service
     follow = vms.steps_for(incident, facts, now, policy, may_start=f"{host} is back")
-    proven = incident.proof.time if incident.proof else incident.opened
-    reported = service is not None and (service.updated_at or 0) > proven
+    reported = service is not None and (service.updated_at or 0) > (
+        _last_write(incident) + policy.contradiction_tolerance
+    )
     waiting = [m for m in facts.migrations or () if m.status in UNFINISHED and m.source == host]
     if not reported:
         return Plan(follow, f"{host}: is heard again, waiting for its nova-compute to report")
@@ -318,6 +321,13 @@ def _readmit(incident: Incident, facts: Facts, now: float, policy: Policy) -> Pl
         ),
         sentence,
     )
+
+
+def _last_write(incident: Incident) -> float:
+    """Return when we last wrote to the service: Nova's updated_at shows that, too."""
+    proven = incident.proof.time if incident.proof else incident.opened
+    writes = [s.finished or s.time for s in incident.steps if s.step in SERVICE_WRITES]
+    return max([proven, *writes])
 
 
 def _held(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:

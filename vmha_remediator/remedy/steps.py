@@ -15,6 +15,11 @@ from vmha_remediator.remedy.states import IncidentState
 class Step:
     """Base of all steps."""
 
+    @property
+    def name(self) -> str:
+        """Return the step's name in the journal: force-down for ForceDown."""
+        return "".join(f"-{c.lower()}" if c.isupper() else c for c in type(self).__name__)[1:]
+
 
 @dataclass(frozen=True)
 class Move(Step):

@@ -168,7 +168,7 @@ def _at_home(case: _Case, server: Server) -> Step | None:
     vm, last = case.vm, case.last
     if last is not None and last.status in (NOT_STARTED, FAILED) and not _known(vm, last):
         return _failed(case, server, last)
-    if last is not None and last.status in FINISHED:
+    if last is not None and last.status in FINISHED and vm.started is not None:
         return None  # Nova has moved it between two of our reads
     if vm.status is VmStatus.REQUESTED and case.now < vm.not_before + case.policy.settle:
         return None  # the record may still appear

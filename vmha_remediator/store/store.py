@@ -299,10 +299,24 @@ class Store:
         return self.database.write(write)
 
     def finish_step(self, step_id: int, ok: bool, sentence: str) -> None:
-        """Write down how a step ended; also a deposed leader may say what it did."""
+        """Write down how a step ended; also a deposed leader may say what it did.
+
+        A failure that repeats the one before it, word for word, only moves that one's end.
+        """
 
         def write(session: Session) -> None:
             row = session.get_one(StepRow, step_id)
+            query = (
+                sa.select(StepRow)
+                .where(StepRow.incident_id == row.incident_id, StepRow.id < step_id)
+                .order_by(StepRow.id.desc())
+                .limit(1)
+            )
+            last = None if ok else session.scalar(query)
+            same = (row.step, False, sentence)
+            if last is not None and (last.step, last.ok, last.sentence) == same:
+                session.delete(row)
+                row = last
             row.ok, row.sentence, row.finished = ok, sentence, self._clock()
 
         self.database.write(write)

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nova through its public API: who is where, and run it elsewhere.
+
+Requests are made plainly, each with the microversion that its body was written for, over
+openstacksdk's session, catalogue and version discovery. Every method may raise
+`CloudUnavailable` (try again later) or `CloudRefused` (Nova said no, with its message).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from openstack.connection import Connection
+
+from vmha_remediator.effects import nova_parse as parse
+from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
+from vmha_remediator.remedy.facts import Migration, Server, Service
+
+Version = tuple[int, int]
+
+#: PUT /os-services/{uuid} and UUIDs of services begin here (2017, Pike).
+MIN_VERSION: Version = (2, 53)
+#: From 2.95 on an evacuated server is left stopped on its destination.
+EVACUATE: Version = (2, 94)
+#: 2.98 shows image properties within a server, 2.73 a lock's reason, 2.47 the extra specs.
+SERVERS: Version = (2, 98)
+MIGRATIONS: Version = (2, 80)
+SERVICES: Version = (2, 69)
+PAGE = 500
+
+
+class Nova:
+    """What is needed of Nova; safe to use from many threads."""
+
+    def __init__(self, connection: Connection, timeout: float = 10.0) -> None:
+        self._cloud = connection
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._max: Version | None = None
+        self._images: dict[str, Mapping[str, str]] = {}
+
+    # -- reading ------------------------------------------------------------------------
+
+    def services(self) -> list[Service]:
+        """Return every nova-compute service."""
+        body = self._json("GET", "/os-services?binary=nova-compute", SERVICES)
+        return [parse.service(raw) for raw in body["services"]]
+
+    def servers(self, host: str) -> list[Server]:
+        """Return every server, of any project, that Nova places on `host`."""
+        path = f"/servers/detail?all_tenants=1&host={quote(host, safe='')}&limit={PAGE}"
+        return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
+
+    def server(self, server_id: str) -> Server | None:
+        """Return one server, or None when it is gone."""
+        body = self._json("GET", f"/servers/{quote(server_id)}", SERVERS, missing=True)
+        return None if body is None else self._server(body["server"])
+
+    def evacuations(self, host: str) -> list[Migration]:
+        """Return the records of all evacuations away from `host`."""
+        path = (
+            f"/os-migrations?migration_type=evacuation&source_compute={quote(host, safe='')}"
+            f"&limit={PAGE}"
+        )
+        return [parse.migration(raw) for raw in self._pages(path, "migrations", MIGRATIONS)]
+
+    def _server(self, raw: Mapping[str, Any]) -> Server:
+        properties = parse.image_properties(raw)
+        if properties is None:
+            properties = self._image(str(raw["image"]["id"]))
+        return parse.server(raw, properties)
+
+    def _image(self, image_id: str) -> Mapping[str, str]:
+        """Return an image's properties from Glance; they hardly change, so once is enough."""
+        if image_id not in self._images:
+            response = self._request(self._cloud.image, "GET", f"/images/{quote(image_id)}")
+            found = {} if response.status_code == 404 else self._body(response)
+            self._images[image_id] = {k: str(v) for k, v in found.items()}
+        return self._images[image_id]
+
+    # -- acting -------------------------------------------------------------------------
+
+    def force_down(self, service_id: str, forced: bool) -> None:
+        """Set or take back a service's force-down."""
+        self._service(service_id, {"forced_down": forced})
+
+    def enable(self, service_id: str) -> None:
+        """Let the scheduler choose the service's host again."""
+        self._service(service_id, {"status": "enabled"})
+
+    def disable(self, service_id: str, reason: str) -> None:
+        """Keep the scheduler from choosing the service's host."""
+        self._service(service_id, {"status": "disabled", "disabled_reason": reason[:255]})
+
+    def evacuate(self, server_id: str, dest: str | None = None) -> None:
+        """Ask for a server to be run elsewhere; `dest` None lets the scheduler choose.
+
+        A return means that Nova has accepted it, not that it is done: follow `evacuations`.
+        """
+        self._action(server_id, {"evacuate": {"host": dest} if dest else {}}, EVACUATE)
+
+    def reset_state(self, server_id: str, to: str) -> None:
+        """Set a server's state to "active" or "error" without touching the server."""
+        self._action(server_id, {"os-resetState": {"state": to}}, MIN_VERSION)
+
+    def start(self, server_id: str) -> None:
+        """Start a stopped server."""
+        self._action(server_id, {"os-start": None}, MIN_VERSION)
+
+    def _service(self, service_id: str, change: Mapping[str, Any]) -> None:
+        self._json("PUT", f"/os-services/{quote(service_id)}", SERVICES, json=change)
+
+    def _action(self, server_id: str, action: Mapping[str, Any], version: Version) -> None:
+        self._json("POST", f"/servers/{quote(server_id)}/action", version, json=action)
+
+    # -- talking ------------------------------------------------------------------------
+
+    def version(self, wanted: Version) -> str:
+        """Return the microversion to ask for: `wanted`, or the highest that Nova has."""
+        return "{}.{}".format(*min(wanted, self._highest()))
+
+    def _highest(self) -> Version:
+        with self._lock:
+            if self._max is not None:
+                return self._max
+        with parse.translated("asking for Nova's versions"):
+            data = self._cloud.compute.get_endpoint_data()
+        if data is None or not data.max_microversion:
+            raise CloudUnavailable(
+                "Nova did not say which versions it has; check [cloud] region_name and interface"
+            )
+        found: Version = tuple(data.max_microversion)
+        if found < MIN_VERSION:
+            raise ConfigError(
+                "Nova offers microversion {}.{} at most, at least {}.{} is needed".format(
+                    *found, *MIN_VERSION
+                )
+            )
+        with self._lock:
+            self._max = found
+        return found
+
+    def _pages(self, path: str, key: str, version: Version) -> Iterator[Mapping[str, Any]]:
+        """Yield the items of a list, page after page."""
+        marker = ""
+        while True:
+            body = self._json("GET", f"{path}{marker}", version)
+            items = body[key]
+            yield from items
+            if len(items) < PAGE or not any(
+                link.get("rel") == "next" for link in body.get(f"{key}_links", ())
+            ):
+                return
+            last = items[-1]
+            marker = f"&marker={quote(str(last.get('uuid') or last['id']))}"
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        version: Version,
+        *,
+        json: Mapping[str, Any] | None = None,
+        missing: bool = False,
+    ) -> Any:
+        """Return the answer's body; None for a 404 that `missing` allows."""
+        response = self._request(
+            self._cloud.compute, method, path, microversion=self.version(version), json=json
+        )
+        if missing and response.status_code == 404:
+            return None
+        return self._body(response)
+
+    def _request(self, adapter: Any, method: str, path: str, **options: Any) -> Any:
+        what = f"{method} {path.split('?')[0]}"
+        with parse.translated(what):
+            return adapter.request(
+                path,
+                method,
+                raise_exc=False,
+                timeout=self._timeout,
+                headers={"Accept": "application/json"},
+                **options,
+            )
+
+    def _body(self, response: Any) -> Any:
+        status, text = response.status_code, parse.message(response)
+        what = f"{response.request.method} {response.request.path_url.split('?')[0]}"
+        if status >= 500 or status in (401, 408, 413, 429):
+            raise CloudUnavailable(f"{what}: {status} {text}")
+        if status >= 400:
+            raise CloudRefused(f"{what}: {status} {text}")
+        if not response.content:
+            return {}
+        try:
+            return response.json()
+        except ValueError as exc:
+            if status == 202:
+                return {}
+            raise CloudUnavailable(f"{what}: the answer is not JSON") from exc

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nova's answers and failures, turned into plain values and our errors."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+from keystoneauth1 import exceptions as ks_exc
+from openstack import exceptions as sdk_exc
+
+from vmha_remediator.errors import CloudUnavailable
+from vmha_remediator.remedy.facts import Migration, Server, Service
+
+
+def seconds(text: str | None) -> float | None:
+    """Return a Nova time (ISO 8601, UTC, with or without a zone) in seconds since the epoch."""
+    if not text:
+        return None
+    moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return moment.timestamp()
+
+
+def service(raw: Mapping[str, Any]) -> Service:
+    """Return a nova-compute service. Raises `CloudUnavailable` for one in a cell that is down."""
+    if "state" not in raw:
+        raise CloudUnavailable("Nova cannot reach one of its cells: its services are not known")
+    return Service(
+        id=str(raw["id"]),
+        host=str(raw["host"]),
+        up=raw["state"] == "up",
+        enabled=raw["status"] == "enabled",
+        forced_down=bool(raw.get("forced_down")),
+        updated_at=seconds(raw.get("updated_at")),
+        disabled_reason=raw.get("disabled_reason"),
+    )
+
+
+def image_properties(raw: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """Return a server's image properties; None: Nova does not show them, ask Glance."""
+    image = raw.get("image")
+    if not isinstance(image, Mapping):
+        return {}  # booted from a volume
+    if "properties" in image:
+        return {k: str(v) for k, v in (image["properties"] or {}).items()}
+    return None
+
+
+def server(raw: Mapping[str, Any], properties: Mapping[str, str]) -> Server:
+    """Return a server. Raises `CloudUnavailable` for one in a cell that is down."""
+    if "OS-EXT-STS:vm_state" not in raw:
+        raise CloudUnavailable("Nova cannot reach one of its cells: its servers are not known")
+    flavor = raw.get("flavor") or {}
+    return Server(
+        id=str(raw["id"]),
+        name=str(raw["name"]),
+        host=raw.get("OS-EXT-SRV-ATTR:host"),
+        status=str(raw["status"]),
+        vm_state=str(raw["OS-EXT-STS:vm_state"]),
+        task_state=raw.get("OS-EXT-STS:task_state"),
+        launched=raw.get("OS-SRV-USG:launched_at") is not None,
+        locked=bool(raw.get("locked")),
+        locked_reason=raw.get("locked_reason"),
+        tags=frozenset(raw.get("tags") or ()),
+        metadata={k: str(v) for k, v in (raw.get("metadata") or {}).items()},
+        extra_specs={k: str(v) for k, v in (flavor.get("extra_specs") or {}).items()},
+        image_properties=properties,
+        fault=str((raw.get("fault") or {}).get("message") or ""),
+    )
+
+
+def migration(raw: Mapping[str, Any]) -> Migration:
+    """Return the record of an evacuation."""
+    return Migration(
+        id=str(raw.get("uuid") or raw["id"]),
+        server_id=str(raw["instance_uuid"]),
+        source=str(raw["source_compute"]),
+        dest=raw.get("dest_compute"),
+        status=str(raw["status"]),
+        created=seconds(raw["created_at"]) or 0.0,
+    )
+
+
+def message(response: requests.Response) -> str:
+    """Return the sentence within Nova's error body, or the reason phrase."""
+    try:
+        body = response.json()
+        inner = next(iter(body.values()))
+        return " ".join(str(inner["message"]).split())[:300]
+    except (ValueError, TypeError, KeyError, AttributeError, StopIteration):
+        return response.reason or "no message"
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn everything that keeps a request from being answered into `CloudUnavailable`."""
+    try:
+        yield
+    except (ks_exc.ConnectTimeout, requests.Timeout) as exc:
+        raise CloudUnavailable(f"{what}: no answer in time") from exc
+    except ks_exc.Unauthorized as exc:
+        raise CloudUnavailable(f"{what}: Keystone refused the login; check [cloud]") from exc
+    except ks_exc.EndpointNotFound as exc:
+        raise CloudUnavailable(f"{what}: the service is not in Keystone's catalogue") from exc
+    except (
+        ks_exc.ClientException,
+        sdk_exc.SDKException,
+        requests.RequestException,
+        OSError,
+    ) as exc:
+        text = " ".join(str(exc).split())[:300]
+        raise CloudUnavailable(f"{what}: {text or type(exc).__name__}") from exc

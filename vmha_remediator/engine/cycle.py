@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop: who is to be looked at, what stands there, and who works on it.
+
+A cycle takes doorbells and Aodh's alarms as hints, reads the measures itself, opens incidents
+and hands each active one to a worker. A worker looks, plans and acts until nothing is left to
+do now; a slow BMC or a large evacuation therefore holds nobody else up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from oslo_log import log
+
+from vmha_remediator.effects.clock import Clock
+from vmha_remediator.engine.crew import Crew
+from vmha_remediator.engine.observer import Judged, Observer
+from vmha_remediator.engine.ports import Alarms, Leading, Telemetry
+from vmha_remediator.errors import (
+    ServiceUnavailable,
+    StaleEpoch,
+    StoreUnavailable,
+    TelemetryUnavailable,
+)
+from vmha_remediator.remedy.incident import Incident
+from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.rules.judge import State
+from vmha_remediator.store import Store
+
+LOG = log.getLogger(__name__)
+
+#: States in which seconds count.
+HOT = frozenset({S.DETECTED, S.CONFIRMED, S.FENCING, S.FENCED, S.EVACUATING})
+#: Seconds between two lists of the hosts that publish.
+HOSTS_EVERY = 30.0
+#: The cycle's sentence is stored when it is new, and that often anyway: it shows life.
+SAY_EVERY = 5.0
+
+
+@dataclass
+class Engine:
+    """One engine: leads or stands by."""
+
+    store: Store
+    observer: Observer
+    telemetry: Telemetry
+    alarms: Alarms
+    leader: Leading
+    clock: Clock
+    crew: Crew
+    name: str = "engine"
+    interval: float = 2.0
+    active_interval: float = 0.5
+    closing: Callable[[], None] = field(default=lambda: None)
+    epoch: int | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._leadership: int | None = None
+        self._suspects: set[str] = set()
+        self._silent: set[str] = set()
+        self._next_list = self._next_hosts = self._next_say = 0.0
+        self._hot = False
+        self._sentence = ""
+        self._trouble = ""
+
+    # -- running ------------------------------------------------------------------------
+
+    def run(self, stop: threading.Event, doorbell: threading.Event) -> None:
+        """Cycle until `stop`; `doorbell` wakes it at once."""
+        self.crew.wake = doorbell
+        LOG.info("Engine %s starts", self.name)
+        try:
+            while not stop.is_set():
+                self._guarded_cycle()
+                self._sleep(stop, doorbell)
+        finally:
+            self.crew.shutdown()
+            self.leader.stop()
+            self.closing()
+            LOG.info("Engine %s has stopped", self.name)
+
+    def _guarded_cycle(self) -> None:
+        before = self._sentence
+        try:
+            self._sentence = self.cycle()
+        except StaleEpoch as exc:
+            self._step_down()
+            self._sentence = f"stepped down: {exc}"
+        except ServiceUnavailable as exc:
+            self._sentence = f"waiting: {exc}"
+        except Exception as exc:  # the loop's rim: it must go on, and says so
+            LOG.exception("A cycle failed")
+            self._sentence = f"a cycle failed: {type(exc).__name__}; see the log"
+        if self._sentence != before:
+            LOG.info("%s", self._sentence)
+        else:
+            LOG.debug("%s", self._sentence)
+
+    def _sleep(self, stop: threading.Event, doorbell: threading.Event) -> None:
+        """Wait for the next cycle, for a doorbell here or for one in the database."""
+        deadline = self.clock.monotonic() + (self.active_interval if self._hot else self.interval)
+        while not stop.is_set():
+            left = deadline - self.clock.monotonic()
+            if left <= 0:
+                return
+            if doorbell.wait(min(left, self.active_interval)):
+                doorbell.clear()
+                return
+            if self.epoch is not None and self._rung():
+                return
+
+    def _rung(self) -> bool:
+        try:
+            return self.store.has_doorbells()
+        except StoreUnavailable:
+            return False  # the cycle says it
+
+    # -- one cycle ----------------------------------------------------------------------
+
+    def cycle(self) -> str:
+        """Look once and hand out work; return one sentence that says what is going on."""
+        if not self._lead():
+            trouble = getattr(self.leader, "trouble", "")
+            return f"standing by: {trouble}" if trouble else "standing by: another engine leads"
+        epoch = self.epoch
+        assert epoch is not None
+        self.crew.report(epoch)
+        trouble = self._look(epoch)
+        incidents = self.store.incidents(active_only=True)
+        self._hot = any(i.state in HOT for i in incidents)
+        self.crew.forget(incidents)
+        for incident in incidents:
+            self.crew.hand_out(incident, epoch)
+        sentence = self._summary(incidents, trouble)
+        self._say(epoch, sentence)
+        return sentence
+
+    def _lead(self) -> bool:
+        number = self.leader.hold()
+        if number is None:
+            if self.epoch is not None:
+                self._step_down()
+            return False
+        if self.epoch is None or number != self._leadership or self.crew.deposed == self.epoch:
+            self.epoch = self.store.claim_epoch(self.name)
+            self._leadership = number
+            LOG.info("Engine %s leads with epoch %s", self.name, self.epoch)
+        return True
+
+    def _step_down(self) -> None:
+        self.epoch = None
+
+    def _look(self, epoch: int) -> str:
+        """Open incidents where a verdict stands; return what could not be looked at."""
+        trouble = ""
+        suspects, self._suspects = self._suspects | self.crew.take_ended(), set()
+        suspects |= {bell.host for bell in self.store.take_doorbells()}
+        try:
+            suspects |= self._alarming()
+            self._count_agents()
+        except TelemetryUnavailable as exc:
+            trouble = str(exc)
+        taken = {incident.host for incident in self.store.incidents(active_only=True)}
+        try:
+            judged = self.observer.judge(sorted(suspects - taken))
+        except TelemetryUnavailable as exc:
+            self._suspects |= suspects
+            return str(exc)
+        for host, found in judged.items():
+            self._open(host, found, epoch)
+        return trouble
+
+    def _alarming(self) -> set[str]:
+        """List Aodh's alarms, not oftener than every interval: lost webhooks don't matter."""
+        now = self.clock.monotonic()
+        if now < self._next_list:
+            return set()
+        self._next_list = now + self.interval
+        return {host for _rule, host in self.alarms.alarming()}
+
+    def _count_agents(self) -> None:
+        now = self.clock.monotonic()
+        if now < self._next_hosts:
+            return
+        self.observer.agents = len(self.telemetry.hosts())
+        self._next_hosts = now + HOSTS_EVERY
+
+    def _open(self, host: str, found: Judged, epoch: int) -> None:
+        standing = found.standing
+        if standing is None:
+            if all(v.state is State.UNKNOWN for v in found.verdicts):
+                self._note_silence(host)
+            return
+        self._silent.discard(host)
+        incident = self.store.open_incident(
+            host,
+            standing.rule,
+            standing.action,
+            standing.severity,
+            standing.evidence,
+            epoch=epoch,
+        )
+        LOG.info("incident %s opened: %s", incident.id, standing.evidence)
+
+    def _note_silence(self, host: str) -> None:
+        """Say once that a host, or a name that nobody knows, has no measures."""
+        if host not in self._silent:
+            self._silent.add(host)
+            LOG.warning(
+                "%s: telemetry is silent, so there is no verdict and nothing is done", host
+            )
+
+    def _summary(self, incidents: list[Incident], trouble: str) -> str:
+        said = [self.crew.said(i) for i in incidents]
+        parts = ["; ".join(sorted(said)) or "all quiet: no verdict stands"]
+        if trouble:
+            parts.append(f"waiting for telemetry: {trouble}")
+        return "; ".join(parts)
+
+    def _say(self, epoch: int, sentence: str) -> None:
+        now = self.clock.monotonic()
+        if sentence != self._trouble or now >= self._next_say:
+            self.store.say(epoch, sentence)
+            self._trouble, self._next_say = sentence, now + SAY_EVERY

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Doing: each step of a plan, journaled before and after.
+
+The journal's first line is written with the leader's epoch, so a deposed leader is stopped
+before it acts. A step that fails ends its plan; what was done so far is found again by the
+facts, and the next cycle plans from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor as Pool
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from oslo_log import log
+
+from vmha_remediator.effects.clock import Clock
+from vmha_remediator.engine.ports import Cloud, Fencing
+from vmha_remediator.errors import CloudRefused, CloudUnavailable, VmhaError
+from vmha_remediator.remedy import plan as planning
+from vmha_remediator.remedy import protect, steps, vms
+from vmha_remediator.remedy.facts import Server
+from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord, VmRecord, VmStatus
+from vmha_remediator.remedy.policy import Policy
+from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.store import Store
+
+LOG = log.getLogger(__name__)
+
+
+@dataclass
+class _Said:
+    """What a step has to say when it ends well."""
+
+    sentence: str
+
+
+@dataclass
+class Executor:
+    """Does steps on behalf of one leader's epoch."""
+
+    store: Store
+    cloud: Cloud
+    fencing: Fencing
+    clock: Clock
+    policy: Policy
+    pool: Pool
+    after_service: Callable[[], None] = field(default=lambda: None)
+
+    def run(self, incident: Incident, plan: steps.Plan, epoch: int) -> Incident:
+        """Do every step in order and return the incident as it is then.
+
+        Raises what the first failing step raises.
+        """
+        batch: list[steps.Evacuate] = []
+        for step in plan.steps:
+            if isinstance(step, steps.Evacuate):
+                batch.append(step)
+                continue
+            incident = self._evacuate_all(incident, batch, epoch)
+            batch = []
+            incident = _HANDLERS[type(step)](self, incident, step, epoch)
+        return self._evacuate_all(incident, batch, epoch)
+
+    @contextmanager
+    def _journaled(
+        self, incident: Incident, step: steps.Step, doing: str, epoch: int
+    ) -> Iterator[_Said]:
+        """Write the step down before it is done, and how it ended after."""
+        number = self.store.begin_step(incident, step.name, doing, epoch=epoch)
+        said = _Said(doing)
+        try:
+            yield said
+        except VmhaError as exc:
+            self.store.finish_step(number, False, f"{doing}: {exc}")
+            raise
+        self.store.finish_step(number, True, said.sentence)
+        LOG.info("incident %s: %s", incident.id, said.sentence)
+
+    # -- the incident -------------------------------------------------------------------
+
+    def _move(self, incident: Incident, step: steps.Move, epoch: int) -> Incident:
+        return self.store.move(incident, step.to, step.sentence, epoch=epoch, **step.fields)
+
+    def _note(self, incident: Incident, step: steps.Note, epoch: int) -> Incident:
+        return self.store.update(incident, epoch=epoch, **step.fields)
+
+    def _hold(self, incident: Incident, step: steps.Hold, epoch: int) -> Incident:
+        return self.store.move(
+            incident,
+            S.HELD,
+            step.reason,
+            epoch=epoch,
+            advice=step.advice,
+            held_by=step.by,
+            held_from=incident.state,
+            released_by="",
+        )
+
+    # -- the host -----------------------------------------------------------------------
+
+    def _fence(self, incident: Incident, step: steps.Fence, epoch: int) -> Incident:
+        with self._journaled(incident, step, f"switch {step.host} off", epoch) as said:
+            result = self.fencing.fence(step.host)
+            said.sentence = f"{result.driver}: {result.evidence}"
+        if result.proof is None or result.proof.value != POWER_OFF:
+            return self._hold(incident, planning.no_proof(incident, result.evidence), epoch)
+        proof = ProofRecord(result.driver, result.proof.value, result.evidence, self.clock.now())
+        sentence = f"{step.host}: {result.proof.value} ({result.driver}: {result.evidence})"
+        return self.store.move(incident, S.FENCED, sentence, epoch=epoch, proof=proof)
+
+    def _force_down(self, incident: Incident, step: steps.ForceDown, epoch: int) -> Incident:
+        if not incident.forced_by_us:
+            # Written before it is done: after a crash it must not pass for an operator's.
+            incident = self.store.update(incident, epoch=epoch, forced_by_us=True)
+        with self._journaled(incident, step, f"force nova-compute on {step.host} down", epoch):
+            self.cloud.force_down(step.service_id, True)
+        return self._service_changed(incident)
+
+    def _unforce(self, incident: Incident, step: steps.Unforce, epoch: int) -> Incident:
+        doing = f"take the force-down of nova-compute on {step.host} back"
+        with self._journaled(incident, step, doing, epoch):
+            self.cloud.force_down(step.service_id, False)
+        incident = self.store.update(incident, epoch=epoch, forced_by_us=False)
+        return self._service_changed(incident)
+
+    def _disable(self, incident: Incident, step: steps.DisableScheduling, epoch: int) -> Incident:
+        with self._journaled(incident, step, f"keep new VMs off {step.host}", epoch):
+            self.cloud.disable(step.service_id, step.reason)
+        return self._service_changed(incident)
+
+    def _enable(self, incident: Incident, step: steps.EnableScheduling, epoch: int) -> Incident:
+        with self._journaled(incident, step, f"let new VMs onto {step.host} again", epoch):
+            self.cloud.enable(step.service_id)
+        return self._service_changed(incident)
+
+    def _service_changed(self, incident: Incident) -> Incident:
+        self.after_service()
+        return incident
+
+    # -- the VMs ------------------------------------------------------------------------
+
+    def _journal_vms(self, incident: Incident, step: steps.JournalVms, epoch: int) -> Incident:
+        records = [_record(server, incident.host) for server in step.servers]
+        names = ", ".join(sorted(record.name for record in records))
+        with self._journaled(incident, step, f"wrote down {len(records)} VMs: {names}", epoch):
+            self.store.save_vms(incident, records, epoch=epoch)
+        return self.store.incident(incident.id)
+
+    def _follow(self, incident: Incident, step: steps.FollowVm, epoch: int) -> Incident:
+        self.store.save_vms(incident, [step.record], epoch=epoch)
+        if step.sentence:
+            with self._journaled(incident, step, step.sentence, epoch):
+                pass
+        return incident
+
+    def _reset(self, incident: Incident, step: steps.ResetState, epoch: int) -> Incident:
+        doing = f"{step.record.name}: reset to {step.to}, {step.because}"
+        try:
+            with self._journaled(incident, step, doing, epoch):
+                self.cloud.reset_state(step.record.server_id, step.to)
+        except CloudRefused as exc:
+            tried = replace(step.record, attempts=step.record.attempts + 1)
+            self._refused(incident, tried, exc, epoch)
+        return incident
+
+    def _start(self, incident: Incident, step: steps.StartVm, epoch: int) -> Incident:
+        record = replace(step.record, not_before=self.clock.now() + self.policy.settle)
+        self.store.save_vms(incident, [record], epoch=epoch)
+        try:
+            with self._journaled(incident, step, f"{record.name}: start", epoch):
+                self.cloud.start(record.server_id)
+        except CloudRefused as exc:
+            self._refused(incident, record, exc, epoch)
+        return incident
+
+    def _refused(
+        self, incident: Incident, record: VmRecord, exc: CloudRefused, epoch: int
+    ) -> None:
+        again = vms.refused(record, str(exc), self.clock.now(), self.policy)
+        self.store.save_vms(incident, [again], epoch=epoch)
+
+    def _evacuate_all(
+        self, incident: Incident, batch: Sequence[steps.Evacuate], epoch: int
+    ) -> Incident:
+        """Ask for several evacuations at the same time; one that fails hinders no other."""
+        if not batch:
+            return incident
+        now = self.clock.now()
+        asked = [
+            replace(
+                step,
+                record=replace(
+                    step.record,
+                    status=VmStatus.REQUESTED,
+                    attempts=step.record.attempts + 1,
+                    not_before=now,
+                    reason="",
+                ),
+            )
+            for step in batch
+        ]
+        self.store.save_vms(incident, [step.record for step in asked], epoch=epoch)
+        outcomes = list(self.pool.map(lambda step: self._evacuate(incident, step, epoch), asked))
+        lost = next((outcome for outcome in outcomes if outcome is not None), None)
+        if lost is not None:
+            raise lost
+        return incident
+
+    def _evacuate(self, incident: Incident, step: steps.Evacuate, epoch: int) -> VmhaError | None:
+        """Ask for one evacuation; return what must stop the plan, once all have been asked."""
+        record = step.record
+        where = f" to {step.dest}" if step.dest else ""
+        doing = f"{record.name}: evacuation{where}, attempt {record.attempts}"
+        try:
+            with self._journaled(incident, step, doing, epoch) as said:
+                self.cloud.evacuate(record.server_id, step.dest)
+                said.sentence = f"{doing}: accepted by Nova"
+            if record.started is None:
+                started = replace(record, started=self.clock.now())
+                self.store.save_vms(incident, [started], epoch=epoch)
+        except CloudRefused as exc:
+            self._refused(incident, record, exc, epoch)
+        except CloudUnavailable as exc:
+            return exc  # it may have been accepted: the facts will tell
+        except VmhaError as exc:
+            return exc
+        return None
+
+
+def _record(server: Server, host: str) -> VmRecord:
+    return VmRecord(
+        server_id=server.id,
+        name=server.name,
+        old_host=host,
+        vm_state=server.vm_state,
+        task_state=server.task_state,
+        locked=server.locked,
+        locked_reason=server.locked_reason,
+        priority=protect.priority(server),
+    )
+
+
+_HANDLERS: Mapping[type[steps.Step], Callable[[Executor, Incident, Any, int], Incident]] = {
+    steps.Move: Executor._move,
+    steps.Note: Executor._note,
+    steps.Hold: Executor._hold,
+    steps.Fence: Executor._fence,
+    steps.ForceDown: Executor._force_down,
+    steps.Unforce: Executor._unforce,
+    steps.DisableScheduling: Executor._disable,
+    steps.EnableScheduling: Executor._enable,
+    steps.JournalVms: Executor._journal_vms,
+    steps.FollowVm: Executor._follow,
+    steps.ResetState: Executor._reset,
+    steps.StartVm: Executor._start,
+}

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Putting an engine together from the configuration: `make_engine` is what services call."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from oslo_config import cfg
+
+from vmha_remediator.conf import rules as rules_conf
+from vmha_remediator.effects.aodh import Aodh
+from vmha_remediator.effects.clock import SystemClock
+from vmha_remediator.effects.gnocchi import Gnocchi
+from vmha_remediator.effects.nova import Nova
+from vmha_remediator.effects.report import LogReporter, Reporters
+from vmha_remediator.effects.session import make_connection, make_session
+from vmha_remediator.engine.crew import Crew
+from vmha_remediator.engine.cycle import Engine
+from vmha_remediator.engine.executor import Executor
+from vmha_remediator.engine.leader import Leader, engine_name
+from vmha_remediator.engine.observer import Observer
+from vmha_remediator.fencing.fencer import Fencer
+from vmha_remediator.remedy.policy import Policy
+from vmha_remediator.rules import templates
+from vmha_remediator.store import Store, open_store
+
+#: Requests to Nova under way at a time for one batch of VMs.
+REQUESTS = 8
+
+
+def make_policy(conf: cfg.ConfigOpts) -> Policy:
+    """Return the numbers that plans obey."""
+    moves, guards = conf.evacuation, conf.guards
+    return Policy(
+        protect=moves.protect,
+        parallel=moves.parallel,
+        quick_attempts=moves.quick_attempts,
+        retry_first=moves.retry_first,
+        retry_limit=moves.retry_limit,
+        stuck_after=moves.stuck_after,
+        proof_age=moves.proof_age,
+        storm_share=guards.storm_share,
+        min_healthy=guards.min_healthy,
+        contradiction_tolerance=guards.contradiction_tolerance,
+        clear_after=guards.clear_after,
+        heard_after=guards.heard_after,
+    )
+
+
+def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
+    """Return an engine over the real services; `store` lets API and engine share one.
+
+    Raises `ConfigError`, `RuleError` or `StoreUnavailable`.
+    """
+    clock, policy = SystemClock(), make_policy(conf)
+    store = store or open_store(conf)
+    session = make_session(conf)
+    cloud = Nova(make_connection(conf), timeout=conf.cloud.timeout)
+    telemetry = Gnocchi(session, conf)
+    fencing = Fencer(conf, store.confirmation)
+    requests = ThreadPoolExecutor(REQUESTS, thread_name_prefix="vm")
+    observer = Observer(
+        telemetry=telemetry,
+        cloud=cloud,
+        fencing=fencing,
+        store=store,
+        templates=templates.load(conf.rules.directory),
+        thresholds=lambda agents: rules_conf.thresholds(conf, agents),
+        clock=clock,
+        policy=policy,
+        storm_window=conf.guards.storm_window,
+    )
+    executor = Executor(
+        store=store,
+        cloud=cloud,
+        fencing=fencing,
+        clock=clock,
+        policy=policy,
+        pool=requests,
+        after_service=observer.forget_services,
+    )
+    crew = Crew(
+        store=store,
+        observer=observer,
+        executor=executor,
+        reporter=Reporters([LogReporter()]),
+        clock=clock,
+        policy=policy,
+        pool=ThreadPoolExecutor(conf.engine.workers, thread_name_prefix="incident"),
+        first_rest=conf.engine.active_interval,
+    )
+    name = engine_name(conf)
+    return Engine(
+        store=store,
+        observer=observer,
+        telemetry=telemetry,
+        alarms=Aodh(session, conf),
+        leader=Leader(conf.engine.coordination_url, name),
+        clock=clock,
+        crew=crew,
+        name=name,
+        interval=conf.engine.interval,
+        active_interval=conf.engine.active_interval,
+        closing=lambda: requests.shutdown(wait=True),
+    )
+
+
+__all__ = ["Engine", "make_engine"]

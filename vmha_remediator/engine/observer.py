@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looking: facts are read afresh for every plan, and no more of them than its state needs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from oslo_log import log
+
+from vmha_remediator.effects.clock import Clock
+from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
+from vmha_remediator.errors import TelemetryUnavailable
+from vmha_remediator.remedy import plan
+from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, Service
+from vmha_remediator.remedy.incident import SETTLED, Incident, VmStatus
+from vmha_remediator.remedy.policy import Policy
+from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.rules import judge, metrics
+from vmha_remediator.rules.judge import Readings, Verdict
+from vmha_remediator.rules.templates import Template, Thresholds
+from vmha_remediator.store import Store
+
+LOG = log.getLogger(__name__)
+
+#: States whose planner looks at VMs.
+_VMS = frozenset({S.FENCED, S.EVACUATING, S.RECOVERED})
+#: One listing of services serves all incidents that ask within this time, in seconds.
+SERVICES_FOR = 0.3
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the rules say of one host."""
+
+    readings: Readings
+    verdicts: tuple[Verdict, ...]
+    standing: Verdict | None
+
+
+class Observer:
+    """Reads facts from telemetry, Nova, fencing and the store; safe to use from threads."""
+
+    def __init__(
+        self,
+        *,
+        telemetry: Telemetry,
+        cloud: Cloud,
+        fencing: Fencing,
+        store: Store,
+        templates: Iterable[Template],
+        thresholds: Callable[[int], Thresholds],
+        clock: Clock,
+        policy: Policy,
+        storm_window: float = 300.0,
+    ) -> None:
+        self._telemetry, self._cloud, self._fencing = telemetry, cloud, fencing
+        self._store, self._clock, self._policy = store, clock, policy
+        self._templates = tuple(templates)
+        self._thresholds = thresholds
+        self._storm_window = storm_window
+        self._services: tuple[float, list[Service]] | None = None
+        self._lock = threading.Lock()
+        #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
+        self.agents = 0
+
+    def judge(self, hosts: Iterable[str]) -> dict[str, Judged]:
+        """Return what the rules say of each host on fresh measures.
+
+        Raises `TelemetryUnavailable`.
+        """
+        names = list(hosts)
+        found = self._telemetry.readings_of(names) if names else {}
+        return {host: self._judge(readings) for host, readings in found.items()}
+
+    def _judge(self, readings: Readings) -> Judged:
+        limits = self._thresholds(self.agents)
+        verdicts = tuple(judge.judge(self._templates, readings, limits))
+        return Judged(readings, verdicts, judge.standing(verdicts))
+
+    def facts(self, incident: Incident) -> Facts:
+        """Return all that the planner needs for `incident` now.
+
+        Without telemetry every rule is UNKNOWN. Raises `CloudUnavailable`, `StoreUnavailable`.
+        """
+        facts = self._with_measures(incident)
+        facts = replace(facts, confirmed=self._confirmed(incident), deeds=self._deeds(incident))
+        if incident.state is not S.FENCING:
+            facts = self._with_services(incident, facts)
+        if incident.state in _VMS or (incident.state is S.HELD and _unsettled(incident)):
+            facts = self._with_servers(incident, facts)
+        if plan.wants_power(incident, facts, self._clock.now(), self._policy):
+            facts = replace(facts, power=self._fencing.power(incident.host).value)
+        return facts
+
+    def _with_measures(self, incident: Incident) -> Facts:
+        limits = self._thresholds(self.agents)
+        facts = Facts(
+            incident.host, fresh_heartbeat=limits.heartbeat_age, fresh_lease=limits.lease_age
+        )
+        try:
+            judged = self._judge(self._telemetry.readings(incident.host))
+        except TelemetryUnavailable as exc:
+            LOG.warning("%s: no measures now: %s", incident.host, exc)
+            return facts
+        return replace(
+            facts,
+            verdicts=judged.verdicts,
+            standing=judged.standing,
+            heartbeat_age=judged.readings.values.get(metrics.HEARTBEAT_AGE.name),
+            lease_age=judged.readings.values.get(metrics.LEASE_AGE.name),
+        )
+
+    def _confirmed(self, incident: Incident) -> str | None:
+        return self._store.confirmation(incident.host) if incident.state is S.HELD else None
+
+    def _deeds(self, incident: Incident) -> tuple[str, ...]:
+        return next((t.actions for t in self._templates if t.name == incident.rule), ())
+
+    def _with_services(self, incident: Incident, facts: Facts) -> Facts:
+        services = self._all_services()
+        active = self._store.incidents(active_only=True)
+        mine = next((s for s in services if s.host == incident.host), None)
+        elsewhere = sum(
+            vm.status in (VmStatus.REQUESTED, VmStatus.MOVING)
+            for other in active
+            if other.id != incident.id
+            for vm in other.vms
+        )
+        cluster = self._cluster(services, active)
+        return replace(facts, service=mine, cluster=cluster, in_flight_elsewhere=elsewhere)
+
+    def _all_services(self) -> list[Service]:
+        with self._lock:
+            now = self._clock.monotonic()
+            if self._services is None or now - self._services[0] >= SERVICES_FOR:
+                self._services = (now, self._cloud.services())
+            return self._services[1]
+
+    def forget_services(self) -> None:
+        """Read the services anew at the next look: one of them has just been changed."""
+        with self._lock:
+            self._services = None
+
+    def _cluster(self, services: Iterable[Service], active: Iterable[Incident]) -> Cluster:
+        active = list(active)
+        services = list(services)
+        recent = self._clock.now() - self._storm_window
+        failures = [i for i in active if i.action == "recover"]
+        return Cluster(
+            hosts=frozenset(s.host for s in services),
+            failing=frozenset(
+                i.host for i in failures if i.state is not S.RECOVERED or i.opened >= recent
+            ),
+            fenced=frozenset(i.host for i in failures if i.proven_off),
+            unwell=frozenset(i.host for i in active)
+            | frozenset(s.host for s in services if not s.up or not s.enabled or s.forced_down),
+        )
+
+    def _with_servers(self, incident: Incident, facts: Facts) -> Facts:
+        """Read records before servers: a VM then never looks left behind that has just moved."""
+        migrations: list[Migration] = self._cloud.evacuations(incident.host)
+        servers: Mapping[str, Server] = {s.id: s for s in self._cloud.servers(incident.host)}
+        moved = []
+        for vm in incident.vms:
+            if vm.server_id in servers or vm.status in (VmStatus.DONE, VmStatus.SKIPPED):
+                continue
+            server = self._cloud.server(vm.server_id)
+            if server is not None:
+                moved.append(server)
+        return replace(facts, migrations=tuple(migrations), servers=(*servers.values(), *moved))
+
+
+def _unsettled(incident: Incident) -> bool:
+    return any(vm.status not in SETTLED for vm in incident.vms)
