@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from tests.lab.errors import LabError
+from tests.lab.services.cloudapi import FAILURES
 
-VERBS = ("tests.lab.verbs_cloud", "tests.lab.verbs_hosts")
+VERBS = ("tests.lab.verbs_cloud", "tests.lab.verbs_hosts", "tests.lab.verbs_show")
 
 DESCRIPTION = """\
 A real OpenStack cloud on this machine, to try host failures on.
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "(sudo .venv/bin/python -m tests.lab ...)"
             )
         return int(args.func(args) or 0)
-    except LabError as exc:
+    except (LabError, *FAILURES) as exc:
         print(f"lab: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

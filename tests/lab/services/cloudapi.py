@@ -13,6 +13,10 @@ from tests.lab import config
 from tests.lab.errors import LabError
 
 
+#: What a call through `connect` may raise, beside `LabError`.
+FAILURES = (ks_exc.ClientException, openstack.exceptions.SDKException)
+
+
 @cache
 def connect(cloud: str = "lab-admin") -> Any:
     """Return an openstacksdk connection for a cloud of the lab's clouds.yaml."""
@@ -29,5 +33,5 @@ def admin_headers() -> dict[str, str]:
     """Return the headers of an administrator's request; raises `LabError` without Keystone."""
     try:
         return {"X-Auth-Token": connect().auth_token}
-    except (ks_exc.ClientException, openstack.exceptions.SDKException) as exc:
+    except FAILURES as exc:
         raise LabError(f"Keystone gives no token: {exc}") from exc
