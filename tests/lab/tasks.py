@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from tests.lab.errors import LabError
+from tests.lab.services.cloudapi import FAILURES
 
 #: More than two: most tasks wait for a process that starts, and the kernel shares the cores.
 WORKERS = 6
@@ -59,9 +61,9 @@ def _run_one(task: Task, report: Report) -> None:
     report(task.name, "running", "", 0.0)
     try:
         note = task.action() or ""
-    except BaseException as exc:
+    except (LabError, OSError, subprocess.SubprocessError, *FAILURES) as exc:
         report(task.name, "failed", str(exc), time.monotonic() - begun)
-        raise
+        raise LabError(f"{task.name}: {exc}") from exc
     report(task.name, "done", note, time.monotonic() - begun)
 
 

@@ -12,7 +12,6 @@ from keystoneauth1 import exceptions as ks_exc
 from tests.lab import config
 from tests.lab.errors import LabError
 
-
 #: What a call through `connect` may raise, beside `LabError`.
 FAILURES = (ks_exc.ClientException, openstack.exceptions.SDKException)
 

@@ -12,6 +12,8 @@ import hashlib
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 from tests.lab import layout, process
@@ -61,6 +63,9 @@ SYNCS: dict[str, tuple[tuple[str, ...], ...]] = {
     "aodh": (("aodh-dbsync", f"--config-file={layout.ETC / 'aodh/aodh.conf'}"),),
 }  # fmt: skip
 
+#: The distributions whose schemas these are.
+_RELEASES = ("nova", "neutron", "keystone", "glance", "openstack-placement", "aodh")
+
 #: Not in the copy: it also writes to Redis, and takes no time.
 GNOCCHI_UPGRADE = ("gnocchi-upgrade", f"--config-file={layout.ETC / 'gnocchi/gnocchi.conf'}")
 
@@ -108,8 +113,15 @@ def run_tool(
 
 
 def migrated() -> bool:
-    """Return whether every database of this lab has its schema."""
-    return _stamp().exists() and _stamp().read_text() == _key()
+    """Return whether every database of this lab has its schema.
+
+    Raises `LabError` for a lab that other releases made: its data is not thrown away unasked.
+    """
+    if not _stamp().exists():
+        return False
+    if _stamp().read_text() != _key():
+        raise LabError("this lab was made with other releases; run 'down' before 'up'")
+    return True
 
 
 def mark_migrated() -> None:
@@ -147,9 +159,10 @@ def _stamp() -> Path:
     return infra.DATA / "lab-migrated"
 
 
+@cache
 def _key() -> str:
     """Return a digest of all that shapes the schemas: releases, server, commands."""
     server = subprocess.run(["mariadbd", "--version"], capture_output=True, text=True, timeout=20)
-    shape = repr((server.stdout, DATABASES, {k: [c[-4:] for c in v] for k, v in SYNCS.items()}))
-    constraints = (layout.REPO / "constraints.txt").read_bytes()
-    return hashlib.sha256(constraints + shape.encode()).hexdigest()[:16]
+    commands = {chain: [command[-4:] for command in SYNCS[chain]] for chain in SYNCS}
+    shape = repr((server.stdout, DATABASES, commands, [version(name) for name in _RELEASES]))
+    return hashlib.sha256(shape.encode()).hexdigest()[:16]

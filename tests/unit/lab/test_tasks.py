@@ -63,3 +63,11 @@ def test_the_whole_lab_can_run_in_some_order() -> None:
 
 def _noting(order: list[str], name: str) -> Callable[[], None]:
     return lambda: order.append(name)
+
+
+def test_a_services_own_error_becomes_a_sentence_that_names_the_task() -> None:
+    def refused() -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    with pytest.raises(LabError, match=r"^image: .*Connection refused"):
+        run([Task("image", refused)], silent)
