@@ -9,13 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tests.lab import hosts, layout, records
+from tests.lab import hosts, layout, nova_api, records
 from tests.lab.errors import LabError
 from tests.lab.guests import TAG, guests, servers
 from tests.lab.services import cloudapi
 
 IMAGE, FLAVOR = "tiny", "m1.tiny"
-_MICROVERSION = "2.90"  # tags at creation from 2.52, a named host from 2.74
 _AT_A_TIME = 4
 _TIMEOUT = 120.0  # s from the request until the guest writes
 
@@ -51,9 +50,8 @@ def boot(plans: Sequence[Plan], progress: Callable[[str], None] = print) -> list
 
     Raises `LabError` with Nova's reason if one does not come up.
     """
-    compute = cloudapi.connect().compute
     image = _id(cloudapi.connect().image.find_image(IMAGE), f"image {IMAGE!r}")
-    flavor = _id(compute.find_flavor(FLAVOR), f"flavor {FLAVOR!r}")
+    flavor = _id(cloudapi.connect().compute.find_flavor(FLAVOR), f"flavor {FLAVOR!r}")
 
     def one(wanted: Plan) -> str:
         vm = _create(wanted, image, flavor)
@@ -82,10 +80,7 @@ def restart_dead(host: str) -> list[str]:
         if not guest.running_on and guest.died_with_its_host
     ]
     for guest in dead:
-        action: dict[str, Any] = {"reboot": {"type": "HARD"}}
-        answer = cloudapi.connect().compute.post(f"/servers/{guest.vm}/action", json=action)
-        if answer.status_code >= 400:
-            raise LabError(f"Nova does not restart {guest.name}: {_reason(answer)}")
+        nova_api.post(f"/servers/{guest.vm}/action", {"reboot": {"type": "HARD"}})
     return [guest.name for guest in dead]
 
 
@@ -98,12 +93,7 @@ def _create(wanted: Plan, image: str, flavor: str) -> str:
         "host": wanted.host,
         "tags": [TAG] if wanted.tagged else [],
     }
-    answer = cloudapi.connect().compute.post(
-        "/servers", json={"server": body}, microversion=_MICROVERSION
-    )
-    if answer.status_code >= 400:
-        raise LabError(f"Nova does not boot {wanted.name}: {_reason(answer)}")
-    return str(answer.json()["server"]["id"])
+    return str(nova_api.post("/servers", {"server": body})["server"]["id"])
 
 
 def _wait(vm: str, wanted: Plan) -> None:
@@ -111,7 +101,7 @@ def _wait(vm: str, wanted: Plan) -> None:
     status = "BUILD"
     while True:
         if status != "ACTIVE":
-            server = cloudapi.connect().compute.get(f"/servers/{vm}").json()["server"]
+            server = nova_api.get(f"/servers/{vm}")["server"]
             status = server["status"]
         if status == "ERROR":
             why = server.get("fault", {}).get("message", "no reason given")
@@ -133,14 +123,6 @@ def _id(found: Any, what: str) -> str:
     if found is None:
         raise LabError(f"the cloud has no {what}: python -m tests.lab up")
     return str(found.id)
-
-
-def _reason(answer: Any) -> str:
-    try:
-        (fault,) = answer.json().values()
-        return str(fault["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {answer.status_code}"
 
 
 def hosts_for(host: str | None) -> tuple[str, ...]:

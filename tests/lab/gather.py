@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.lab import faults, invariants, layout, records
+from tests.lab import faults, invariants, layout, nova_api, records
 from tests.lab.errors import LabError
 from tests.lab.guests import guests
 from tests.lab.invariants import Episode, Evacuation, Place, PowerHistory, Proof
-from tests.lab.services import cloudapi
 from vmha_remediator import conf as vmha_conf
 from vmha_remediator.errors import VmhaError
 from vmha_remediator.remedy.incident import Change, Incident, VmStatus
@@ -47,19 +45,15 @@ def places() -> list[Place]:
 
 def evacuations() -> list[Evacuation]:
     """Return Nova's evacuation records that it accepted, oldest first."""
-    answer = cloudapi.connect().compute.get(
-        "/os-migrations?migration_type=evacuation", microversion="2.80"
-    )
-    answer.raise_for_status()
     found = [
         Evacuation(
             vm=m["instance_uuid"],
             source=m["source_compute"],
             status=m["status"],
-            created=datetime.fromisoformat(m["created_at"]).replace(tzinfo=UTC).timestamp(),
+            created=nova_api.epoch(m["created_at"]),
             number=m["id"],
         )
-        for m in answer.json()["migrations"]
+        for m in nova_api.get("/os-migrations?migration_type=evacuation")["migrations"]
     ]
     return sorted(found, key=lambda evacuation: evacuation.number)
 

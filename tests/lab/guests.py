@@ -7,12 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from tests.lab import hosts, layout, records
-from tests.lab.services import cloudapi
+from tests.lab import hosts, layout, nova_api, records
 from tests.lab.virt import hypervisor
 
 TAG = "vmha"  # the server tag that asks for protection
-_MICROVERSION = "2.90"
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,9 @@ class GuestView:
 
 def servers() -> list[dict[str, Any]]:
     """Return every server of the cloud in detail, as Nova tells it to an administrator."""
-    answer = cloudapi.connect().compute.get(
-        "/servers/detail?all_tenants=1&limit=1000", microversion=_MICROVERSION
-    )
-    answer.raise_for_status()
-    found: list[dict[str, Any]] = answer.json()["servers"]
+    found: list[dict[str, Any]] = nova_api.get("/servers/detail?all_tenants=1&limit=1000")[
+        "servers"
+    ]
     return found
 
 

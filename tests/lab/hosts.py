@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.lab import (
@@ -26,12 +25,12 @@ from tests.lab import (
     faults,
     layout,
     net,
+    nova_api,
     process,
     redfish,
     storage,
 )
 from tests.lab.errors import LabError
-from tests.lab.services import cloudapi
 
 Progress = Callable[[str], None]
 _STOP_TIMEOUT = 10.0  # s for a service to end by itself
@@ -210,12 +209,9 @@ def wait_reporting(since: Mapping[str, float], timeout: float = _REPORT_TIMEOUT)
 
 def _last_reports() -> dict[str, float]:
     """Return when Nova last heard of each nova-compute (wall clock, s; 0 if never)."""
-    services = cloudapi.connect().compute.services(binary="nova-compute")
-    return {s.host: _epoch(s.updated_at) if s.updated_at else 0.0 for s in services}
-
-
-def _epoch(naive_utc: str) -> float:
-    return datetime.fromisoformat(naive_utc).replace(tzinfo=UTC).timestamp() + 1.0
+    found = nova_api.get("/os-services?binary=nova-compute")["services"]
+    # Whole seconds, cut off: it may have been heard that much later.
+    return {s["host"]: nova_api.epoch(s["updated_at"]) + 1 for s in found if s["updated_at"]}
 
 
 def down_all() -> None:
