@@ -67,6 +67,8 @@ def install() -> None:
     absent = missing()
     if not absent:
         return
+    if os.geteuid() != 0:
+        raise LabError(f"only root can install packages: sudo apt-get install {' '.join(absent)}")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with _no_autostart():
         for command in (

@@ -69,7 +69,7 @@ def healthy(service: Service) -> bool:
     """Return whether `service` answers now (any failure to ask means no)."""
     try:
         return service.ready()
-    except (OSError, LabError):
+    except (OSError, LabError, psutil.NoSuchProcess):
         return False
 
 
@@ -102,11 +102,28 @@ def check_port(name: str) -> None:
 
 def last_words(name: str, lines: int = 3) -> str:
     """Return the end of a service's log, for an error message."""
+    text = tail(layout.LOGS / f"{name}.log").strip()
+    return " | ".join(text.splitlines()[-lines:])[-600:] or "(empty)"
+
+
+def tail(log: Path, size: int = 65536) -> str:
+    """Return the last `size` bytes of a log ("" if there is none)."""
     try:
-        text = (layout.LOGS / f"{name}.log").read_text(errors="replace")
-    except OSError:
-        return "(no log)"
-    return " | ".join(text.strip().splitlines()[-lines:])[-600:]
+        with log.open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - size))
+            return stream.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def tcp_ready(name: str) -> Callable[[], bool]:
+    """Return a check: somebody accepts connections on the port."""
+
+    def ready() -> bool:
+        with socket.create_connection((layout.CONTROLLER, layout.PORTS[name]), timeout=3):
+            return True
+
+    return ready
 
 
 def _ready_or_dead(service: Service) -> bool:

@@ -14,7 +14,7 @@ import redis
 from tests.lab import layout, process, settings
 from tests.lab.credentials import passwords, write_private
 from tests.lab.errors import LabError
-from tests.lab.services.base import Service
+from tests.lab.services.base import Service, tcp_ready
 
 SOCKET = layout.STATE / "mariadb.sock"
 DATA = layout.STATE / "mariadb"
@@ -204,7 +204,7 @@ SERVICES = (
         name="epmd",
         argv=lambda: ["epmd"],
         env=rabbit_env,
-        ready=lambda: True,
+        ready=tcp_ready("epmd"),
         ports=("epmd",),
     ),
     Service(

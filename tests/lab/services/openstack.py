@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
+import psutil
 import redis
 import requests
 
 from tests.lab import layout, process
-from tests.lab.services import cloudapi, infra, vmha
+from tests.lab.services import base, cloudapi, infra, vmha
 from tests.lab.services.base import Service, http_ready
 from tests.lab.services.databases import GNOCCHI_UPGRADE, run_tool
 
@@ -107,9 +109,15 @@ def _reports_up(binary: str) -> Callable[[], bool]:
     return ready
 
 
-def _runs(name: str) -> Callable[[], bool]:
-    """Return the only check there is for a service that nobody can ask."""
-    return lambda: process.alive(name)
+def _evaluates() -> bool:
+    """Return whether the evaluator that runs now has begun a round: its log is all it shows."""
+    found = process.find("aodh-evaluator")
+    if found is None:
+        return False
+    workers = [str(child.pid) for child in psutil.Process(found.pid).children()]
+    rounds = (f" {pid} INFO aodh.evaluator [-] initiating" for pid in workers)
+    text = base.tail(Path(found.log))
+    return any(line in text for line in rounds)
 
 
 NOVA_FILES = ("nova/nova.conf", "nova/controller.conf")
@@ -148,7 +156,7 @@ SERVICES = (
     _daemon(
         "aodh-evaluator",
         ("aodh/aodh.conf",),
-        ready=_runs("aodh-evaluator"),
+        ready=_evaluates,
         needs=(*RPC, "keystone", "gnocchi"),
     ),
     _daemon(
