@@ -56,7 +56,20 @@ def load(
         )
     except cfg.Error as exc:
         raise ConfigError(f"configuration: {exc}") from exc
+    _read_all(conf)
     return conf
+
+
+def _read_all(conf: cfg.ConfigOpts) -> None:
+    """Read every option once: oslo.config looks at a value only when it is asked for."""
+    for module in GROUPS:
+        group = conf[module.GROUP]
+        for name in group:
+            try:
+                group[name]
+            except (cfg.Error, ValueError) as exc:
+                why = exc.__context__ or exc  # oslo.config wraps the reason in a place
+                raise ConfigError(f"configuration: [{module.GROUP}] {name}: {why}") from exc
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,11 +19,17 @@ from vmha_remediator.errors import ConfigError, TelemetryUnavailable
 from vmha_remediator.rules import metrics, timing
 from vmha_remediator.rules.judge import Readings
 
+LOG = logging.getLogger(__name__)
+
 SERVICE = "Gnocchi"
 METHOD = "last"
 #: Gnocchi's filter of "every resource of this type and id" is one request for any number of
 #: hosts; more than this would make the request very long.
 HOSTS_PER_REQUEST = 200
+
+
+class _Refused(TelemetryUnavailable):
+    """Gnocchi is well, but cannot read what was asked for."""
 
 
 class Gnocchi:
@@ -56,18 +63,30 @@ class Gnocchi:
 
     def readings(self, host: str) -> Readings:
         """Return what Aodh would read of `host` now; a metric without data is absent."""
-        return self.readings_of([host])[host]
+        return self._read([host])[host]
 
     def readings_of(self, hosts: Iterable[str]) -> dict[str, Readings]:
         """Return the readings of several hosts, one request for up to 200 of them.
 
-        All or nothing: `TelemetryUnavailable` when any of them cannot be read.
+        A host whose metrics Gnocchi cannot read (made under another archive policy, say) has
+        no readings and is logged; it must not hide the others.
         """
         names = list(dict.fromkeys(hosts))
         found: dict[str, Readings] = {}
         for at in range(0, len(names), HOSTS_PER_REQUEST):
-            found |= self._read(names[at : at + HOSTS_PER_REQUEST])
+            found |= self._read_some(names[at : at + HOSTS_PER_REQUEST])
         return found
+
+    def _read_some(self, hosts: list[str]) -> dict[str, Readings]:
+        """Read `hosts` in one request; if that is refused, find the culprit by halves."""
+        try:
+            return self._read(hosts)
+        except _Refused as exc:
+            if len(hosts) == 1:
+                LOG.warning("%s; this host has no readings", exc)
+                return {hosts[0]: Readings(hosts[0], {})}
+        middle = len(hosts) // 2
+        return self._read_some(hosts[:middle]) | self._read_some(hosts[middle:])
 
     def _read(self, hosts: list[str]) -> dict[str, Readings]:
         ids = {metrics.resource_id(host): host for host in hosts}
@@ -95,7 +114,9 @@ class Gnocchi:
         except gnocchi_exc.BadRequest as exc:
             if "Resource type does not exist" in str(exc):
                 raise _not_set_up() from exc
-            raise
+            raise _refused(exc) from exc
+        except gnocchi_exc.NotFound as exc:
+            raise _refused(exc) from exc
 
     def setup(self, dry_run: bool = False) -> list[str]:
         """Create the archive policy and the resource type, and return what was done.
@@ -200,6 +221,10 @@ def _done(what: str, dry_run: bool) -> str:
 
 def _some(hosts: list[str]) -> str:
     return hosts[0] if len(hosts) == 1 else f"{len(hosts)} hosts"
+
+
+def _refused(exc: Exception) -> _Refused:
+    return _Refused(f"Gnocchi cannot read the measures of some host: {exc}")
 
 
 def _not_set_up() -> TelemetryUnavailable:

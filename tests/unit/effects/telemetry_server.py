@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,10 +23,13 @@ class Request:
 
 @dataclass
 class Server:
-    """Answers by (method, path without its query); a callable decides for itself."""
+    """Answers by (method, path without its query); `decide` looks at the request first."""
 
     url: str = ""
     answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
+    decide: dict[tuple[str, str], Callable[[Request], tuple[int, Any]]] = field(
+        default_factory=dict
+    )
     requests: list[Request] = field(default_factory=list)
     hang: threading.Event | None = None  # set it, and no answer comes before the event
 
@@ -48,7 +51,11 @@ def serving() -> Iterator[Server]:
             )
             if server.hang is not None:
                 server.hang.wait()
-            status, body = server.answers.get((self.command, path), (404, {"description": path}))
+            key = (self.command, path)
+            if key in server.decide:
+                status, body = server.decide[key](server.requests[-1])
+            else:
+                status, body = server.answers.get(key, (404, {"description": path}))
             text = body if isinstance(body, bytes) else json.dumps(body).encode()
             kind = "text/html" if isinstance(body, bytes) else "application/json"
             try:

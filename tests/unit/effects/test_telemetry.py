@@ -14,7 +14,7 @@ from keystoneauth1.noauth import NoAuth
 from keystoneauth1.session import Session
 from oslo_config import cfg
 
-from tests.unit.effects.telemetry_server import Server, serving
+from tests.unit.effects.telemetry_server import Request, Server, serving
 from vmha_remediator.conf import load
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.gnocchi import Gnocchi
@@ -89,6 +89,32 @@ def test_more_hosts_than_fit_are_read_in_turn(server: Server) -> None:
     assert list(gnocchi(server).readings_of(names)) == names
     sizes = [len(request.body["search"]["in"]["id"]) for request in server.requests]
     assert sizes == [200, 200, 1]
+
+
+def test_one_host_that_cannot_be_read_does_not_hide_the_others(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    culprit = metrics.resource_id("h3")
+
+    def answer(request: Request) -> tuple[int, Any]:
+        ids = request.body["search"]["in"]["id"]
+        if culprit in ids:
+            cause = {"cause": "Metrics with unknown aggregation", "detail": [["x", "last"]]}
+            return 404, {"description": cause}
+        return 200, {"measures": {i: {"vmha.host.reachable": series(1)} for i in ids}}
+
+    server.decide[AGGREGATES] = answer
+    found = gnocchi(server).readings_of(["h1", "h2", "h3", "h4"])
+    well = {"vmha.host.reachable": 1.0}
+    assert {h: r.values for h, r in found.items()} == {
+        "h1": well,
+        "h2": well,
+        "h3": {},
+        "h4": well,
+    }
+    assert "unknown aggregation" in caplog.text
+    with pytest.raises(TelemetryUnavailable, match="cannot read the measures"):
+        gnocchi(server).readings("h3")
 
 
 def test_what_nobody_measured_is_absent(server: Server) -> None:

@@ -18,6 +18,10 @@ from ceilometer.polling.manager import PollingManager
 from ceilometer.publisher.gnocchi import GnocchiPublisher
 from oslo_utils import netutils
 
+from vmha_pollsters import pace
+from vmha_pollsters.agent import report
+from vmha_pollsters.agent.witness import Reading
+from vmha_pollsters.pollsters import HostPollster
 from vmha_remediator.rules import lint, metrics, pipeline, templates, timing
 from vmha_remediator.rules.judge import leaves
 from vmha_remediator.rules.model import Thresholds, render
@@ -53,6 +57,30 @@ def test_rules_use_metrics_that_are_published_as_they_are_kept() -> None:
 
 def test_the_linter_knows_a_well_reading_of_every_metric() -> None:
     assert set(lint.WELL) == set(metrics.METRICS)
+
+
+def test_pollster_and_agent_publish_exactly_these_metrics() -> None:
+    reading = Reading(
+        slot=1,
+        host="h1",
+        heartbeat_age=0.1,
+        lease_age=1.0,
+        reachable=True,
+        isolated=False,
+        witnesses=3,
+        suspect=False,
+    )
+    entry = {"host": "h1", "slot": 1, "suspect": False, "values": report.values(reading)}
+    answer = {"age": 0.0, "host": "h1", "hosts": [entry], "role": "master", "why": []}
+    pollster = HostPollster(ceilometer_service.prepare_service(argv=[], config_files=[]))
+    samples = list(pollster._samples(answer, 0.0))
+    assert sorted(s.name for s in samples) == sorted(metrics.METRICS)
+    assert {s.name: s.unit for s in samples} == {m.name: m.unit for m in metrics.METRICS.values()}
+    assert {s.resource_id for s in samples} == {metrics.resource_id("h1")}
+
+
+def test_a_well_host_is_published_as_often_as_the_window_needs() -> None:
+    assert timing.Intervals().publish_well == pace.EVERY
 
 
 def test_late_points_are_kept_for_longer_than_a_window() -> None:
