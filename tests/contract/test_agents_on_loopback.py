@@ -249,9 +249,11 @@ def test_a_host_that_leaves_on_purpose_is_not_published(cluster: Cluster) -> Non
     cluster.signal("h3", signal.SIGTERM)
     assert cluster.processes["h3"].wait(15) == 0
     wait_for(
-        lambda: (told := cluster.witnesses())
-        and len(told) >= 2
-        and all("h3" not in hosts and len(hosts) == 3 for hosts in told.values()),
+        lambda: (
+            (told := cluster.witnesses())
+            and len(told) >= 2
+            and all("h3" not in hosts and len(hosts) == 3 for hosts in told.values())
+        ),
         "the others speak of three hosts only",
     )
     cluster.start("h3")

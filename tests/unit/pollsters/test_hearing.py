@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was heard, and what silence means: nothing, until it was listened to long enough."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from vmha_pollsters.agent.hearing import Hearing
+from vmha_pollsters.agent.wire import Kind, Packet, Rejected
+
+BOOT, NEXT_BOOT = uuid.UUID(int=1), uuid.UUID(int=2)
+BOOTS = {"h1": BOOT}
+
+
+def beat(sequence: int, boot: uuid.UUID = BOOT, kind: Kind = Kind.HEARTBEAT) -> Packet:
+    return Packet(kind, "h1", 0, 1, boot, sequence, wall=5000.0)
+
+
+@pytest.fixture
+def hearing() -> Hearing:
+    made = Hearing(watch=10.0, fresh=4.0)
+    made.begin(100.0)
+    made.expect(["h1"], 100.0)
+    return made
+
+
+def test_the_age_is_the_time_since_the_last_packet(hearing: Hearing) -> None:
+    hearing.take(beat(1), 101.0, BOOTS)
+    assert hearing.age("h1", 101.0) == 0.0
+    assert hearing.age("h1", 108.5) == 7.5
+
+
+def test_a_host_never_heard_is_unknown_until_watched_for_long_enough(hearing: Hearing) -> None:
+    assert hearing.age("h1", 100.0) is None
+    assert hearing.age("h1", 109.9) is None
+    assert hearing.age("h1", 110.0) == 10.0
+    assert hearing.age("stranger", 200.0) is None
+
+
+def test_after_a_pause_everything_before_it_is_forgotten(hearing: Hearing) -> None:
+    hearing.take(beat(1), 101.0, BOOTS)
+    hearing.begin(200.0)
+    assert hearing.age("h1", 200.0) is None
+    assert hearing.last_heard(200.0) is None
+    assert hearing.listening_for(201.0) == 1.0
+    assert hearing.age("h1", 212.0) == 12.0
+
+
+def test_a_host_that_did_not_send_to_us_is_not_silent(hearing: Hearing) -> None:
+    hearing.take(beat(1), 101.0, BOOTS)
+    hearing.expect([], 102.0)
+    assert hearing.age("h1", 150.0) is None
+    hearing.expect(["h1"], 160.0)
+    assert hearing.age("h1", 165.0) is None, "it has to learn first that it is to send"
+    assert hearing.age("h1", 171.0) == 11.0
+
+
+def test_a_host_just_heard_stays_heard_when_it_becomes_expected(hearing: Hearing) -> None:
+    hearing.expect([], 101.0)
+    hearing.take(beat(1), 102.0, BOOTS)
+    assert hearing.age("h1", 103.0) == 1.0
+    hearing.expect(["h1"], 104.0)
+    assert hearing.age("h1", 104.0) == 2.0
+
+
+@pytest.mark.parametrize("sequence", [5, 4, 1])
+def test_a_replay_is_refused_and_does_not_count(hearing: Hearing, sequence: int) -> None:
+    hearing.take(beat(5), 101.0, BOOTS)
+    with pytest.raises(Rejected, match="replayed"):
+        hearing.take(beat(sequence), 110.0, BOOTS)
+    assert hearing.age("h1", 110.0) == 9.0
+
+
+def test_a_new_boot_is_believed_when_its_slot_says_so(hearing: Hearing) -> None:
+    hearing.take(beat(500), 101.0, BOOTS)
+    with pytest.raises(Rejected, match="another boot"):
+        hearing.take(beat(1, NEXT_BOOT), 110.0, {"h1": BOOT})
+    hearing.take(beat(1, NEXT_BOOT), 111.0, {"h1": NEXT_BOOT})
+    assert hearing.age("h1", 111.0) == 0.0
+
+
+def test_a_packet_of_an_earlier_boot_is_refused_even_without_storage(hearing: Hearing) -> None:
+    hearing.take(beat(500), 101.0, {})
+    hearing.take(beat(1, NEXT_BOOT), 111.0, {})
+    with pytest.raises(Rejected, match="another boot"):
+        hearing.take(beat(501), 112.0, {})
+
+
+def test_only_an_acknowledgement_says_that_we_are_heard(hearing: Hearing) -> None:
+    hearing.take(beat(1), 101.0, BOOTS)
+    assert hearing.acked("h1", 102.0) is None
+    hearing.take(beat(2, kind=Kind.ACK), 103.0, BOOTS)
+    assert hearing.acked("h1", 104.0) == 1.0
+
+
+def test_the_clock_is_compared_only_with_hosts_just_heard(hearing: Hearing) -> None:
+    hearing.take(beat(1), 101.0, BOOTS)
+    # It sent 5000.0 when our clock, which says 4998.5 at 102.0, said 4997.5.
+    assert hearing.clock_offset("h1", 102.0, wall=4998.5) == 2.5
+    assert hearing.clock_offset("h1", 106.0, wall=5002.5) is None

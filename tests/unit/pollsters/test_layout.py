@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Blocks of the slots area: what is written is read, and nothing else is believed."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmha_pollsters.lease import layout
+from vmha_pollsters.lease.layout import Flag, Header, Opinion, Probe, Roster, Slot
+
+AREA = uuid.UUID(int=7)
+SLOT = Slot(
+    index=3,
+    host="compute-3.example.org",
+    address="fd00::3",
+    boot_id=uuid.UUID(int=9),
+    nonce=b"n" * 16,
+    generation=4,
+    sequence=5,
+    flags=Flag.QUALIFIED | Flag.ISOLATED,
+    priority=-2,
+    wall=1.5e9,
+    watchdog_timeout=8.0,
+    views=(Opinion(0.3, 1.2, Probe.ANSWERS), Opinion(None, None), Opinion(25.0, 280.0)),
+)
+ROSTER = Roster(2, (2, 0), frozenset({0, 2, 999}), term=3, sequence=8, writer=2, written=1.5e9)
+
+
+def test_a_slot_is_read_as_it_was_written() -> None:
+    assert layout.unpack_slot(layout.pack_slot(SLOT, AREA), 3, AREA) == SLOT
+
+
+def test_a_roster_is_read_as_it_was_written() -> None:
+    assert layout.unpack_roster(layout.pack_roster(ROSTER, AREA), AREA) == ROSTER
+
+
+def test_a_header_is_read_as_it_was_written() -> None:
+    header = Header("prod", AREA, 64, 1.5e9)
+    assert layout.unpack_header(layout.pack_header(header)) == header
+
+
+def test_every_block_has_4096_bytes() -> None:
+    full = (Opinion(1.0, 1.0),) * layout.MAX_HOSTS
+    crowded = Slot(3, "h" * 255, "a" * 64, AREA, b"n" * 16, 1, 1, views=full)
+    blocks = [
+        layout.pack_header(Header("c" * 128, AREA, layout.MAX_HOSTS)),
+        layout.pack_roster(ROSTER, AREA),
+        layout.pack_slot(crowded, AREA),
+    ]
+    assert [len(block) for block in blocks] == [4096] * 3
+    assert layout.unpack_slot(blocks[2], 3, AREA) == crowded
+
+
+def test_a_block_of_zeros_is_free() -> None:
+    assert layout.unpack_slot(layout.ZEROS, 3, AREA) is None
+    assert layout.unpack_roster(layout.ZEROS, AREA) is None
+
+
+@given(place=st.integers(0, 4095), change=st.integers(1, 255))
+def test_any_changed_byte_is_noticed(place: int, change: int) -> None:
+    data = bytearray(layout.pack_slot(SLOT, AREA))
+    data[place] ^= change
+    with pytest.raises(layout.Damaged):
+        layout.unpack_slot(bytes(data), 3, AREA)
+
+
+@pytest.mark.parametrize(
+    ("index", "area", "says"),
+    [(4, AREA, "holds the data of slot 3"), (3, uuid.UUID(int=8), "belongs to area")],
+)
+def test_a_slot_in_the_wrong_place_is_damaged(index: int, area: uuid.UUID, says: str) -> None:
+    with pytest.raises(layout.Damaged, match=says):
+        layout.unpack_slot(layout.pack_slot(SLOT, AREA), index, area)
+
+
+def test_a_header_of_zeros_says_what_is_missing() -> None:
+    with pytest.raises(layout.Damaged, match="header: not one of ours"):
+        layout.unpack_header(layout.ZEROS)
+
+
+@pytest.mark.parametrize("name", ["", "n" * 129])
+def test_names_that_do_not_fit_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="cluster name must have"):
+        layout.pack_header(Header(name, AREA, 4))
+
+
+@given(st.floats(0, 1000))
+def test_an_age_in_a_byte_is_never_older_than_the_age(age: float) -> None:
+    read = layout.unpack_age(layout.pack_age(age))
+    assert read is not None
+    assert read <= age + 1e-6
+    assert age - read < (0.11 if age < 20 else 5.01 if age < 285 else 1000)
+
+
+def test_an_unknown_age_stays_unknown() -> None:
+    assert layout.unpack_age(layout.pack_age(None)) is None
