@@ -50,7 +50,8 @@ def _serve(conf: cfg.ConfigOpts) -> int:
     server = ApiServer(build(conf, store), conf, ended=stop.set)
     startup.stop_on_signals(stop)
     server.start()
-    stop.wait()
+    while not stop.wait(1.0):  # a signal is only handled between two waits
+        pass
     failed = not server.alive
     server.stop()
     store.close()

@@ -7,6 +7,7 @@ a request three times and sleeps in between, so one hung BMC would take minutes.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,11 @@ import sushy
 from requests.adapters import HTTPAdapter
 from sushy import exceptions as bmc
 from sushy.connector import Connector
+
+# sushy logs what it then raises, and a login by session that falls back to basic as an error.
+# `why` says it once, to whom it concerns; [DEFAULT] default_log_levels brings it back.
+if logging.getLogger("sushy").level == logging.NOTSET:
+    logging.getLogger("sushy").setLevel(logging.CRITICAL)
 
 #: What talking to a BMC can raise. Beside sushy's own errors, answers that are no JSON or
 #: JSON of an unexpected shape surface as Python's plain ones.
