@@ -27,6 +27,6 @@ def hang_while_closed(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 if __name__ == "__main__":
-    os.preadv = hang_while_closed(os.preadv)  # type: ignore[assignment]
-    os.pwritev = hang_while_closed(os.pwritev)  # type: ignore[assignment]
+    os.preadv = hang_while_closed(os.preadv)
+    os.pwritev = hang_while_closed(os.pwritev)
     sys.exit(main())

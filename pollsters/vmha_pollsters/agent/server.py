@@ -74,7 +74,7 @@ class Desk:
         self._server = _Server(path, operations)
         self._path.chmod(MODE)
         self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(1.0,), name="desk", daemon=True
+            target=self._server.serve_forever, args=(0.5,), name="desk", daemon=True
         )
         self._thread.start()
 

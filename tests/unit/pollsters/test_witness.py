@@ -219,7 +219,7 @@ def test_heartbeats_go_to_witnesses_and_neighbours() -> None:
 def test_a_witness_hears_all_others_only_whom_they_send_to() -> None:
     big = replace(ROSTER, members=frozenset(range(100)))
     assert witness.senders(1, big, range(100)) is None
-    assert witness.senders(50, big, range(100)) == {0, 1, 2, 49, 51}
+    assert witness.senders(50, big, range(100)) == frozenset({0, 1, 2, 49, 51})
 
 
 def test_who_sends_is_who_is_expected() -> None:

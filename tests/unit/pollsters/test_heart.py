@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two hearts on the loopback interface: heard, acknowledged, and not to be fooled."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from vmha_pollsters.agent.hearing import Hearing
+from vmha_pollsters.agent.heart import Heart, Route, Station
+from vmha_pollsters.agent.wire import Kind, Packet, cluster_digest, pack
+
+KEY, NEXT_KEY = b"the key of today, long enough", b"the key of tomorrow, long enough"
+BOOT = {"h1": uuid.UUID(int=1), "h2": uuid.UUID(int=2)}
+BEAT = 0.1
+
+
+@dataclass
+class Pair:
+    """Two running hearts that know of each other."""
+
+    family: str
+    stop: threading.Event = field(default_factory=threading.Event)
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.address = {"h1": "127.0.0.1", "h2": "127.0.0.2"}
+        if self.family == "IPv6":
+            self.address = {"h1": "::1", "h2": "::1"}
+        self.port = free_port(self.address["h1"])
+
+    def heart(self, host: str, *keys: bytes, port: int | None = None) -> Heart:
+        other = "h2" if host == "h1" else "h1"
+        made = Heart(
+            Station(host, self.address[host], port or self.port, BOOT[host], "c", keys, BEAT),
+            Hearing(watch=1.0, fresh=4 * BEAT),
+        )
+        slots = {"h1": 0, "h2": 1}
+        senders = frozenset({other})
+        made.steer(Route(slots[host], {slots[other]: self.address[other]}, senders, BOOT))
+        self.threads.append(threading.Thread(target=made.run, args=(self.stop,), daemon=True))
+        self.threads[-1].start()
+        return made
+
+
+def free_port(address: str) -> int:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.bind((address, 0))
+        return int(sock.getsockname()[1])
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, f"it never came true that {what}"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    made = Pair("IPv4")
+    yield made
+    made.stop.set()
+    for thread in made.threads:
+        thread.join(5)
+
+
+def test_two_hosts_hear_and_acknowledge_each_other(pair: Pair) -> None:
+    one, two = pair.heart("h1", KEY), pair.heart("h2", KEY)
+    for heart, other in ((one, "h2"), (two, "h1")):
+        until(lambda h=heart, o=other: h.acked(o) is not None, f"{other} says it hears us")  # type: ignore[misc]
+        assert heart.heard(other) is not None
+        assert abs(heart.clock_offset(other) or 0.0) < 1.0
+
+
+def test_heartbeats_over_ipv6(pair: Pair) -> None:
+    """One host beats at a plain socket, since ::1 is one address only."""
+    six = Pair("IPv6", pair.stop, pair.threads)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.bind(("::1", 0))
+        sock.settimeout(10)
+        heart = six.heart("h1", KEY)
+        until(lambda: heart.problem is None and heart.listening_for() > 0, "it listens")
+        beat = Packet(Kind.HEARTBEAT, "h2", 1, 0, BOOT["h2"], 1, time.time())
+        sock.sendto(pack(beat, cluster_digest("c"), KEY), ("::1", six.port))
+        assert sock.recv(2000)
+        until(lambda: heart.heard("h2") is not None, "the packet counts")
+
+
+def test_a_host_that_signs_with_the_other_of_two_keys_is_heard(pair: Pair) -> None:
+    one, two = pair.heart("h1", KEY, NEXT_KEY), pair.heart("h2", NEXT_KEY, KEY)
+    until(lambda: one.acked("h2") is not None and two.acked("h1") is not None, "both hear")
+
+
+def test_a_host_with_another_key_is_not_heard(pair: Pair) -> None:
+    one = pair.heart("h1", KEY)
+    pair.heart("h2", NEXT_KEY)
+    until(lambda: one.rejected["wrong signature"] >= 3, "its packets are refused")
+    assert one.last_heard() is None
+
+
+def test_a_packet_for_somebody_else_does_not_count(pair: Pair) -> None:
+    one = pair.heart("h1", KEY)
+    until(lambda: one.listening_for() > 0, "it listens")
+    beat = Packet(Kind.HEARTBEAT, "h2", 1, 7, BOOT["h2"], 1, time.time())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(pack(beat, cluster_digest("c"), KEY), ("127.0.0.1", pair.port))
+    until(lambda: one.rejected["meant for another host"] == 1, "it is refused")
+    assert one.heard("h2") is None
+
+
+def test_an_address_that_is_not_there_is_reported(pair: Pair) -> None:
+    pair.address["h1"] = "192.0.2.1"
+    one = pair.heart("h1", KEY)
+    until(lambda: "cannot listen on 192.0.2.1" in (one.problem or ""), "it says so")
+    assert one.listening_for() == 0.0
