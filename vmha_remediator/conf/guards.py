@@ -40,8 +40,16 @@ OPTS: list[cfg.Opt] = [
         "that lives is noticed late.",
     ),
     cfg.FloatOpt(
-        "clear_after",
+        "report_after",
         default=6.0,
+        min=0.0,
+        help="Seconds for which a situation that is only reported must stand before it is. Too "
+        "short: a host that loses power is reported as partitioned first. Failures are not "
+        "delayed by it.",
+    ),
+    cfg.FloatOpt(
+        "clear_after",
+        default=15.0,
         min=0.0,
         help="Seconds for which a reported situation must be over before its incident is "
         "cleared. Too short: a flapping link means a report a second.",

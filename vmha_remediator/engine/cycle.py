@@ -26,7 +26,7 @@ from vmha_remediator.errors import (
 )
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.states import IncidentState as S
-from vmha_remediator.rules.judge import State
+from vmha_remediator.rules.judge import State, Verdict
 from vmha_remediator.store import Store
 
 LOG = log.getLogger(__name__)
@@ -53,6 +53,7 @@ class Engine:
     name: str = "engine"
     interval: float = 2.0
     active_interval: float = 0.5
+    report_after: float = 6.0
     closing: Callable[[], None] = field(default=lambda: None)
     epoch: int | None = field(default=None, init=False)
 
@@ -60,6 +61,7 @@ class Engine:
         self._leadership: int | None = None
         self._suspects: set[str] = set()
         self._silent: set[str] = set()
+        self._young: dict[str, tuple[str, float]] = {}
         self._next_list = self._next_hosts = self._next_say = 0.0
         self._hot = False
         self._sentence = ""
@@ -190,9 +192,14 @@ class Engine:
     def _open(self, host: str, found: Judged, epoch: int) -> None:
         standing = found.standing
         if standing is None:
+            self._young.pop(host, None)
             if all(v.state is State.UNKNOWN for v in found.verdicts):
                 self._note_silence(host)
             return
+        if self._is_young(standing):
+            self._suspects.add(host)  # looked at again in the next cycle
+            return
+        self._young.pop(host, None)
         self._silent.discard(host)
         incident = self.store.open_incident(
             host,
@@ -203,6 +210,22 @@ class Engine:
             epoch=epoch,
         )
         LOG.info("incident %s opened: %s", incident.id, standing.evidence)
+
+    def _is_young(self, standing: Verdict) -> bool:
+        """Tell whether a verdict that is only reported may still turn into another one.
+
+        A host that loses power looks partitioned from the moment its heartbeat is missed until
+        its lease is old, too. Only a hint is kept here: after a restart the wait begins anew.
+        """
+        if standing.action == "recover":
+            self._young.pop(standing.host, None)
+            return False
+        now = self.clock.monotonic()
+        rule, since = self._young.get(standing.host, ("", now))
+        if rule != standing.rule:
+            since = now
+        self._young[standing.host] = (standing.rule, since)
+        return now - since < self.report_after
 
     def _note_silence(self, host: str) -> None:
         """Say once that a host, or a name that nobody knows, has no measures."""

@@ -101,6 +101,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         name=name,
         interval=conf.engine.interval,
         active_interval=conf.engine.active_interval,
+        report_after=conf.guards.report_after,
         closing=lambda: requests.shutdown(wait=True),
     )
 

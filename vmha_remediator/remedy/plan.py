@@ -370,11 +370,12 @@ def _resume(
 
 
 def _reported(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
-    """Keep a report open while its rule holds; close it when another situation takes over."""
-    host, state, standing = incident.host, facts.state_of(incident.rule), facts.standing
-    if standing is not None and standing.rule != incident.rule:
+    """Keep a report open while its rule holds; a failure takes over at once."""
+    host, standing = incident.host, facts.standing
+    if standing is not None and standing.action == "recover":
         sentence = f"{incident.rule} of {host} has become {standing.rule}"
         return Plan((Move(S.CLEARED, sentence),), sentence)
+    state = facts.state_of(incident.rule)
     if state is State.UNKNOWN:
         return Plan((), f"{host}: {incident.rule} reported; no measures now, so it stands")
     if state is State.ALARM:
@@ -384,7 +385,7 @@ def _reported(incident: Incident, facts: Facts, now: float, policy: Policy) -> P
         return Plan((Note({"well_since": now}),), f"{host}: {incident.rule} no longer holds")
     if now - incident.well_since < policy.clear_after:
         return Plan((), f"{host}: {incident.rule} no longer holds; waiting whether it stays so")
-    return _clear(incident, facts, "is over")
+    return _clear(incident, facts, f"has become {standing.rule}" if standing else "is over")
 
 
 def _disable(incident: Incident, facts: Facts) -> tuple[Step, ...]:
