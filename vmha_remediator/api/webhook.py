@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flask import Blueprint, Response, jsonify, request
 from oslo_log import log
@@ -22,6 +23,8 @@ LOG = log.getLogger(__name__)
 
 #: Seconds after which a client may try again when the database is away.
 RETRY_AFTER = 5
+#: Seconds without a call after which the next one is news again.
+SILENCE = 60.0
 #: A rule's name, as the rule files have it.
 RULE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 #: A Nova service host: printable ASCII without a separator; at most the database's 255.
@@ -77,6 +80,8 @@ class Receiver:
     rules: Collection[str]
     known_host: Callable[[str], bool]
     ring: Callable[[str, str], None]
+    clock: Callable[[], float] = time.monotonic
+    _told: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def blueprint(self) -> Blueprint:
         """Return the route."""
@@ -98,8 +103,15 @@ class Receiver:
             self.ring(rule, host)
         except VmhaError as exc:
             raise Refused(STORE_AWAY) from exc
-        LOG.info("Alarm %s of %s rang, saying %r; the engine looks", rule, host, current)
+        tell = LOG.info if self._is_news(rule, host) else LOG.debug
+        tell("Alarm %s of %s rang, saying %r; the engine looks", rule, host, current)
         return jsonify(accepted={"rule": rule, "host": host}), 202
+
+    def _is_news(self, rule: str, host: str) -> bool:
+        """Tell whether this alarm has been silent: a standing one calls every few seconds."""
+        now, before = self.clock(), self._told.get((rule, host))
+        self._told[rule, host] = now
+        return before is None or now - before > SILENCE
 
     def _check_signature(self, rule: str, host: str) -> None:
         """Come first, so that a stranger learns nothing about rules and hosts."""

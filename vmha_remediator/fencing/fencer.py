@@ -155,5 +155,7 @@ class Fencer:
 
 
 def _told(results: list[FenceResult]) -> str:
-    """Return every attempt's evidence, each with its driver, in the order of the attempts."""
+    """Return every attempt's evidence, in order; with its driver where there were several."""
+    if len(results) == 1:
+        return results[0].evidence
     return "; then ".join(f"{result.driver}: {result.evidence}" for result in results)

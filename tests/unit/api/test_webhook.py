@@ -14,6 +14,7 @@ from oslo_config import cfg
 
 from tests.unit.api.conftest import KEY, Bell, path
 from vmha_remediator.api.app import create_app
+from vmha_remediator.api.webhook import SILENCE, Receiver
 from vmha_remediator.errors import ConfigError, StoreUnavailable
 from vmha_remediator.rules import signing
 
@@ -56,6 +57,17 @@ class TestAGenuineAlarm:
         client.post(path("failure", "h1"), data=BODY)
 
         assert lines(caplog) == ["Alarm failure of h1 rang, saying 'alarm'; the engine looks"]
+
+    def test_that_goes_on_calling_does_not_fill_the_log(
+        self, client: FlaskClient, bell: Bell, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+
+        for host in ("h1", "h1", "h2", "h1"):
+            client.post(path("failure", host), data=BODY)
+
+        assert len(bell.rung) == 4
+        assert [line.split()[3] for line in lines(caplog)] == ["h1", "h2"]
 
     @pytest.mark.parametrize("kind", ["application/json", "text/plain", "", "nonsense"])
     def test_may_call_its_body_what_it_likes(
@@ -101,6 +113,18 @@ class TestAGenuineAlarm:
 
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         assert len(lines(caplog)) == 1
+
+
+class TestNews:
+    def test_a_call_after_a_silence_is_news_again(self) -> None:
+        now = [0.0]
+        receiver = Receiver((KEY,), (), lambda host: True, lambda *_: None, lambda: now[0])
+
+        seen = []
+        for now[0] in (0.0, 2.0, 4.0, 4.0 + SILENCE, 5.0 + 2 * SILENCE):
+            seen.append(receiver._is_news("failure", "h1"))
+
+        assert seen == [True, False, False, False, True]
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class TestFence:
         result = desk.fencer(TWO_LEVELS % ("works", "works")).fence("h1")
 
         assert (result.driver, result.proof) == ("outlet", Proof.POWER_OFF)
-        assert result.evidence == "outlet: outlet 1 is off"
+        assert result.evidence == "outlet 1 is off"
         assert outlets == [("h1", "1")]
 
     def test_the_next_one_is_asked_when_it_fails_and_both_are_told(
