@@ -134,6 +134,10 @@ def test_a_recovery_needs_every_proof(missing: dict[str, Any], complaint: str) -
             id="a single witness",
         ),
         pytest.param(
+            {"and": [DEAD_LEASE, UNHEARD, UNREACHABLE, leaf(WITNESSES, "gt", 0)]},
+            id="any witness at all",
+        ),
+        pytest.param(
             {"and": [DEAD_LEASE, UNHEARD, UNREACHABLE, leaf(WITNESSES, "lt", 3)]},
             id="few witnesses",
         ),
