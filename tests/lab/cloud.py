@@ -47,8 +47,8 @@ def beyond() -> list[Task]:
         Task("telemetry setup", vmha.telemetry_setup, ("gnocchi", "gnocchi-metricd")),
         Task("hosts", _hosts, (*everything, "telemetry setup", "flavors", "image")),
         Task("hosts in Nova", _await_computes, ("hosts",)),
-        Task("alarms", vmha.alarms_sync, ("hosts", "aodh")),
-        Task("remediator", _starter("remediator"), ("alarms", "redfish")),
+        Task("remediator", _starter("remediator"), ("nova", "aodh", "telemetry setup", "redfish")),
+        Task("alarms", vmha.alarms_sync, ("hosts", "remediator")),
     ]
 
 
