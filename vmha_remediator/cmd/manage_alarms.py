@@ -181,7 +181,6 @@ def _list(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
                     "state": alarm.get("state"),
                     "severity": alarm.get("severity"),
                     "enabled": alarm.get("enabled"),
-                    "since": alarm.get("state_timestamp"),
                     "alarm_id": alarm.get("alarm_id"),
                 }
             )
