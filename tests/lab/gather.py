@@ -3,20 +3,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.lab import faults, invariants, layout, nova_api, records
+from tests.lab import faults, hosts, invariants, layout, net, nova_api, records, storage
 from tests.lab.errors import LabError
 from tests.lab.guests import guests
 from tests.lab.invariants import Episode, Evacuation, Place, PowerHistory, Proof
+from vmha_pollsters.ask import ask
 from vmha_remediator import conf as vmha_conf
-from vmha_remediator.errors import VmhaError
+from vmha_remediator.errors import AgentUnavailable, VmhaError
 from vmha_remediator.remedy.incident import Change, Incident, VmStatus
 from vmha_remediator.store import open_store
 
+_MOVING = 2.0  # s for which Nova and the truth may differ while something moves
+_ELECTION = 15.0  # s for the agents to agree after the last fault was healed
 _REPORT_WITHIN = 30.0  # s after a change in which somebody must have been told
 #: Events of the lab's log that change a host's power.
 _POWER = {"boot": "on", "power-is-off": "off"}
@@ -29,10 +33,55 @@ def violations() -> list[str]:
     found = []
     for vm, disk in records.disks().items():
         found += invariants.check_disk(vm, records.lines(disk))
-    found += invariants.check_places(places())
+    found += _lasting(lambda: invariants.check_places(places()), _MOVING)
     proofs = [Proof(i.host, i.proof.time, i.closed) for i in incidents if i.proof]
     found += invariants.check_evacuations(evacuations(), proofs, power(events))
-    return found + invariants.check_episodes(episodes(incidents, untold), power_offs(events))
+    told = episodes(incidents, untold)
+    found += invariants.check_episodes(told, power_offs(events))
+    found += invariants.check_storm(told, _storm_limit())
+    if undisturbed():
+        found += _lasting(lambda: invariants.check_masters(masters()), _ELECTION)
+    return found
+
+
+def undisturbed() -> bool:
+    """Return whether no fault of network or storage is set and no host is frozen."""
+    on = [host for host in layout.HOSTS if hosts.power_state(host) == "on"]
+    return not any(
+        hosts.frozen(host) or net.faults(host) or storage.state(host)["mode"] != "ok"
+        for host in on
+    )
+
+
+def masters() -> dict[str, str | None]:
+    """Return host -> the master that its agent follows, of the agents that answer."""
+    found: dict[str, str | None] = {}
+    for host in layout.HOSTS:
+        with contextlib.suppress(AgentUnavailable):
+            status = ask(str(layout.host_dir(host) / "agent.sock"), "status")
+            found[host] = status["roster"]["master"]
+    return found
+
+
+def _lasting(check: Callable[[], list[str]], seconds: float) -> list[str]:
+    """Return the violations that were there at every look for `seconds`.
+
+    Nova and the processes cannot be read at one instant, and an election takes its time.
+    """
+    found, deadline = check(), time.monotonic() + seconds
+    while found and time.monotonic() < deadline:
+        time.sleep(0.5)
+        again = check()
+        found = [sentence for sentence in found if sentence in again]
+    return found
+
+
+def _storm_limit() -> int:
+    config = layout.ETC / "vmha.conf"
+    if not config.exists():
+        return 1
+    share = vmha_conf.load(config_files=[str(config)]).guards.storm_share
+    return max(1, int(share * len(layout.HOSTS)))
 
 
 def places() -> list[Place]:
@@ -117,5 +166,6 @@ def _episode(incident: Incident, untold: list[Change]) -> Episode:
         unexplained=tuple(
             vm.name for vm in incident.vms if vm.status is VmStatus.PENDING and not vm.reason
         ),
+        allowed=bool(incident.released_by),
         unreported=tuple(f"became {change.after}" for change in untold),
     )

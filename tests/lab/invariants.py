@@ -77,6 +77,7 @@ class Episode:
     touched: tuple[str, ...]  # VMs for which an evacuation was asked
     unexplained: tuple[str, ...]  # VMs that are pending without a reason
     unreported: tuple[str, ...]  # changes that nobody was told of, and should have been
+    allowed: bool = False  # a person let it go on beyond the storm limit
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,36 @@ def check_episodes(
         if not any(e.host == host and e.opened <= t <= (e.closed or t) for e in recovering):
             found.append(f"{host} was powered off through its BMC without a failure of it")
     return found
+
+
+def check_storm(episodes: Iterable[Episode], limit: int) -> list[str]:
+    """Return the moments at which more than `limit` hosts were fenced at once.
+
+    A host counts from its proof until its incident is closed, unless a person allowed it.
+    """
+    fenced = [e for e in episodes if e.proof is not None and not e.allowed]
+    found = []
+    for episode in fenced:
+        t = episode.proof or 0.0
+        at_once = {e.host for e in fenced if (e.proof or 0.0) <= t and not _over(e, t)}
+        if len(at_once) > limit:
+            found.append(
+                f"{len(at_once)} hosts were fenced at once ({', '.join(sorted(at_once))}), "
+                f"when incident {episode.number} fenced {episode.host}; the limit is {limit}"
+            )
+    return found
+
+
+def check_masters(masters: Mapping[str, str | None]) -> list[str]:
+    """Return a sentence unless the agents, host -> master it follows, agree on one."""
+    if len(set(masters.values())) <= 1:
+        return []
+    told = ", ".join(f"{host} follows {master}" for host, master in sorted(masters.items()))
+    return [f"the agents do not agree on one master: {told}"]
+
+
+def _over(episode: Episode, t: float) -> bool:
+    return episode.closed is not None and episode.closed <= t
 
 
 def _covers(proof: Proof, evacuation: Evacuation) -> bool:

@@ -16,7 +16,9 @@ from tests.lab.invariants import (
     check_disk,
     check_episodes,
     check_evacuations,
+    check_masters,
     check_places,
+    check_storm,
 )
 from tests.lab.records import parse
 from tests.lab.virt.guest import SIZE, encode
@@ -273,3 +275,33 @@ def test_a_power_off_without_a_failure_is_told(episodes: list[Episode], why: str
     assert check_episodes(episodes, [(495.0, "h1")]) == [
         "h1 was powered off through its BMC without a failure of it"
     ], why
+
+
+def test_two_hosts_fenced_at_once_are_a_storm() -> None:
+    second = replace(FAILURE, number=8, host="h2", proof=550.0)
+
+    assert check_storm([FAILURE, second], 2) == []
+    assert check_storm([FAILURE, second], 1) == [
+        "2 hosts were fenced at once (h1, h2), when incident 8 fenced h2; the limit is 1"
+    ]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param(replace(FAILURE, host="h2", proof=601.0), id="one after the other"),
+        pytest.param(replace(FAILURE, host="h2", proof=550.0, allowed=True), id="allowed"),
+        pytest.param(replace(FAILURE, host="h2", proof=None), id="held, not fenced"),
+        pytest.param(replace(FAILURE, number=8, proof=550.0), id="the same host again"),
+    ],
+)
+def test_what_is_no_storm(second: Episode) -> None:
+    assert check_storm([FAILURE, second], 1) == []
+
+
+def test_agents_that_follow_two_masters_are_told() -> None:
+    assert check_masters({"h1": "h1", "h2": "h1"}) == []
+    assert check_masters({}) == []
+    assert check_masters({"h1": "h1", "h2": "h2"}) == [
+        "the agents do not agree on one master: h1 follows h1, h2 follows h2"
+    ]
