@@ -34,6 +34,43 @@ LIAR = (
     "from sushy_tools.emulator.resources.systems.fakedriver import FakeDriver\n"
     "FakeDriver.set_power_state = lambda self, identity, state: None\n"
 )
+#: A BMC that knows sessions only, as many do, and tells at /open-sessions how many there are.
+SESSIONS = f"""
+import json
+from sushy_tools.emulator.main import app as _app
+
+class _Sessions:
+    def __init__(self, inner):
+        self.inner, self.open, self.made = inner, set(), 0
+
+    def __call__(self, environ, start_response):
+        path, method = environ["PATH_INFO"].rstrip("/"), environ["REQUEST_METHOD"]
+        def answer(status, *headers, value=None):
+            start_response(status, [("Content-Type", "application/json"), *headers])
+            return [json.dumps(value if value is not None else {{}}).encode()]
+        if path == "/open-sessions":
+            return answer("200 OK", value=[self.made, len(self.open)])
+        if path in ("", "/redfish", "/redfish/v1"):
+            return self.inner(environ, start_response)
+        if path == "/redfish/v1/SessionService/Sessions" and method == "POST":
+            length = int(environ["CONTENT_LENGTH"])
+            given = json.loads(environ["wsgi.input"].read(length))
+            if (given["UserName"], given["Password"]) != ({USER!r}, {PASSWORD!r}):
+                return answer("401 Unauthorized")
+            self.made += 1
+            token = f"token-{{self.made}}"
+            self.open.add(token)
+            where = f"/redfish/v1/SessionService/Sessions/{{self.made}}"
+            return answer("201 Created", ("X-Auth-Token", token), ("Location", where))
+        if environ.get("HTTP_X_AUTH_TOKEN") not in self.open:
+            return answer("401 Unauthorized")
+        if path.startswith("/redfish/v1/SessionService/Sessions/") and method == "DELETE":
+            self.open.discard("token-" + path.rpartition("/")[2])
+            return answer("200 OK")
+        return self.inner(environ, start_response)
+
+_app.wsgi_app = _Sessions(_app.wsgi_app)
+"""
 
 
 @dataclass
@@ -58,6 +95,11 @@ class Emulator:
         )
         answer.raise_for_status()
         return str(answer.json()["PowerState"])
+
+    def sessions(self) -> tuple[int, int]:
+        """Return how many sessions were ever made and how many are open (SESSIONS only)."""
+        made, still_open = requests.get(f"{self.url}/open-sessions", timeout=10).json()
+        return made, still_open
 
 
 def free_port() -> int:
@@ -104,8 +146,8 @@ def _config(folder: Path, ids: list[str], extra: str) -> Path:
     path.write_text(
         f"{QUICK}{extra}"
         f"SUSHY_EMULATOR_FAKE_SYSTEMS = {fakes!r}\n"
-        f"SUSHY_EMULATOR_AUTH_FILE = {str(users)!r}\n"
-        f"SUSHY_EMULATOR_STATE_DIR = {str(folder)!r}\n"
+        + ("" if extra == SESSIONS else f"SUSHY_EMULATOR_AUTH_FILE = {str(users)!r}\n")
+        + f"SUSHY_EMULATOR_STATE_DIR = {str(folder)!r}\n"
     )
     return path
 

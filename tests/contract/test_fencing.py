@@ -72,7 +72,7 @@ def rig(request: pytest.FixtureRequest) -> Rig:
     system = emulator.fresh()
     return Rig(
         redfish(url=emulator.url, system=system, password_file=file),
-        redfish(url=lying.url, system=lying.fresh(), password_file=file, timeout=1.5),
+        redfish(url=lying.url, system=lying.fresh(), password_file=file, timeout=4),
         lambda: emulator.power(system) == "Off",
     )
 
@@ -180,9 +180,53 @@ class TestRedfish:
     def test_a_bmc_that_says_yes_and_stays_on_proves_nothing(
         self, liar: bmc.Emulator, password: str
     ) -> None:
-        driver = redfish(url=liar.url, system=liar.fresh(), password_file=password, timeout=1.5)
+        driver = redfish(url=liar.url, system=liar.fresh(), password_file=password, timeout=4)
 
-        with pytest.raises(FencingError, match="still reads on after 1 ForceOff"):
+        with pytest.raises(
+            FencingError, match=r"still reads on.* given up after 1 ForceOff request"
+        ):
+            driver.fence()
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bmc.Emulator]:
+    with bmc.emulator(tmp_path_factory.mktemp("sessions"), extra=bmc.SESSIONS) as running:
+        yield running
+
+
+class TestRedfishSessions:
+    """BMCs hold a handful of sessions; one that is left open can lock the next login out."""
+
+    @pytest.mark.parametrize("auth", ["auto", "session"])
+    def test_each_action_logs_in_once_and_out_again(
+        self, sessions: bmc.Emulator, password: str, auth: str
+    ) -> None:
+        driver = redfish(
+            url=sessions.url, system=sessions.fresh(), password_file=password, auth=auth
+        )
+        before, _ = sessions.sessions()
+
+        driver.check()
+        assert driver.power() is Power.ON
+        assert driver.fence().proof is Proof.POWER_OFF
+
+        assert sessions.sessions() == (before + 3, 0)
+
+    def test_a_failed_action_logs_out_too(self, sessions: bmc.Emulator, password: str) -> None:
+        driver = redfish(url=sessions.url, system="nowhere", password_file=password)
+
+        with pytest.raises(FencingError, match="HTTP 404"):
+            driver.fence()
+
+        assert sessions.sessions()[1] == 0
+
+    def test_a_wrong_password_is_named(self, sessions: bmc.Emulator, tmp_path: Path) -> None:
+        wrong = tmp_path / "wrong.password"
+        wrong.write_text("Tr0ub4dor&3")
+        wrong.chmod(0o600)
+        driver = redfish(url=sessions.url, system=sessions.fresh(), password_file=str(wrong))
+
+        with pytest.raises(FencingError, match="refused the credentials"):
             driver.fence()
 
 
@@ -233,7 +277,11 @@ SAD = [
         "Connection refused",
         lambda s: s | {"url": f"http://127.0.0.1:{bmc.free_port()}"},
     ),
-    Trouble("never answers", "did not answer in time", lambda s: s | {"url": s["silent"]}),
+    Trouble(
+        "never answers",
+        "did not answer in time",
+        lambda s: s | {"url": s["silent"], "call_timeout": 0.5},
+    ),
     Trouble("no BMC at all", "makes no sense", lambda s: s | {"url": s["babbler"]}),
     Trouble(
         "wrong password",
@@ -258,7 +306,7 @@ class TestTroubleWithABmc:
                 "url": good.url,
                 "system": good.fresh(),
                 "password_file": password,
-                "call_timeout": 0.5,
+                "call_timeout": 10.0,
                 "silent": silent,
                 "babbler": babbler,
                 "wrong": str(wrong),
@@ -272,7 +320,7 @@ class TestTroubleWithABmc:
         system = settings["system"]
         changed = trouble.change(settings)
         helpers = {"silent", "babbler", "wrong"}
-        driver = redfish(timeout=4, **{k: v for k, v in changed.items() if k not in helpers})
+        driver = redfish(timeout=30, **{k: v for k, v in changed.items() if k not in helpers})
 
         for action in (driver.fence, driver.power, driver.check):
             with pytest.raises(FencingError) as caught:

@@ -150,7 +150,7 @@ class RedfishDriver:
 
     def _force_off(self, system: Any, deadline: Deadline) -> int:
         """Ask for ForceOff until Off is read; return how often, or raise `FencingError`."""
-        asked, ask_at, trouble = 0, 0.0, ""
+        asked, ask_at, read, trouble = 0, 0.0, "", ""
         while True:
             try:
                 if deadline.elapsed >= ask_at:
@@ -160,18 +160,17 @@ class RedfishDriver:
                 system.refresh(force=True)
                 if _power(system) is Power.OFF:
                     return asked
-                trouble = (
-                    f"it still reads {_power(system).value} after {asked} ForceOff request(s)"
-                )
+                read, trouble = f"it still reads {_power(system).value}", ""
             except _FINAL:
                 raise
             except BMC_ERRORS as exc:
                 # A request that failed may have worked: only the power state tells.
                 trouble = why(exc)
             if deadline.left <= POLL:
+                said = ", then ".join(part for part in (read, trouble) if part)
                 raise FencingError(
-                    f"{self._where}, {system.path}: {trouble}; given up after "
-                    f"{deadline.elapsed:.1f} s"
+                    f"{self._where}, {system.path}: {said}; given up after {asked} ForceOff "
+                    f"request(s) and {deadline.elapsed:.1f} s"
                 )
             time.sleep(POLL)
 
