@@ -31,6 +31,7 @@ from vmha_remediator.store.database import Database
 
 T = TypeVar("T")
 
+RULES = templates.load()
 START = 1_800_000_000.0
 STEP = 0.5  # s of virtual time between two cycles
 REPORT_EVERY = 10.0  # nova-compute's report_interval
@@ -155,7 +156,6 @@ class SimTelemetry:
         self.silent: set[str] = set()
         self.down = False
         self.aodh_down = False
-        self._templates = templates.load()
 
     def hosts(self) -> list[str]:
         self._check()
@@ -174,7 +174,7 @@ class SimTelemetry:
         found = []
         for host in self._world.hosts:
             readings = Readings(host, self._values(host))
-            for verdict in judge.judge(self._templates, readings, Thresholds()):
+            for verdict in judge.judge(RULES, readings, Thresholds()):
                 if verdict.state is State.ALARM:
                     found.append((verdict.rule, host))
         return found
@@ -444,14 +444,17 @@ class InlinePool(Pool):
 
 
 class CrashingDatabase(Database):
-    """A database whose every write is a place to crash, before it and after its commit."""
+    """A database that offers a place to crash after every commit.
 
-    point: Callable[[str], None] = staticmethod(lambda name: None)
+    Dying before one is dying after the one before it, or after the deed in between.
+    """
+
+    point: Callable[[str], None] | None = None
 
     def write(self, work: Callable[[Any], T]) -> T:
-        self.point("before write")
         result = super().write(work)
-        self.point("after write")
+        if self.point is not None:
+            self.point("after write")
         return result
 
 
@@ -493,7 +496,7 @@ class Sim:
         self.database = CrashingDatabase("sqlite://")
         self.store = Store(self.database, self.world.clock.now)
         self.store.upgrade()
-        self.database.point = lambda name: self.world.point(name)  # type: ignore[method-assign]
+        self.database.point = lambda name: self.world.point(name)
         self.world.fencing.confirmed = self.store.confirmation
         self.reports = Reports()
         self.engine = self.new_engine()
@@ -506,7 +509,7 @@ class Sim:
             cloud=world.nova,
             fencing=world.fencing,
             store=self.store,
-            templates=templates.load(),
+            templates=RULES,
             thresholds=lambda agents: Thresholds().for_cluster(agents),
             clock=world.clock,
             policy=self.policy,
