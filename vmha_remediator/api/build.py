@@ -12,6 +12,7 @@ from oslo_log import log
 
 from vmha_remediator.api.app import create_app
 from vmha_remediator.api.known_hosts import KnownHosts
+from vmha_remediator.api.ringer import Ringer
 from vmha_remediator.effects.gnocchi import Gnocchi
 from vmha_remediator.effects.session import make_session
 from vmha_remediator.errors import ConfigError
@@ -19,28 +20,13 @@ from vmha_remediator.store import Store
 
 LOG = log.getLogger(__name__)
 
-SOURCE = "webhook"
-
 
 def build(conf: cfg.ConfigOpts, store: Store, doorbell: threading.Event | None = None) -> Flask:
     """Return the application; raises `ConfigError` or `RuleError` when it cannot work.
 
     With an engine in the same process, `doorbell` wakes it; elsewhere it finds the row.
     """
-    return create_app(conf, ringer(store, doorbell), known_host=_known_host(conf))
-
-
-def ringer(store: Store, doorbell: threading.Event | None) -> Callable[[str, str], None]:
-    """Return what rings: one row, and the engine woken even when that row is not written."""
-
-    def ring(rule: str, host: str) -> None:
-        try:
-            store.ring(rule, host, SOURCE)
-        finally:
-            if doorbell is not None:
-                doorbell.set()
-
-    return ring
+    return create_app(conf, Ringer(store.ring, doorbell), known_host=_known_host(conf))
 
 
 def _known_host(conf: cfg.ConfigOpts) -> Callable[[str], bool]:

@@ -20,7 +20,6 @@ import pytest
 from oslo_config import cfg
 
 from tests.unit.cmd.conftest import KEY, Machine
-from vmha_remediator.api.build import ringer
 from vmha_remediator.cmd import api, remediator
 from vmha_remediator.errors import StoreUnavailable
 from vmha_remediator.rules import signing
@@ -182,31 +181,6 @@ class TestRemediator:
         finally:
             signal.signal(signal.SIGTERM, before[0])
             signal.signal(signal.SIGINT, before[1])
-
-
-class TestDoorbell:
-    def test_a_ring_leaves_a_row_and_wakes_the_engine(self, machine: Machine) -> None:
-        store, doorbell = machine.store(), threading.Event()
-
-        ringer(store, doorbell)("failure", "h1")
-
-        (bell,) = store.take_doorbells()
-        assert (bell.rule, bell.host, bell.source) == ("failure", "h1", "webhook")
-        assert doorbell.is_set()
-
-    def test_a_ring_that_cannot_be_stored_wakes_the_engine_all_the_same(
-        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def away(self: Store, rule: str, host: str, source: str) -> None:
-            raise StoreUnavailable("gone")
-
-        monkeypatch.setattr(Store, "ring", away)
-        doorbell = threading.Event()
-
-        with pytest.raises(StoreUnavailable):
-            ringer(machine.store(), doorbell)("failure", "h1")
-
-        assert doorbell.is_set()
 
 
 class TestApiAsAProcess:
