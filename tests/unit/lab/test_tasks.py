@@ -11,7 +11,6 @@ from tests.lab import cloud
 from tests.lab.errors import LabError
 from tests.lab.tasks import Task, run
 
-
 #: What would break, or be noisy, the other way round.
 ORDER = (
     ("schemas", "keystone"),
