@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -26,7 +27,6 @@ from tests.lab.watch import (
 )
 
 VMS = 12  # 8 of them protected: two of three on every host
-VICTIM, LONER = "h2", "h3"  # loses its power, loses its network
 READY, RECOVERY, RETURN, ISOLATION, HEALING = 90.0, 120.0, 120.0, 60.0, 90.0  # s, upper bounds
 #: Looks at the cut-off host after the verdict: enough that an engine that would act had time
 #: for several cycles.
@@ -46,12 +46,14 @@ class Demo:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.observer = Observer()
+        self.observer = Observer(since=time.time())
         self.findings: list[Finding] = []
+        self.victim = self.loner = ""  # loses its power, loses its network
 
     def play(self) -> list[Finding]:
         """Play all scenes and return what they found; raises `LabError` when one is stuck."""
         before = self.prepare()
+        self.victim, self.loner = _busiest(before)
         self.power_loss(before)
         self.welcome_back()
         self.isolation()
@@ -73,74 +75,79 @@ class Demo:
 
     def power_loss(self, before: Snapshot) -> None:
         """Take the power of one host and watch its protected VMs come back elsewhere."""
-        mine = [vm for vm in before.vms if vm.host == VICTIM]
+        mine = [vm for vm in before.vms if vm.host == self.victim]
         protected = [vm.id for vm in mine if vm.tagged]
         self.stage.say(
-            f"{VICTIM} loses power: {len(protected)} protected and "
+            f"{self.victim} loses power: {len(protected)} protected and "
             f"{len(mine) - len(protected)} other VMs were on it"
         )
-        hosts.kill(VICTIM)
-        lost = self._last_fault(VICTIM, "kill")
+        hosts.kill(self.victim)
+        lost = self._last_fault(self.victim, "kill")
         after = self._watch(
             both(
-                run_elsewhere(protected, VICTIM),
-                incident_state(VICTIM, "failure", "recovered"),
+                run_elsewhere(protected, self.victim),
+                incident_state(self.victim, "failure", "recovered"),
             ),
-            f"the protected VMs of {VICTIM} run elsewhere",
+            f"the protected VMs of {self.victim} run elsewhere",
             RECOVERY,
         )
         now = {vm.id: vm for vm in after.vms}
         others = [vm for vm in before.vms if vm.id not in protected]
         self._find(
-            all(runs_well(now[vm]) and now[vm].host != VICTIM for vm in protected),
-            f"all {len(protected)} protected VMs of {VICTIM} are ACTIVE elsewhere and write",
+            all(runs_well(now[vm]) and now[vm].host != self.victim for vm in protected),
+            f"all {len(protected)} protected VMs of {self.victim} are ACTIVE elsewhere and write",
         )
         self._find(_unmoved(others, after), f"none of the {len(others)} other VMs was moved")
         self._times(lost)
 
     def welcome_back(self) -> None:
         """Switch the dead host on again and watch it being taken back."""
-        self.stage.say(f"{VICTIM} is switched on again")
-        hosts.boot_host(VICTIM)
+        self.stage.say(f"{self.victim} is switched on again")
+        hosts.boot_host(self.victim)
         self._watch(
-            both(all_well, incident_state(VICTIM, "failure", "readmitted")),
-            f"{VICTIM} takes part again",
+            both(all_well, incident_state(self.victim, "failure", "readmitted")),
+            f"{self.victim} takes part again",
             RETURN,
         )
-        self._find(True, f"{VICTIM} was taken back: forced-down lifted, all alarms ok")
+        self._find(True, f"{self.victim} was taken back: forced-down lifted, all alarms ok")
 
     def isolation(self) -> None:
         """Cut one host's management network; its VMs must stay and go on writing."""
         before = self.observer.look()
-        mine = [vm for vm in before.vms if vm.host == LONER and vm.status == "ACTIVE"]
-        self.stage.say(f"{LONER} loses its management network; its {len(mine)} VMs are well")
-        net.cut(LONER)
-        faults.record("cut", LONER, network=True)
+        mine = [vm for vm in before.vms if vm.host == self.loner and vm.status == "ACTIVE"]
+        self.stage.say(f"{self.loner} loses its management network; its {len(mine)} VMs are well")
+        net.cut(self.loner)
+        faults.record("cut", self.loner, network=True)
         self._watch(
-            both(verdict(LONER, "isolation"), incident_state(LONER, "isolation", "reported")),
-            f"{LONER} is found isolated",
+            both(
+                verdict(self.loner, "isolation"),
+                incident_state(self.loner, "isolation", "reported"),
+            ),
+            f"{self.loner} is found isolated",
             ISOLATION,
         )
-        self.stage.say(f"{LONER} is isolated, not dead: nothing is moved, the report is out")
+        self.stage.say(f"{self.loner} is isolated, not dead: nothing is moved, the report is out")
         steady = True
         for _ in range(QUIET_LOOKS):
             shot = self._look()
             now = {vm.id: vm for vm in shot.vms}
             steady &= _unmoved(before.vms, shot) and all(
-                now[vm.id].running_on == (LONER,) and (now[vm.id].last_write or 99.0) < 2.0
+                now[vm.id].running_on == (self.loner,) and (now[vm.id].last_write or 99.0) < 2.0
                 for vm in mine
             )
             time.sleep(0.5)
-        self._find(steady, f"the {len(mine)} VMs of {LONER} kept running and writing; none moved")
+        self._find(
+            steady, f"the {len(mine)} VMs of {self.loner} kept running and writing; none moved"
+        )
         self.stage.say("the network heals")
-        net.heal(LONER)
-        faults.record("heal", LONER)
+        net.heal(self.loner)
+        faults.record("heal", self.loner)
         self._watch(
-            both(all_well, incident_state(LONER, "isolation", "cleared")),
-            f"{LONER} is well again",
+            both(all_well, incident_state(self.loner, "isolation", "cleared")),
+            f"{self.loner} is well again",
             HEALING,
         )
-        self._find(True, f"{LONER} is well again, its report is closed")
+        self._find(True, f"{self.loner} is well again, its report is closed")
 
     def _watch(self, until: Condition, what: str, timeout: float) -> Snapshot:
         return watch(self.observer, until, what, timeout, self.stage.show)
@@ -162,11 +169,11 @@ class Demo:
     def _times(self, lost: float) -> None:
         """Print how long after the power loss each stage was reached."""
         incident = max(
-            (i for i in self.observer.store.incidents() if i.host == VICTIM),
+            (i for i in self.observer.store.incidents() if i.host == self.victim),
             key=lambda i: i.opened,
         )
         reached = timeline.stages(self.observer.store.incident(incident.id), lost)
-        table = Table(title=f"seconds after {VICTIM} lost its power", title_justify="left")
+        table = Table(title=f"seconds after {self.victim} lost its power", title_justify="left")
         table.add_column("stage")
         table.add_column("after", justify="right")
         table.add_column("what it means")
@@ -174,6 +181,15 @@ class Demo:
             if name in reached:
                 table.add_row(name, f"{reached[name]:.1f} s", meaning)
         self.stage.console.print(table)
+
+
+def _busiest(shot: Snapshot) -> tuple[str, str]:
+    """Return the two hosts with most protected VMs that run, the fullest first."""
+    counts = Counter(vm.host for vm in shot.vms if vm.tagged)
+    first, *others = [host for host, _ in counts.most_common()]
+    if not others:
+        raise LabError("all protected VMs are on one host; start with a new lab: make down demo")
+    return first, others[0]
 
 
 def _unmoved(vms: Iterable[VmView], after: Snapshot) -> bool:

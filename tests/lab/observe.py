@@ -28,9 +28,13 @@ _SERVICES = "2.53"  # os-services with UUIDs
 
 
 class Observer:
-    """Reads the same places as an operator would; what cannot be read becomes a note."""
+    """Reads the same places as an operator would; what cannot be read becomes a note.
 
-    def __init__(self) -> None:
+    Incidents opened before `since` (wall time, s) are left out.
+    """
+
+    def __init__(self, since: float = 0.0) -> None:
+        self._since = since
         conf = configuration.load(config_files=[str(layout.ETC / "vmha.conf")])
         session = make_session(conf)
         self.gnocchi = Gnocchi(session, conf)
@@ -80,6 +84,7 @@ class Observer:
                 steps=tuple((s.time, s.step, s.sentence) for s in incident.steps),
             )
             for incident in sorted(self.store.incidents(), key=lambda i: i.opened)
+            if incident.opened >= self._since
         )
 
     def _try(self, what: str, look: Callable[[], T], otherwise: T) -> T:

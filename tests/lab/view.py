@@ -108,7 +108,10 @@ def sentences(old: Snapshot | None, new: Snapshot) -> list[str]:
                 f"host {host.name}: {host.verdict}, power {host.power}, nova-compute {host.nova} "
                 f"({ages})"
             )
+    states = {i.id: i.state for i in old.incidents} if old else {}
     for incident in new.incidents:
+        if states.get(incident.id) != incident.state:
+            said.append(f"incident {incident.host} {incident.rule}: {incident.state}")
         for at, step, sentence in incident.steps[seen.get(incident.id, 0) :]:
             said.append(f"incident {incident.host}: {step} at {clock(at)}: {sentence}")
     for vm in new.vms:
