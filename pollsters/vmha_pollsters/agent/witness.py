@@ -21,6 +21,10 @@ from vmha_pollsters.lease.layout import (
     Roster,
 )
 
+#: Up to so many hosts everybody sends to everybody: that costs nothing, a new witness need not
+#: first be told to all, and "more than half" means the same to every host.
+MESH = 8
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -216,10 +220,11 @@ def neighbours(mine: int, members: Iterable[int]) -> frozenset[int]:
 def targets(mine: int, roster: Roster | None, known: Iterable[int]) -> frozenset[int]:
     """Return the slots that this host sends its heartbeats to: witnesses and neighbours.
 
-    Without a roster (a new cluster) it is all the hosts known.
+    Without a roster (a new cluster), and in a small cluster, it is all the hosts known.
     """
-    if roster is None:
-        return frozenset(known) - {mine}
+    everybody = frozenset(known) | {mine}
+    if roster is None or len(everybody) <= MESH:
+        return everybody - {mine}
     return (frozenset(roster.witnesses) | neighbours(mine, roster.members)) - {mine}
 
 
@@ -229,9 +234,10 @@ def senders(mine: int, roster: Roster | None, known: Iterable[int]) -> frozenset
     A witness is sent to by all; everybody else by its neighbours, and acknowledged by the
     witnesses.
     """
-    if roster is None or mine in roster.witnesses:
+    everybody = frozenset(known) | {mine}
+    if roster is None or len(everybody) <= MESH or mine in roster.witnesses:
         return None
-    return targets(mine, roster, known)
+    return targets(mine, roster, everybody)
 
 
 def believed(

@@ -216,6 +216,13 @@ def test_heartbeats_go_to_witnesses_and_neighbours() -> None:
     assert witness.targets(50, None, range(52)) == frozenset(range(52)) - {50}
 
 
+def test_in_a_small_cluster_everybody_sends_to_everybody() -> None:
+    assert witness.targets(3, ROSTER, range(8)) == frozenset({0, 1, 2, 4, 5, 6, 7})
+    assert witness.senders(3, ROSTER, range(8)) is None
+    assert witness.targets(3, ROSTER, range(9)) == frozenset({0, 1, 2})
+    assert witness.senders(3, ROSTER, range(9)) == frozenset({0, 1, 2})
+
+
 def test_a_witness_hears_all_others_only_whom_they_send_to() -> None:
     big = replace(ROSTER, members=frozenset(range(100)))
     assert witness.senders(1, big, range(100)) is None

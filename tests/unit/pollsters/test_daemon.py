@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's tick: what it makes of what its threads know. No thread runs here."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vmha_pollsters import conf as configuration
+from vmha_pollsters.agent import report, text
+from vmha_pollsters.agent.daemon import Agent
+from vmha_pollsters.agent.storage import Seen, Written
+from vmha_pollsters.agent.witness import Peer
+from vmha_pollsters.lease.contract import Sight
+from vmha_pollsters.lease.layout import Flag, Header, Opinion, Probe, Roster, Slot
+
+AREA = uuid.UUID(int=1)
+OK = Flag.QUALIFIED
+VIEWS = tuple(Opinion(0.5, 1.0) for _ in range(8))
+
+
+class Heart:
+    """Stands for the heartbeat thread: what was heard is what the test says."""
+
+    def __init__(self) -> None:
+        self.problem: str | None = None
+        self.rejected: dict[str, int] = {}
+        self.ages: dict[str, float | None] = {"h2": 0.5, "h3": 0.5, "h4": 0.5}
+        self.route: Any = None
+
+    def heard(self, host: str) -> float | None:
+        return self.ages.get(host)
+
+    def last_heard(self) -> float | None:
+        known = [age for age in self.ages.values() if age is not None]
+        return min(known) if known else None
+
+    def acked(self, host: str) -> float | None:
+        return 0.3
+
+    def listening_for(self) -> float:
+        return 100.0
+
+    def clock_offset(self, host: str) -> float | None:
+        return 0.0
+
+    def steer(self, route: Any) -> None:
+        self.route = route
+
+
+class Prober:
+    """Stands for the probes."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.results: dict[str, Probe] = {}
+        self.gateway = False
+
+    def consider(self, host: str, address: str, healthy: Any, now: float) -> None:
+        self.asked.append(host)
+
+    def result(self, host: str, now: float) -> Probe:
+        return self.results.get(host, Probe.UNKNOWN)
+
+    def proven(self, host: str) -> tuple[str, ...]:
+        return ("icmp",)
+
+    def forget(self, hosts: Any) -> None: ...
+
+    def anybody(self, addresses: Any, now: float, within: float) -> bool:
+        return self.gateway
+
+
+class Host:
+    """The agent of h1 in slot 0, with three peers that are well."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "key").write_text("0123456789abcdef")
+        (folder / "agent.conf").write_text(
+            "[agent]\nhost = h1\naddress = 192.0.2.1\ncluster = c\n"
+            f"key_file = {folder}/key\nlease_path = {folder}/slots\n"
+            "isolation_addresses = 192.0.2.254\n"
+        )
+        self.agent = Agent(configuration.load(str(folder / "agent.conf")))
+        self.heart, self.prober = Heart(), Prober()
+        self.agent.heart = self.heart  # type: ignore[assignment]
+        self.agent.prober = self.prober  # type: ignore[assignment]
+        self.slots = {
+            n: Slot(n, f"h{n + 1}", f"192.0.2.{n + 1}", AREA, b"n" * 16, 1, 9, OK, views=VIEWS)
+            for n in range(4)
+        }
+        self.sights = {n: Sight(1.0, 0.0) for n in range(4)}
+        self.roster: Roster | None = Roster(0, (0, 1, 2), frozenset(range(4)), 1, 1, 0)
+
+    def tick(self) -> dict[str, Any]:
+        """Let one cycle pass and return what the pollster would get."""
+        now = time.monotonic()
+        header = Header("c", AREA, 8)
+        seen = Seen(
+            now, header, self.roster, 0.5, self.slots, self.sights, self.sights, problem=None
+        )
+        self.agent.reader = SimpleNamespace(seen=seen)  # type: ignore[assignment]
+        self.agent.writer = SimpleNamespace(written=Written(0, now, None))  # type: ignore[assignment]
+        self.agent.tick()
+        return report.readings(self.agent)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def told(answer: dict[str, Any], host: str) -> dict[str, float]:
+    return next((h["values"] for h in answer["hosts"] if h["host"] == host), {})
+
+
+def test_a_well_cluster_is_published(host: Host) -> None:
+    answer = host.tick()
+    assert (answer["role"], answer["qualified"]) == ("master", True)
+    assert [h["host"] for h in answer["hosts"]] == ["h1", "h2", "h3", "h4"]
+    assert told(answer, "h4") == {
+        "vmha.host.heartbeat.age": 0.5,
+        "vmha.host.lease.age": 1.0,
+        "vmha.host.reachable": 1.0,
+        "vmha.host.isolated": 0.0,
+        "vmha.host.witnesses": 3.0,
+    }
+
+
+def test_what_it_writes_is_what_it_sees(host: Host) -> None:
+    host.heart.ages["h4"] = 7.0
+    host.prober.results["h4"] = Probe.SILENT
+    host.tick()
+    content, roster = host.agent._content()
+    assert content.flags is Flag.QUALIFIED
+    assert len(content.views) == 8
+    assert content.views[3].heard == pytest.approx(7.0, abs=0.5)
+    assert content.views[3].probe is Probe.SILENT
+    assert content.views[7] == Opinion()
+    assert roster is not None
+    assert (roster.master, roster.sequence) == (0, 2)
+
+
+def test_a_picture_from_before_a_freeze_is_never_written(host: Host) -> None:
+    host.tick()
+    host.agent.picture = replace(host.agent.picture, at=time.monotonic() - 100.0)
+    content, roster = host.agent._content()
+    assert (content.flags, content.views, roster) == (Flag(0), (), None)
+
+
+def test_the_last_word_is_that_it_leaves(host: Host) -> None:
+    host.tick()
+    host.agent.stop.set()
+    assert host.agent._content()[0].flags is Flag.LEAVING
+
+
+def test_a_host_stays_in_the_fast_lane_for_a_while_after_it_recovered(host: Host) -> None:
+    for n, slot in host.slots.items():
+        host.slots[n] = replace(slot, views=())
+    host.heart.ages["h4"] = 3.0
+    assert [h["suspect"] for h in host.tick()["hosts"]] == [False, False, False, True]
+    host.heart.ages["h4"] = 0.5
+    assert [h["suspect"] for h in host.tick()["hosts"]] == [False, False, False, True]
+
+
+def deaf(host: Host, silence: float) -> None:
+    host.heart.ages = {"h2": silence, "h3": silence, "h4": silence}
+
+
+def test_a_host_that_hears_nobody_is_isolated_after_the_gateway_was_asked(host: Host) -> None:
+    deaf(host, 5.0)
+    host.tick()
+    assert not host.agent.picture.isolated, "the gateway was asked just now"
+    host.agent._alone_since = time.monotonic() - 2.5
+    assert host.tick()["hosts"] == []
+    assert host.agent.picture.isolated
+    assert Flag.ISOLATED in host.agent._content()[0].flags
+
+
+@pytest.mark.parametrize("saved_by", ["gateway", "a peer", "nobody else lives"])
+def test_what_speaks_against_isolation(host: Host, saved_by: str) -> None:
+    deaf(host, 5.0)
+    host.agent._alone_since = time.monotonic() - 10.0
+    if saved_by == "gateway":
+        host.prober.gateway = True
+    elif saved_by == "a peer":
+        host.heart.ages["h3"] = 0.5
+    else:
+        host.sights = {n: Sight(1.0 if n == 0 else 30.0, 0.0) for n in range(4)}
+    host.tick()
+    assert not host.agent.picture.isolated
+
+
+def test_two_live_slots_with_one_name_are_a_problem_of_that_host(host: Host) -> None:
+    host.slots[3] = replace(host.slots[3], host="h3")
+    answer = host.tick()
+    assert "vmha.host.lease.age" not in told(answer, "h3")
+    [peer] = [p for p in report.status(host.agent)["peers"] if p["host"] == "h3"]
+    assert peer["problem"] == "slots 2 and 3 both say h3"
+
+
+def test_of_two_slots_with_one_name_the_live_one_counts(host: Host) -> None:
+    host.slots[3] = replace(host.slots[3], host="h3")
+    host.sights[2] = Sight(300.0, 0.0)
+    host.tick()
+    assert [p.slot for p in host.agent.picture.peers] == [0, 1, 3]
+
+
+def test_only_witnesses_probe_the_silent(host: Host) -> None:
+    host.heart.ages["h4"] = 5.0
+    host.tick()
+    assert host.prober.asked == ["h2", "h3", "h4"]
+    host.prober.asked.clear()
+    host.roster = Roster(1, (1, 2), frozenset(range(4)), 1, 1, 1)
+    host.tick()
+    assert host.prober.asked == ["h2", "h3"]
+
+
+def test_hosts_that_left_are_not_probed_and_not_published(host: Host) -> None:
+    host.slots[3] = replace(host.slots[3], flags=Flag.LEAVING)
+    answer = host.tick()
+    assert told(answer, "h4") == {}
+    assert host.prober.asked == ["h2", "h3"]
+
+
+def test_heartbeats_go_where_the_slots_say(host: Host) -> None:
+    host.tick()
+    assert host.heart.route.targets == {1: "192.0.2.2", 2: "192.0.2.3", 3: "192.0.2.4"}
+    assert host.heart.route.senders == frozenset({"h2", "h3", "h4"})
+
+
+def test_a_witness_reads_all_a_member_of_a_big_cluster_a_few(host: Host) -> None:
+    host.tick()
+    assert host.agent._plan() == (None, 0.5)
+    host.agent.picture = replace(
+        host.agent.picture,
+        slot=50,
+        roster=Roster(0, (0, 1, 2), frozenset(range(100)), 1, 1, 0),
+        peers=tuple(Peer(n, f"h{n}") for n in range(100)),
+    )
+    host.agent.reader.seen = replace(host.agent.reader.seen, header=Header("c", AREA, 200))
+    assert host.agent._plan() == ({0, 1, 2, 50, 49, 51}, 1.0)
+
+
+def test_status_reads_well(host: Host) -> None:
+    host.heart.ages["h4"] = None
+    host.tick()
+    lines = text.status(report.status(host.agent)).splitlines()
+    assert lines[0] == "host       h1: master, qualified"
+    assert lines[1] == "hears      3 of 4 live hosts (itself included)"
+    assert "h4    3     ?" in lines[-1]
