@@ -92,7 +92,9 @@ class Agent:
         self.writer = Writer(keeper, self._content, lease, self._kick)
         driver = load_driver(settings)
         freshness = driver if isinstance(driver, SlotsLease) else SlotsLease(settings)
-        self.reader = Reader(SlotFile(path), driver, freshness, cluster, self._plan)
+        self.reader = Reader(
+            SlotFile(path), driver, freshness, cluster, self._plan, self.limits.own_read
+        )
         self.picture = Picture(time.monotonic())
         self._suspect: dict[str, float] = {}
         self._good: dict[int, float] = {}
@@ -169,6 +171,7 @@ class Agent:
             write_age=None if written.at is None else now - written.at,
             read_age=None if seen.at is None else now - seen.at,
             listening=self.heart.listening_for(),
+            reading=0.0 if seen.since is None else max(0.0, now - seen.since),
             expected=expected,
             problems=tuple(problems),
         )

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vmha_pollsters.agent.keeper import ClaimLost, Content, Keeper, Stopped
 from vmha_pollsters.agent.slots import Blocks, read_table
@@ -40,6 +40,7 @@ class Seen:
     """What the reading thread last saw; everything is as of `at`."""
 
     at: float | None = None  # monotonic time at which the last good look began
+    since: float | None = None  # the first one of those that followed each other closely
     header: Header | None = None
     roster: Roster | None = None
     roster_age: float = 0.0
@@ -113,7 +114,10 @@ class Writer:
 
 
 class Reader:
-    """Reads the table; `plan` says which slots (None: all) and how long to rest after it."""
+    """Reads the table; `plan` says which slots (None: all) and how long to rest after it.
+
+    Looks further apart than `pause` seconds do not count as having watched in between.
+    """
 
     def __init__(
         self,
@@ -122,12 +126,14 @@ class Reader:
         freshness: LeaseDriver,
         cluster: str,
         plan: Callable[[], tuple[Iterable[int] | None, float]],
+        pause: float = 3.0,
     ) -> None:
         self._blocks = blocks
         self._driver = driver
         self._freshness = freshness
         self._cluster = cluster
         self._plan = plan
+        self._pause = pause
         self._roster_since = (time.monotonic(), (0, 0, 0))
         self.seen = Seen()
 
@@ -159,8 +165,10 @@ class Reader:
             gone = slots.keys() - table.slots.keys() - table.damaged.keys()
             slots = {n: slot for n, slot in slots.items() if n not in gone}
         slots.update(table.slots)
+        followed = before.at is not None and table.finished - before.at <= self._pause
         return Seen(
             at=table.started,
+            since=before.since if followed else table.finished,
             header=table.header,
             roster=table.roster,
             roster_age=self._roster_age(table.roster, table.started, table.finished),
@@ -184,14 +192,4 @@ class Reader:
         before = self.seen
         if problem != before.problem:
             LOG.error("%s; trying again", problem)
-        self.seen = Seen(
-            before.at,
-            before.header,
-            before.roster,
-            before.roster_age,
-            before.slots,
-            before.sights,
-            before.fresh,
-            problem,
-            before.roster_problem,
-        )
+        self.seen = replace(before, problem=problem)

@@ -36,6 +36,7 @@ class Limits:
     own_read: float  # my last look at the table has to be younger
     view: float  # another witness's slot has to be younger for its view to count
     settle: float  # after start or a pause, listen this long before speaking
+    settle_read: float  # and read the slots for so long: storage may come back to me first
     clock: float  # largest offset from the median of the peers' clocks
     suspect_heard: float  # from this heartbeat age on a host is published at once
     suspect_lease: float  # from this lease age on, too
@@ -57,6 +58,7 @@ def limits(heartbeat: float = 1.0, lease: float = 2.0) -> Limits:
         own_read=1.5 * lease,
         view=2.5 * lease,
         settle=3.0 * heartbeat,
+        settle_read=2.0 * lease,
         clock=1.0,
         suspect_heard=2.0 * heartbeat,
         suspect_lease=2.0 * lease,
@@ -88,6 +90,7 @@ class Me:
     write_age: float | None  # since the last renewal that succeeded
     read_age: float | None  # since the last look that succeeded
     listening: float  # for how long heartbeats have been received without a pause
+    reading: float  # for how long the slots have been read without a pause
     expected: frozenset[int] | None = None  # slots that send to me; None: all
     problems: tuple[str, ...] = ()  # anything else that makes this host unfit
 
@@ -131,6 +134,8 @@ def qualify(me: Me, peers: Sequence[Peer], limit: Limits) -> Qualification:
     why += _too_old("the slots were last read", me.read_age, limit.own_read)
     if me.listening < limit.settle:
         why.append(f"it has been listening for {me.listening:.1f} s only")
+    if me.read_age is not None and me.reading < limit.settle_read:
+        why.append(f"it has been reading the slots for {me.reading:.1f} s only")
     others = [p for p in peers if p.slot != me.slot and is_live(p, limit)]
     if me.expected is not None:
         others = [p for p in others if p.slot in me.expected]

@@ -103,7 +103,15 @@ class Host:
         now = time.monotonic()
         header = Header("c", AREA, 8)
         seen = Seen(
-            now, header, self.roster, 0.5, self.slots, self.sights, self.sights, problem=None
+            at=now,
+            since=now - 100.0,
+            header=header,
+            roster=self.roster,
+            roster_age=0.5,
+            slots=self.slots,
+            sights=self.sights,
+            fresh=self.sights,
+            problem=None,
         )
         self.agent.reader = SimpleNamespace(seen=seen)  # type: ignore[assignment]
         self.agent.writer = SimpleNamespace(written=Written(0, now, None))  # type: ignore[assignment]

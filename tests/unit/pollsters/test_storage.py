@@ -66,7 +66,7 @@ def writer(blocks: SlotFile, stop: threading.Event) -> Writer:
 
 def reader(blocks: SlotFile) -> Reader:
     driver = SlotsLease(SimpleNamespace(lease_interval=INTERVAL))
-    return Reader(blocks, driver, driver, "c", lambda: (None, INTERVAL))
+    return Reader(blocks, driver, driver, "c", lambda: (None, INTERVAL), pause=0.4)
 
 
 def run(target: Callable[[threading.Event], None], stop: threading.Event) -> threading.Thread:
@@ -126,8 +126,10 @@ def test_a_hanging_read_leaves_an_old_success_behind(path: str) -> None:
     until(lambda: seen.seen.at is not None, "it reads")
     blocks.flowing.clear()
     until(lambda: time.monotonic() - (seen.seen.at or 0) > 0.5, "its last success grows old")
+    began = seen.seen.since
     blocks.flowing.set()
     until(lambda: time.monotonic() - (seen.seen.at or 0) < 0.5, "it reads again")
+    until(lambda: seen.seen.since != began, "what it watches begins anew")
     stop.set()
     thread.join(5)
 

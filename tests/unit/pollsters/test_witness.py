@@ -33,7 +33,7 @@ def peers(**changed: Peer) -> list[Peer]:
     return [changed.get(f"h{n}", peer(n)) for n in range(4)]
 
 
-ME = Me(slot=0, write_age=1.0, read_age=0.5, listening=100.0)
+ME = Me(slot=0, write_age=1.0, read_age=0.5, listening=100.0, reading=100.0)
 
 
 # --- qualification: suspect yourself first -------------------------------------------------
@@ -52,6 +52,7 @@ def test_a_host_that_writes_reads_and_hears_is_qualified() -> None:
         (replace(ME, read_age=None), "the slots were last read never"),
         (replace(ME, read_age=3.1), "the slots were last read 3.1 s ago"),
         (replace(ME, listening=2.9), "it has been listening for 2.9 s only"),
+        (replace(ME, reading=3.9), "it has been reading the slots for 3.9 s only"),
         (replace(ME, problems=("cannot read: I/O error",)), "cannot read: I/O error"),
     ],
 )
@@ -64,7 +65,7 @@ def test_what_takes_the_right_to_speak(me: Me, why: str) -> None:
 @pytest.mark.parametrize(
     ("me", "ok"),
     [(replace(ME, write_age=5.0), True), (replace(ME, read_age=3.0), True),
-     (replace(ME, listening=3.0), True)],
+     (replace(ME, listening=3.0), True), (replace(ME, reading=4.0), True)],
 )  # fmt: skip
 def test_the_limits_themselves_are_still_good(me: Me, ok: bool) -> None:
     assert witness.qualify(me, peers(), LIMITS).ok is ok
