@@ -42,6 +42,7 @@ def readings(agent: Agent) -> dict[str, Any]:
         "role": picture.role,
         "qualified": picture.qualification.ok,
         "why": list(picture.qualification.why),
+        "clock_ok": picture.qualification.clock_ok,
         "hosts": [
             {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)}
             for r in picture.readings

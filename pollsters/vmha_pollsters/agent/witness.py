@@ -103,6 +103,7 @@ class Qualification:
     why: tuple[str, ...] = ()
     heard: int = 0  # hosts heard, this one included
     live: int = 0  # hosts that should be heard, this one included
+    clock_ok: bool = True  # a wrong clock must not even date this host's own heartbeat
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,9 @@ def qualify(me: Me, peers: Sequence[Peer], limit: Limits) -> Qualification:
     live, heard = len(others) + 1, len(hears) + 1
     if 2 * heard <= live:
         why.append(f"it hears {heard} of {live} hosts whose leases are live (itself included)")
-    why += _clock(others, limit)
-    return Qualification(not why, tuple(why), heard, live)
+    clock = _clock(others, limit)
+    why += clock
+    return Qualification(not why, tuple(why), heard, live, clock_ok=not clock)
 
 
 def _too_old(what: str, age: float | None, most: float) -> list[str]:

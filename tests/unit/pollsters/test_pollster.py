@@ -31,6 +31,7 @@ def answer(*readings: Reading, age: float = 0.1) -> dict[str, Any]:
         "age": age,
         "role": "witness",
         "why": [],
+        "clock_ok": True,
         "hosts": [
             {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)}
             for r in readings
@@ -115,6 +116,13 @@ def test_a_stuck_agent_is_history(
     serve(answer(DEAD, age=3.1))
     assert poll(pollster, socket_path) == {}
     assert "vmha-agent is stuck" in caplog.text
+
+
+def test_a_host_whose_clock_is_wrong_dates_nothing(
+    pollster: HostPollster, serve: Serve, socket_path: str
+) -> None:
+    serve({**answer(), "clock_ok": False})
+    assert poll(pollster, socket_path) == {}
 
 
 def test_a_missing_agent_is_said_once(
