@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -42,6 +43,7 @@ def failovers(runs: int, say: Say) -> list[Run]:
 
 
 def _one(observer: Observer, host: str, protected: list[str]) -> Run:
+    observer.since = time.time()  # not the incident of an earlier run
     hosts.kill(host)
     lost = [e["t"] for e in faults.events() if e["kind"] == "kill" and e["host"] == host][-1]
     watch(

@@ -34,7 +34,7 @@ class Observer:
     """
 
     def __init__(self, since: float = 0.0) -> None:
-        self._since = since
+        self.since = since
         conf = configuration.load(config_files=[str(layout.ETC / "vmha.conf")])
         session = make_session(conf)
         self.gnocchi = Gnocchi(session, conf)
@@ -84,7 +84,7 @@ class Observer:
                 steps=tuple((s.time, s.step, s.sentence) for s in incident.steps),
             )
             for incident in sorted(self.store.incidents(), key=lambda i: i.opened)
-            if incident.opened >= self._since
+            if incident.opened >= self.since
         )
 
     def _try(self, what: str, look: Callable[[], T], otherwise: T) -> T:

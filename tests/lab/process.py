@@ -171,9 +171,22 @@ def wait_for(
 
 
 def start_time(pid: int) -> int | None:
-    """Return when `pid` started, in clock ticks since boot; None if it is dead or a zombie."""
+    """Return when `pid` started, in clock ticks since boot; None if it is dead or a zombie.
+
+    A killed process whose main thread is a zombie already holds its files and ports until its
+    other threads are gone too, so until then it counts as alive.
+    """
     fields = _stat(pid)
-    return None if fields is None or fields[0] in "ZX" else int(fields[19])
+    if fields is None or (fields[0] in "ZX" and _threads(pid) <= 1):
+        return None
+    return int(fields[19])
+
+
+def _threads(pid: int) -> int:
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir()))
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def _stat(pid: int) -> list[str] | None:
