@@ -40,6 +40,14 @@ OPTS: list[cfg.Opt] = [
         "that lives is noticed late.",
     ),
     cfg.FloatOpt(
+        "fence_again",
+        default=30.0,
+        min=5.0,
+        help="Seconds between two attempts to fence a host that is held because nothing proved "
+        "it off. Short: a BMC that hangs is asked all the time. Long: one that answers again is "
+        "noticed late.",
+    ),
+    cfg.FloatOpt(
         "report_after",
         default=6.0,
         min=0.0,

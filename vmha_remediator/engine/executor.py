@@ -20,8 +20,7 @@ from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.ports import Cloud, Fencing
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, VmhaError
 from vmha_remediator.remedy import plan as planning
-from vmha_remediator.remedy import protect, steps, vms
-from vmha_remediator.remedy.facts import Server
+from vmha_remediator.remedy import steps, vms
 from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
@@ -102,14 +101,27 @@ class Executor:
     # -- the host -----------------------------------------------------------------------
 
     def _fence(self, incident: Incident, step: steps.Fence, epoch: int) -> Incident:
-        with self._journaled(incident, step, f"switch {step.host} off", epoch) as said:
-            result = self.fencing.fence(step.host)
-            said.sentence = f"{result.driver}: {result.evidence}"
-        if result.proof is None or result.proof.value != POWER_OFF:
-            return self._hold(incident, planning.no_proof(incident, result.evidence), epoch)
+        doing = f"switch {step.host} off"
+        number = self.store.begin_step(incident, step.name, doing, epoch=epoch)
+        result = self.fencing.fence(step.host)
+        proven = result.proof is not None and result.proof.value == POWER_OFF
+        told = f"{result.driver}: {result.evidence}"
+        self.store.finish_step(number, proven, told)
+        LOG.info("incident %s: %s", incident.id, told)
+        if result.proof is None or not proven:
+            return self._not_proven(incident, planning.no_proof(incident, result.evidence), epoch)
         proof = ProofRecord(result.driver, result.proof.value, result.evidence, self.clock.now())
-        sentence = f"{step.host}: {result.proof.value} ({result.driver}: {result.evidence})"
-        return self.store.move(incident, S.FENCED, sentence, epoch=epoch, proof=proof)
+        sentence = f"{step.host}: {result.proof.value} ({told})"
+        fields = {**planning.FRESH, "proof": proof}
+        return self.store.move(incident, S.FENCED, sentence, epoch=epoch, **fields)
+
+    def _not_proven(self, incident: Incident, hold: steps.Hold, epoch: int) -> Incident:
+        """Hold the incident, or leave it held with the newest reason."""
+        if incident.state is not S.HELD:
+            return self._hold(incident, hold, epoch)
+        if incident.reason == hold.reason:
+            return incident
+        return self.store.update(incident, epoch=epoch, reason=hold.reason, advice=hold.advice)
 
     def _force_down(self, incident: Incident, step: steps.ForceDown, epoch: int) -> Incident:
         if not incident.forced_by_us:
@@ -143,10 +155,10 @@ class Executor:
     # -- the VMs ------------------------------------------------------------------------
 
     def _journal_vms(self, incident: Incident, step: steps.JournalVms, epoch: int) -> Incident:
-        records = [_record(server, incident.host) for server in step.servers]
-        names = ", ".join(sorted(record.name for record in records))
-        with self._journaled(incident, step, f"wrote down {len(records)} VMs: {names}", epoch):
-            self.store.save_vms(incident, records, epoch=epoch)
+        names = ", ".join(sorted(record.name for record in step.records))
+        doing = f"wrote down {len(step.records)} VMs: {names}"
+        with self._journaled(incident, step, doing, epoch):
+            self.store.save_vms(incident, step.records, epoch=epoch)
         return self.store.incident(incident.id)
 
     def _follow(self, incident: Incident, step: steps.FollowVm, epoch: int) -> Incident:
@@ -228,19 +240,6 @@ class Executor:
         except VmhaError as exc:
             return exc
         return None
-
-
-def _record(server: Server, host: str) -> VmRecord:
-    return VmRecord(
-        server_id=server.id,
-        name=server.name,
-        old_host=host,
-        vm_state=server.vm_state,
-        task_state=server.task_state,
-        locked=server.locked,
-        locked_reason=server.locked_reason,
-        priority=protect.priority(server),
-    )
 
 
 _HANDLERS: Mapping[type[steps.Step], Callable[[Executor, Incident, Any, int], Incident]] = {

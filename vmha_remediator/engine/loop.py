@@ -24,8 +24,8 @@ from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.rules import templates
 from vmha_remediator.store import Store, open_store
 
-#: Requests to Nova under way at a time for one batch of VMs.
-REQUESTS = 8
+#: Requests to services under way at a time, all incidents together.
+REQUESTS = 16
 
 
 def make_policy(conf: cfg.ConfigOpts) -> Policy:
@@ -43,6 +43,7 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
         min_healthy=guards.min_healthy,
         contradiction_tolerance=guards.contradiction_tolerance,
         clear_after=guards.clear_after,
+        fence_again=guards.fence_again,
         heard_after=guards.heard_after,
     )
 
@@ -58,7 +59,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
     cloud = Nova(make_connection(conf), timeout=conf.cloud.timeout)
     telemetry = Gnocchi(session, conf)
     fencing = Fencer(conf, store.confirmation)
-    requests = ThreadPoolExecutor(REQUESTS, thread_name_prefix="vm")
+    requests = ThreadPoolExecutor(REQUESTS, thread_name_prefix="request")
     observer = Observer(
         telemetry=telemetry,
         cloud=cloud,
@@ -69,6 +70,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         clock=clock,
         policy=policy,
         storm_window=conf.guards.storm_window,
+        pool=requests,
     )
     executor = Executor(
         store=store,

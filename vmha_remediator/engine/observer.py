@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, replace
 
 from oslo_log import log
@@ -53,6 +54,7 @@ class Observer:
         thresholds: Callable[[int], Thresholds],
         clock: Clock,
         policy: Policy,
+        pool: Pool,
         storm_window: float = 300.0,
     ) -> None:
         self._telemetry, self._cloud, self._fencing = telemetry, cloud, fencing
@@ -60,6 +62,7 @@ class Observer:
         self._templates = tuple(templates)
         self._thresholds = thresholds
         self._storm_window = storm_window
+        self._pool = pool
         self._services: tuple[float, list[Service]] | None = None
         self._lock = threading.Lock()
         #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
@@ -84,12 +87,24 @@ class Observer:
 
         Without telemetry every rule is UNKNOWN. Raises `CloudUnavailable`, `StoreUnavailable`.
         """
-        facts = self._with_measures(incident)
-        facts = replace(facts, confirmed=self._confirmed(incident), deeds=self._deeds(incident))
+        measures = self._pool.submit(self._with_measures, incident)
+        wants_vms = incident.state in _VMS or (incident.state is S.HELD and _unsettled(incident))
+        seen = self._pool.submit(self._vms, incident) if wants_vms else None
+        facts = Facts(incident.host)
         if incident.state is not S.FENCING:
             facts = self._with_services(incident, facts)
-        if incident.state in _VMS or (incident.state is S.HELD and _unsettled(incident)):
-            facts = self._with_servers(incident, facts)
+        measured = measures.result()
+        facts = replace(
+            measured,
+            service=facts.service,
+            cluster=facts.cluster,
+            in_flight_elsewhere=facts.in_flight_elsewhere,
+            confirmed=self._confirmed(incident),
+            deeds=self._deeds(incident),
+        )
+        if seen is not None:
+            migrations, servers = seen.result()
+            facts = replace(facts, migrations=migrations, servers=servers)
         if plan.wants_power(incident, facts, self._clock.now(), self._policy):
             facts = replace(facts, power=self._fencing.power(incident.host).value)
         return facts
@@ -158,18 +173,17 @@ class Observer:
             | frozenset(s.host for s in services if not s.up or not s.enabled or s.forced_down),
         )
 
-    def _with_servers(self, incident: Incident, facts: Facts) -> Facts:
+    def _vms(self, incident: Incident) -> tuple[tuple[Migration, ...], tuple[Server, ...]]:
         """Read records before servers: a VM then never looks left behind that has just moved."""
-        migrations: list[Migration] = self._cloud.evacuations(incident.host)
-        servers: Mapping[str, Server] = {s.id: s for s in self._cloud.servers(incident.host)}
-        moved = []
+        migrations = tuple(self._cloud.evacuations(incident.host))
+        servers = {s.id: s for s in self._cloud.servers(incident.host)}
         for vm in incident.vms:
             if vm.server_id in servers or vm.status in (VmStatus.DONE, VmStatus.SKIPPED):
                 continue
             server = self._cloud.server(vm.server_id)
             if server is not None:
-                moved.append(server)
-        return replace(facts, migrations=tuple(migrations), servers=(*servers.values(), *moved))
+                servers[server.id] = server
+        return migrations, tuple(servers.values())
 
 
 def _unsettled(incident: Incident) -> bool:

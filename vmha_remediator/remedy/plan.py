@@ -9,11 +9,12 @@ plans again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from vmha_remediator.remedy import guards, protect, vms
+from vmha_remediator.remedy import guards, vms
 from vmha_remediator.remedy.facts import UNFINISHED, Facts
-from vmha_remediator.remedy.incident import SETTLED, Incident, VmStatus
+from vmha_remediator.remedy.incident import IN_FLIGHT, SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.remedy.steps import (
@@ -66,21 +67,28 @@ def wants_power(incident: Incident, facts: Facts, now: float, policy: Policy) ->
     """Tell whether a plan may need the host's power state, which takes a while to read."""
     if incident.state is S.FENCING:
         return facts.heard
-    if not incident.proven_off or incident.proof is None:
+    if incident.proof is None or incident.state not in PROVEN_STATES:
         return False
     if facts.heard:
-        return incident.state in (S.FENCED, S.EVACUATING)
-    due = any(
+        return incident.state is not S.RECOVERED
+    due = incident.state is S.FENCED or any(
         vm.status in (VmStatus.WAITING, VmStatus.PENDING, VmStatus.REQUESTED)
         and vm.not_before <= now
         for vm in incident.vms
     )
     old = now - incident.proof.time > policy.proof_age
-    return old and (incident.state is S.FENCED or (due and incident.state in MOVING_STATES))
+    return incident.heard_since is not None or (old and due)
 
 
-#: States in which VMs are moved and followed.
-MOVING_STATES = frozenset({S.EVACUATING, S.RECOVERED})
+#: States that rest on a proof.
+PROVEN_STATES = frozenset({S.FENCED, S.EVACUATING, S.RECOVERED})
+#: What a move that begins something anew wipes out.
+FRESH: Mapping[str, Any] = {
+    "released_by": "",
+    "held_by": "",
+    "held_from": None,
+    "heard_since": None,
+}
 
 
 def _gone(incident: Incident, facts: Facts) -> bool:
@@ -159,42 +167,58 @@ def _fencing(incident: Incident, facts: Facts, now: float, policy: Policy) -> Pl
 
 
 def _fenced(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
-    """Force the service down and write down what ran there, before anything moves."""
+    """Force the service down and write down what ran there, then move it."""
     host = incident.host
     if not incident.proven_off:
         hold = no_proof(incident, "the stored proof is missing")
         return Plan((hold,), f"{host}: held, {hold.reason}")
     if facts.heard:
         return _heard_after_proof(incident, facts, now, policy)
-    why_not = _may_not_start(incident, facts, now, policy)
-    if why_not:
-        return Plan((), f"{host}: waiting, {why_not}")
+    if _proof_is_void(incident, facts):
+        return _anew(incident)
+    may_not = _may_not_start(incident, facts, now, policy)
+    if may_not:
+        return Plan((), f"{host}: waiting, {may_not}")
     if facts.service is None or facts.servers is None:
         return Plan((), f"{host}: waiting for Nova's view of it")
-    steps: list[Step] = [*_not_heard(incident)]
-    if not facts.service.forced_down:
-        steps.append(ForceDown(facts.service.id, host))
-    steps += _journal(incident, facts, policy)
-    found = sum(len(s.servers) for s in steps if isinstance(s, JournalVms)) + len(incident.vms)
-    sentence = f"{host}: evacuating {found} protected VMs of {len(facts.servers)}"
-    return Plan((*steps, Move(S.EVACUATING, sentence)), sentence)
+    before = (*_not_heard(incident), *_force_down(facts), *_journal(incident, facts, policy))
+    records = (*incident.vms, *vms.journal(incident, facts, policy))
+    sentence = f"{host}: evacuating {len(records)} protected VMs of {len(facts.servers)}"
+    moving = vms.steps_for(replace(incident, vms=records), facts, now, policy, may_start="")
+    return Plan((*before, Move(S.EVACUATING, sentence), *moving), sentence)
+
+
+def _force_down(facts: Facts) -> tuple[Step, ...]:
+    service = facts.service
+    if service is None or service.forced_down:
+        return ()
+    return (ForceDown(service.id, service.host),)
 
 
 def _journal(incident: Incident, facts: Facts, policy: Policy) -> tuple[Step, ...]:
-    """Return the step that journals protected VMs on the host not yet written down."""
-    known = {vm.server_id for vm in incident.vms}
-    fresh = tuple(
-        server
-        for server in facts.servers or ()
-        if server.host == incident.host
-        and server.id not in known
-        and protect.is_protected(server, policy.protect)
-    )
-    return (JournalVms(fresh),) if fresh else ()
+    records = vms.journal(incident, facts, policy)
+    return (JournalVms(records),) if records else ()
 
 
 def _not_heard(incident: Incident) -> tuple[Step, ...]:
+    """Forget that it seemed to be heard; asked only once its power is known to be off."""
     return () if incident.heard_since is None else (Note({"heard_since": None}),)
+
+
+def _proof_is_void(incident: Incident, facts: Facts) -> bool:
+    """Tell whether the host has lived since it was proven off, and has failed again."""
+    lived = incident.heard_since is not None or facts.power == "on"
+    failed = facts.state_of(incident.rule) is State.ALARM
+    return lived and failed and not facts.heard and facts.power != "off"
+
+
+def _anew(incident: Incident) -> Plan:
+    sentence = (
+        f"{incident.host} has lived since it was proven off and has failed again: it is judged "
+        f"and fenced anew"
+    )
+    fields = {**FRESH, "proof": None, "fencing_since": None}
+    return Plan((Move(S.DETECTED, sentence, fields),), sentence)
 
 
 def _heard_for(incident: Incident, now: float) -> float:
@@ -244,6 +268,8 @@ def _may_not_start(incident: Incident, facts: Facts, now: float, policy: Policy)
         return "the host is heard although it was off"
     if facts.power == "on":
         return "the host is switched on again and may run it"
+    if incident.heard_since is not None and facts.power != "off":
+        return "the host was heard after it had been proven off"
     if now - proof.time <= policy.proof_age or facts.power == "off":
         return ""
     if facts.state_of(incident.rule) is State.ALARM:
@@ -259,10 +285,12 @@ def _evacuating(incident: Incident, facts: Facts, now: float, policy: Policy) ->
         plan = _heard_after_proof(incident, facts, now, policy)
         follow = vms.steps_for(incident, facts, now, policy, may_start="its host is heard again")
         return Plan((*follow, *plan.steps), plan.sentence)
+    if _proof_is_void(incident, facts):
+        return _anew(incident)
     may_not = _may_not_start(incident, facts, now, policy)
-    steps: list[Step] = [*_not_heard(incident), *_journal(incident, facts, policy)]
-    if facts.service is not None and not facts.service.forced_down and not may_not:
-        steps.append(ForceDown(facts.service.id, host))
+    steps: list[Step] = [*_journal(incident, facts, policy)]
+    if not may_not:
+        steps = [*_not_heard(incident), *_force_down(facts), *steps]
     steps += vms.steps_for(incident, facts, now, policy, may_start=may_not)
     if not steps and all(vm.status in SETTLED for vm in incident.vms):
         sentence = f"{host}: {_tally(incident)}"
@@ -287,6 +315,13 @@ def _recovered(incident: Incident, facts: Facts, now: float, policy: Policy) -> 
     host = incident.host
     if facts.servers is None or facts.migrations is None or facts.service is None:
         return Plan((), f"{host}: waiting for Nova's view of it")
+    if incident.released_by and not any(vm.status in IN_FLIGHT for vm in incident.vms):
+        sentence = f"closed by {incident.released_by}; {host} stays as it is; {_tally(incident)}"
+        return Plan((Move(S.CLEARED, sentence, dict(FRESH)),), sentence)
+    if _proof_is_void(incident, facts):
+        return _anew(incident)
+    if facts.heard and incident.heard_since is None:
+        return Plan((Note({"heard_since": now}),), f"{host}: is heard again")
     if _gone(incident, facts) and facts.heard:
         return _readmit(incident, facts, now, policy)
     steps = vms.steps_for(
@@ -339,10 +374,24 @@ def _held(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
         return _resume(incident, S.FENCING, f"{facts.confirmed}: fencing goes on")
     if incident.released_by:
         return _released(incident, facts)
+    if _fence_again_due(incident, facts, now, policy):
+        return Plan((Fence(host),), f"{host}: held for want of a proof; fencing is tried again")
     follow: tuple[Step, ...] = ()
     if facts.servers is not None and facts.migrations is not None:
         follow = vms.steps_for(incident, facts, now, policy, may_start="its incident is held")
     return Plan(follow, f"{host}: held for a person: {incident.reason}. {incident.advice}")
+
+
+def _fence_again_due(incident: Incident, facts: Facts, now: float, policy: Policy) -> bool:
+    """Tell whether a BMC that failed may be asked again: the failure stands, time has passed."""
+    if incident.held_by != NO_PROOF or facts.heard:
+        return False
+    if facts.state_of(incident.rule) is not State.ALARM:
+        return False
+    tried = [s.finished or s.time for s in incident.steps if s.step == "fence"]
+    if now - max([incident.updated, *tried]) < policy.fence_again:
+        return False
+    return guards.objection(incident, facts, now, policy) is None
 
 
 def _released(incident: Incident, facts: Facts) -> Plan:
@@ -365,8 +414,8 @@ def _released(incident: Incident, facts: Facts) -> Plan:
 def _resume(
     incident: Incident, to: S, sentence: str, fields: dict[str, Any] | None = None
 ) -> Plan:
-    cleared = {"released_by": "", "held_by": "", "held_from": None, "heard_since": None}
-    return Plan((Move(to, sentence, cleared | (fields or {})),), f"{incident.host}: {sentence}")
+    move = Move(to, sentence, {**FRESH, **(fields or {})})
+    return Plan((move,), f"{incident.host}: {sentence}")
 
 
 def _reported(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
@@ -375,6 +424,8 @@ def _reported(incident: Incident, facts: Facts, now: float, policy: Policy) -> P
     if standing is not None and standing.action == "recover":
         sentence = f"{incident.rule} of {host} has become {standing.rule}"
         return Plan((Move(S.CLEARED, sentence),), sentence)
+    if incident.released_by:
+        return _clear(incident, facts, f"was closed by {incident.released_by}")
     state = facts.state_of(incident.rule)
     if state is State.UNKNOWN:
         return Plan((), f"{host}: {incident.rule} reported; no measures now, so it stands")

@@ -26,16 +26,17 @@ class IncidentState(StrEnum):
 
 _S = IncidentState
 
-#: state -> states that may follow. What is absent is illegal. Nothing leads back from fencing
-#: to cleared: a host that was told to go off may be off, whatever the readings say. Only a
-#: held incident, that is a person's release, gets out of there.
+#: state -> states that may follow. What is absent is illegal. Once fencing has begun, no healthy
+#: reading leads back to cleared: the host may be off already, whatever the readings say. Only a
+#: person's release gets out of there. A fenced host that lives again and fails again is detected
+#: anew: its old proof is worth nothing.
 TRANSITIONS: Mapping[IncidentState, frozenset[IncidentState]] = {
     _S.DETECTED: frozenset({_S.CONFIRMED, _S.CLEARED, _S.HELD}),
     _S.CONFIRMED: frozenset({_S.FENCING, _S.CLEARED, _S.HELD}),
     _S.FENCING: frozenset({_S.FENCED, _S.HELD}),
-    _S.FENCED: frozenset({_S.EVACUATING, _S.HELD}),
-    _S.EVACUATING: frozenset({_S.RECOVERED, _S.HELD}),
-    _S.RECOVERED: frozenset({_S.READMITTED, _S.HELD}),
+    _S.FENCED: frozenset({_S.EVACUATING, _S.DETECTED, _S.HELD}),
+    _S.EVACUATING: frozenset({_S.RECOVERED, _S.DETECTED, _S.HELD}),
+    _S.RECOVERED: frozenset({_S.READMITTED, _S.DETECTED, _S.CLEARED, _S.HELD}),
     _S.HELD: frozenset(
         {_S.DETECTED, _S.FENCING, _S.FENCED, _S.EVACUATING, _S.RECOVERED, _S.CLEARED}
     ),

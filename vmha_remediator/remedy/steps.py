@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from vmha_remediator.remedy.facts import Server
 from vmha_remediator.remedy.incident import VmRecord
 from vmha_remediator.remedy.states import IncidentState
 
@@ -90,7 +89,7 @@ class EnableScheduling(Step):
 class JournalVms(Step):
     """Write down protected VMs as they were, before anything is done to them."""
 
-    servers: tuple[Server, ...]
+    records: tuple[VmRecord, ...]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from vmha_remediator.remedy import protect
 from vmha_remediator.remedy.facts import FAILED, FINISHED, NOT_STARTED, Facts, Migration, Server
 from vmha_remediator.remedy.incident import IN_FLIGHT, Incident, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -41,6 +42,27 @@ class _Case:
     facts: Facts
     now: float
     policy: Policy
+
+
+def journal(incident: Incident, facts: Facts, policy: Policy) -> tuple[VmRecord, ...]:
+    """Return records of the protected VMs on the host that are not written down yet."""
+    known = {vm.server_id for vm in incident.vms}
+    return tuple(
+        VmRecord(
+            server_id=server.id,
+            name=server.name,
+            old_host=incident.host,
+            vm_state=server.vm_state,
+            task_state=server.task_state,
+            locked=server.locked,
+            locked_reason=server.locked_reason,
+            priority=protect.priority(server),
+        )
+        for server in facts.servers or ()
+        if server.host == incident.host
+        and server.id not in known
+        and protect.is_protected(server, policy.protect)
+    )
 
 
 def steps_for(

@@ -36,6 +36,7 @@ from vmha_remediator.store.models import (
 
 _WITH_ALL = (selectinload(IncidentRow.steps), selectinload(IncidentRow.vms))
 _LEADER = 1
+_RELEASABLE = frozenset({IncidentState.HELD, IncidentState.REPORTED, IncidentState.RECOVERED})
 
 
 @dataclass(frozen=True)
@@ -265,20 +266,21 @@ class Store:
         self.database.write(write)
 
     def release(self, incident_id: int, who: str) -> Incident:
-        """Let a held incident go on: the leader plans anew, and what held it is waived.
+        """Let a held incident go on, or close one that is only kept open.
 
-        Raises `IncidentError` when it is not held.
+        Held: the leader plans anew, and what held it is waived. Reported or recovered: it is
+        closed, for a host that will not come back. Raises `IncidentError` in any other state.
         """
 
         def write(session: Session) -> None:
             row = session.get(IncidentRow, incident_id, with_for_update=True)
             if row is None:
                 raise IncidentError(f"there is no incident {incident_id}")
-            if row.state != IncidentState.HELD:
+            if row.state not in _RELEASABLE:
                 raise IncidentError(f"incident {incident_id} is {row.state}, not held")
             now = self._clock()
             row.released_by, row.updated, row.version = who, now, row.version + 1
-            row.waived = sorted({*row.waived, row.held_by})
+            row.waived = sorted({*row.waived, row.held_by} - {""})
             session.add(_step(incident_id, now, "release", f"released by {who}", row.epoch, now))
 
         self.database.write(write)

@@ -347,6 +347,16 @@ class SimNova:
             if record.source == host and _keeps_down(record):
                 self._record(record, status="completed")
 
+    def break_off(self, record: Migration) -> None:
+        """Let the destination fail in the middle of it."""
+        server = self.servers_by_id[record.server_id]
+        fault = "the network could not be plugged"
+        self._set(server, vm_state="error", status="ERROR", task_state=None, fault=fault)
+        self._record(self.records[self._index(record)], status="failed")
+
+    def _index(self, record: Migration) -> int:
+        return next(n for n, r in enumerate(self.records) if r.id == record.id)
+
     def _arrive(self, record: Migration) -> None:
         dest = str(record.dest)
         server = self.servers_by_id.get(record.server_id)
@@ -504,6 +514,7 @@ class Sim:
     def new_engine(self) -> Engine:
         """Return a fresh engine over the same world and the same database."""
         world = self.world
+        pool = InlinePool()
         observer = Observer(
             telemetry=world.telemetry,
             cloud=world.nova,
@@ -513,8 +524,8 @@ class Sim:
             thresholds=lambda agents: Thresholds().for_cluster(agents),
             clock=world.clock,
             policy=self.policy,
+            pool=pool,
         )
-        pool = InlinePool()
         executor = Executor(
             store=self.store,
             cloud=world.nova,

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.engine.sim import Sim
+from tests.unit.engine.sim import START, STEP, Sim
 from vmha_remediator.remedy.incident import VmStatus
+from vmha_remediator.remedy.policy import Policy
 
 
 @pytest.fixture
@@ -245,3 +246,84 @@ def test_a_vm_caught_in_a_live_migration_is_left_for_a_person(sim: Sim) -> None:
     assert record.status is VmStatus.PENDING
     assert "may exist elsewhere" in record.reason
     assert "m" not in sim.world.noted("evacuate")
+
+
+def test_a_bmc_that_answers_again_is_used_without_a_person(sim: Sim) -> None:
+    sim.world.fencing.outcome = "dead"
+    sim.world.cut_off("h1")
+    sim.run_until(lambda: sim.state("h1") == "held")
+    sim.run(45)
+    sim.world.fencing.outcome = "works"
+    sim.run_until(lambda: sim.state("h1") == "recovered")
+
+    told = sim.reports.told()
+    assert told.count("h1:held") == 1
+    assert told[-3:] == ["h1:fenced", "h1:evacuating", "h1:recovered"]
+
+
+def test_a_host_that_lives_and_fails_again_is_fenced_again_before_anything_moves(sim: Sim) -> None:
+    sim.world.nova.full = True
+    sim.world.power_off("h1")
+    sim.run_until(lambda: sim.state("h1") == "recovered")  # everything pending: no capacity
+    sim.world.hosts["h1"].powered = True
+    sim.world.hosts["h1"].compute = False  # so that it is not taken back
+    sim.run(20)
+    sim.world.run_guest("id-a", "h1")  # somebody starts it there
+    sim.world.cut_off("h1")
+    sim.world.nova.full = False
+    fenced = len(sim.world.noted("fence"))
+    sim.run_until(lambda: sim.world.runs_on("id-a") not in ([], ["h1"]))
+
+    assert len(sim.world.noted("fence")) == fenced + 1
+
+
+def test_a_glance_of_life_with_the_power_known_to_be_off_delays_only(sim: Sim) -> None:
+    sim.world.power_off("h1")
+    sim.run_until(lambda: sim.state("h1") == "fencing" or sim.state("h1") == "evacuating")
+    sim.world.hosts["h1"].beat = sim.world.clock.time  # a witness that has just begun anew
+    sim.run_until(lambda: sim.state("h1") == "recovered")
+    assert sorted(sim.world.noted("evacuate")) == ["a", "b", "off"]
+
+
+def test_a_host_that_never_returns_can_be_closed_by_a_person(sim: Sim) -> None:
+    sim.world.power_off("h1")
+    sim.run_until(lambda: sim.state("h1") == "recovered")
+    sim.store.release(sim.incident("h1").id, "ann")
+    sim.run_until(lambda: sim.state("h1") == "cleared")
+    assert "closed by ann" in sim.incident("h1").reason
+    assert sim.world.nova.forced == {"h1"}
+
+
+def test_only_so_many_evacuations_are_under_way_at_a_time() -> None:
+    sim = Sim(policy=Policy(parallel=3))
+    for number in range(9):
+        sim.world.nova.boot(f"vm{number}", "h1")
+    sim.world.power_off("h1")
+    most = 0
+    while sim.state("h1") != "recovered":
+        sim.run(STEP)
+        most = max(most, sum(record.under_way for record in sim.world.nova.records))
+        assert sim.world.clock.time < START + 200, sim.story()
+    assert most == 3
+    assert len(sim.world.noted("evacuate")) == 9
+
+
+def test_the_most_important_vm_comes_first() -> None:
+    sim = Sim(policy=Policy(parallel=1))
+    sim.world.nova.boot("low", "h1")
+    sim.world.nova.boot("high", "h1", metadata={"vmha:priority": "9"})
+    sim.world.power_off("h1")
+    sim.run_until(lambda: sim.state("h1") == "recovered")
+    assert sim.world.noted("evacuate") == ["high", "low"]
+
+
+def test_a_failed_evacuation_that_may_have_started_goes_to_the_same_host_only(sim: Sim) -> None:
+    sim.world.power_off("h1")
+    sim.run_until(lambda: any(r.status == "pre-migrating" for r in sim.world.nova.records))
+    record = next(r for r in sim.world.nova.records if r.server_id == "id-a")
+    sim.world.nova.break_off(record)
+    sim.run_until(lambda: sim.state("h1") == "recovered")
+
+    again = [r for r in sim.world.nova.records if r.server_id == "id-a"]
+    assert len(again) == 2
+    assert again[1].dest == record.dest

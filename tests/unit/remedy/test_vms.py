@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens next to one VM, by what Nova says of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.remedy.build import NOW, facts, incident, server
+from vmha_remediator.remedy import protect, vms
+from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server
+from vmha_remediator.remedy.incident import VmRecord, VmStatus
+from vmha_remediator.remedy.policy import Policy
+from vmha_remediator.remedy.steps import Evacuate, FollowVm, ResetState, StartVm, Step
+
+VM = VmRecord("id-a", "a", "h1", vm_state="active")
+ASKED = replace(VM, status=VmStatus.REQUESTED, attempts=1, not_before=NOW - 1, started=NOW - 1)
+MOVING = replace(ASKED, status=VmStatus.MOVING, migration_id="m1", dest="h2")
+POLICY = Policy()
+
+
+def _migration(status: str, dest: str | None = "h2", age: float = 1.0) -> Migration:
+    return Migration("m1", "id-a", "h1", dest, status, NOW - age)
+
+
+def _step(
+    vm: VmRecord,
+    found: Server | None,
+    record: Migration | None = None,
+    known: Facts | None = None,
+) -> Step | None:
+    servers = () if found is None else (found,)
+    migrations = () if record is None else (record,)
+    known = replace(known or facts(), servers=servers, migrations=migrations)
+    steps = vms.steps_for(incident("evacuating", vms=(vm,)), known, NOW, POLICY, may_start="")
+    assert len(steps) <= 1
+    return steps[0] if steps else None
+
+
+def _status(step: Step | None) -> VmStatus:
+    assert isinstance(step, FollowVm), step
+    return step.record.status
+
+
+def test_a_vm_at_home_is_evacuated_where_the_scheduler_likes() -> None:
+    assert _step(VM, server("a")) == Evacuate(VM)
+
+
+def test_a_vm_in_error_that_once_ran_is_evacuated() -> None:
+    assert _step(VM, server("a", vm_state="error")) == Evacuate(VM)
+
+
+def test_a_vm_that_never_started_is_pending() -> None:
+    step = _step(VM, server("a", vm_state="error", launched=False))
+    assert _status(step) is VmStatus.PENDING
+
+
+@pytest.mark.parametrize("state", ["paused", "suspended", "rescued"])
+def test_odd_states_are_reset_first(state: str) -> None:
+    step = _step(VM, server("a", vm_state=state))
+    assert isinstance(step, ResetState)
+    assert step.to == "active"
+
+
+@pytest.mark.parametrize("task", ["powering-off", "rebooting", "image_snapshot"])
+def test_a_task_that_died_with_the_host_is_reset(task: str) -> None:
+    assert isinstance(_step(VM, server("a", task_state=task)), ResetState)
+
+
+@pytest.mark.parametrize("task", ["migrating", "resize_migrating", "resize_finish"])
+def test_a_vm_that_may_exist_elsewhere_is_left_for_a_person(task: str) -> None:
+    step = _step(VM, server("a", task_state=task))
+    assert _status(step) is VmStatus.PENDING
+    assert isinstance(step, FollowVm)
+    assert "find out where it runs" in step.record.reason
+
+
+@pytest.mark.parametrize("state", ["resized", "shelved", "soft-delete"])
+def test_a_state_that_nova_does_not_evacuate_is_pending_with_a_reason(state: str) -> None:
+    step = _step(VM, server("a", vm_state=state))
+    assert isinstance(step, FollowVm)
+    assert step.record.status is VmStatus.PENDING
+    assert state in step.record.reason
+
+
+def test_what_was_asked_a_moment_ago_is_not_asked_again() -> None:
+    assert _step(ASKED, server("a", task_state="rebuilding")) is None
+    assert _step(ASKED, server("a")) is None
+
+
+def test_what_was_never_received_is_asked_again_later() -> None:
+    lost = replace(ASKED, not_before=NOW - 60, started=None)
+    assert isinstance(_step(lost, server("a")), Evacuate)
+
+
+def test_an_evacuation_under_way_is_followed() -> None:
+    step = _step(ASKED, server("a", task_state="rebuilding"), _migration("pre-migrating"))
+    assert isinstance(step, FollowVm)
+    assert (step.record.status, step.record.dest) == (VmStatus.MOVING, "h2")
+    assert _step(step.record, server("a"), _migration("pre-migrating")) is None
+
+
+def test_an_evacuation_that_hangs_is_listed() -> None:
+    step = _step(MOVING, server("a"), _migration("accepted", age=2000))
+    assert _status(step) is VmStatus.PENDING
+
+
+def test_a_vm_that_arrived_is_done() -> None:
+    step = _step(MOVING, server("a", host="h2"), _migration("done"))
+    assert isinstance(step, FollowVm)
+    assert step.record.status is VmStatus.DONE
+    assert step.record.finished == NOW
+    assert step.sentence == "a: runs on h2"
+
+
+def test_a_vm_that_was_stopped_stays_stopped() -> None:
+    stopped = replace(MOVING, vm_state="stopped")
+    step = _step(stopped, server("a", host="h2", vm_state="stopped"), _migration("done"))
+    assert _status(step) is VmStatus.DONE
+
+
+def test_a_vm_that_arrived_stopped_is_started() -> None:
+    step = _step(MOVING, server("a", host="h2", vm_state="stopped"), _migration("done"))
+    assert isinstance(step, StartVm)
+
+
+def test_a_vm_that_arrived_broken_is_pending() -> None:
+    broken = server("a", host="h2", vm_state="error", fault="no disk")
+    step = _step(MOVING, broken, _migration("done"))
+    assert isinstance(step, FollowVm)
+    assert "no disk" in step.record.reason
+
+
+def test_a_failure_before_any_destination_is_retried_later() -> None:
+    fault = "No valid host was found."
+    step = _step(MOVING, server("a", vm_state="error", fault=fault), _migration("error", None))
+    assert isinstance(step, FollowVm)
+    assert step.record.status is VmStatus.WAITING
+    assert step.record.not_before == NOW + POLICY.retry_first
+    assert fault in step.record.reason
+    # ... and counted once only
+    known = step.record
+    assert _step(known, server("a", vm_state="error"), _migration("error", None)) is None
+    due = replace(known, not_before=NOW)
+    again = _step(due, server("a", vm_state="error"), _migration("error", None))
+    assert again == Evacuate(due)
+
+
+def test_after_quick_attempts_it_is_pending_and_still_tried() -> None:
+    tired = replace(MOVING, attempts=3)
+    step = _step(tired, server("a", vm_state="error"), _migration("error", None))
+    assert isinstance(step, FollowVm)
+    assert step.record.status is VmStatus.PENDING
+    due = replace(step.record, not_before=NOW)
+    assert isinstance(_step(due, server("a", vm_state="error"), _migration("error")), Evacuate)
+
+
+def test_a_failure_that_may_have_started_it_goes_back_to_the_same_host() -> None:
+    failed = replace(MOVING, status=VmStatus.WAITING, not_before=NOW)
+    step = _step(failed, server("a", vm_state="error"), _migration("failed"))
+    assert step == Evacuate(failed, "h2")
+
+
+def test_and_after_that_it_is_a_persons_turn() -> None:
+    failed = replace(MOVING, status=VmStatus.WAITING, not_before=NOW, attempts=3)
+    step = _step(failed, server("a", vm_state="error"), _migration("failed"))
+    assert isinstance(step, FollowVm)
+    assert "make sure that it does not run there" in step.record.reason
+
+
+def test_a_claim_that_failed_before_anything_started_is_free_to_go_anywhere() -> None:
+    failed = replace(MOVING, status=VmStatus.WAITING, not_before=NOW)
+    assert _step(failed, server("a"), _migration("failed")) == Evacuate(failed)
+
+
+def test_a_destination_that_died_frees_its_vm_once_it_is_fenced() -> None:
+    cluster = Cluster(
+        hosts=frozenset({"h1", "h2", "h3"}),
+        failing=frozenset({"h1", "h2"}),
+        fenced=frozenset({"h1", "h2"}),
+        unwell=frozenset(),
+    )
+    stuck = server("a", task_state="rebuilding")
+    step = _step(MOVING, stuck, _migration("pre-migrating"), facts(cluster=cluster))
+    assert isinstance(step, ResetState)
+    assert step.to == "error"
+    reset = server("a", vm_state="error")
+    step = _step(MOVING, reset, _migration("pre-migrating"), facts(cluster=cluster))
+    assert isinstance(step, Evacuate)
+
+
+def test_a_deleted_vm_is_skipped() -> None:
+    assert _status(_step(VM, None)) is VmStatus.SKIPPED
+
+
+def test_a_vm_that_somebody_else_moved_is_skipped() -> None:
+    assert _status(_step(VM, server("a", host="h3"))) is VmStatus.SKIPPED
+
+
+def test_an_evacuation_of_an_earlier_failure_does_not_count() -> None:
+    old = _migration("completed", age=86400)
+    assert isinstance(_step(VM, server("a"), old), Evacuate)
+
+
+def test_the_reason_why_nothing_may_start_is_written_down_once() -> None:
+    known = facts(servers=(server("a"),))
+    given = incident("evacuating", vms=(VM,))
+    (step,) = vms.steps_for(given, known, NOW, POLICY, may_start="it is heard")
+    assert isinstance(step, FollowVm)
+    assert step.record.reason == "it is heard"
+    given = incident("evacuating", vms=(step.record,))
+    assert vms.steps_for(given, known, NOW, POLICY, may_start="it is heard") == ()
+
+
+def test_evacuations_of_other_hosts_count_against_the_limit() -> None:
+    known = facts(servers=(server("a"),), in_flight_elsewhere=16)
+    assert vms.steps_for(incident("evacuating", vms=(VM,)), known, NOW, POLICY, may_start="") == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"tags": frozenset({"vmha"})}, True),
+        ({"metadata": {"HA_Enabled": "True"}}, True),
+        ({"metadata": {"HA_Enabled": "no"}}, False),
+        ({"extra_specs": {"evacuable": "true"}}, True),
+        ({"image_properties": {"evacuable": "yes"}}, True),
+        ({"metadata": {"ha_enabled": "True"}}, False),
+        ({}, False),
+    ],
+)
+def test_who_is_protected(fields: dict[str, object], wanted: bool) -> None:
+    plain = {"tags": frozenset[str]()}
+    assert protect.is_protected(server("a", **(plain | fields))) is wanted
+    assert protect.is_protected(server("a", **(plain | fields)), "all")
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("7", 7), (" -1 ", -1), ("high", 0), ("", 0)])
+def test_priority_is_a_number_or_nothing(text: str, wanted: int) -> None:
+    assert protect.priority(server("a", metadata={"vmha:priority": text})) == wanted
