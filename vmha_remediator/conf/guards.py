@@ -41,11 +41,17 @@ OPTS: list[cfg.Opt] = [
     ),
     cfg.FloatOpt(
         "fence_again",
-        default=30.0,
-        min=5.0,
-        help="Seconds between two attempts to fence a host that is held because nothing proved "
-        "it off. Short: a BMC that hangs is asked all the time. Long: one that answers again is "
-        "noticed late.",
+        default=10.0,
+        min=1.0,
+        help="Seconds before a host that is held, because nothing proved it off, is fenced "
+        "again; the pause doubles. Short: a BMC that hangs is asked all the time.",
+    ),
+    cfg.FloatOpt(
+        "fence_again_limit",
+        default=300.0,
+        min=1.0,
+        help="Longest pause between two such attempts, in seconds. Long: a BMC that answers "
+        "again is noticed late.",
     ),
     cfg.FloatOpt(
         "report_after",

@@ -164,6 +164,8 @@ class Engine:
             self._count_agents()
         except TelemetryUnavailable as exc:
             trouble = str(exc)
+        if not suspects:
+            return trouble
         taken = {incident.host for incident in self.store.incidents(active_only=True)}
         try:
             judged = self.observer.judge(sorted(suspects - taken))

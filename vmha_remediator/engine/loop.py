@@ -44,6 +44,7 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
         contradiction_tolerance=guards.contradiction_tolerance,
         clear_after=guards.clear_after,
         fence_again=guards.fence_again,
+        fence_again_limit=guards.fence_again_limit,
         heard_after=guards.heard_after,
     )
 

@@ -388,8 +388,11 @@ def _fence_again_due(incident: Incident, facts: Facts, now: float, policy: Polic
         return False
     if facts.state_of(incident.rule) is not State.ALARM:
         return False
-    tried = [s.finished or s.time for s in incident.steps if s.step == "fence"]
-    if now - max([incident.updated, *tried]) < policy.fence_again:
+    begun = incident.fencing_since or incident.opened
+    last = max([begun, *(s.finished or s.time for s in incident.steps if s.step == "fence")])
+    # As long again as it has been tried already: the pause doubles, without a counter.
+    pause = min(max(last - begun, policy.fence_again), policy.fence_again_limit)
+    if now - last < pause:
         return False
     return guards.objection(incident, facts, now, policy) is None
 

@@ -22,7 +22,8 @@ class Policy:
     contradiction_tolerance: float = 3.0
     proof_age: float = 30.0  # an older proof is checked again before the next evacuation
     heard_after: float = 10.0  # heard again for so long counts as being back
-    fence_again: float = 30.0  # pause between attempts to fence while it could not be proven
+    fence_again: float = 10.0  # first pause before fencing is tried again; it doubles
+    fence_again_limit: float = 300.0
     clear_after: float = 15.0  # a report is cleared when its rule has not held for so long
 
     def retry_after(self, attempts: int) -> float:

@@ -19,7 +19,7 @@ def sim() -> Sim:
     nova.boot("plain", "h1", tagged=False)
     nova.boot("off", "h1", vm_state="stopped", status="SHUTOFF")
     nova.boot("c", "h2")
-    sim.run(20)
+    sim.run(2)
     assert sim.store.incidents() == []
     return sim
 

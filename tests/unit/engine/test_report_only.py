@@ -12,7 +12,7 @@ from tests.unit.engine.sim import Sim
 def sim() -> Sim:
     sim = Sim()
     sim.world.nova.boot("a", "h1")
-    sim.run(20)
+    sim.run(2)
     return sim
 
 
