@@ -76,7 +76,7 @@ class Nova:
     def _image(self, image_id: str) -> Mapping[str, str]:
         """Return an image's properties from Glance; they hardly change, so once is enough."""
         if image_id not in self._images:
-            response = self._request(self._cloud.image, "GET", f"/images/{quote(image_id)}")
+            response = self._request("image", "GET", f"/images/{quote(image_id)}")
             found = {} if response.status_code == 404 else self._body(response)
             self._images[image_id] = {k: str(v) for k, v in found.items()}
         return self._images[image_id]
@@ -127,6 +127,7 @@ class Nova:
             if self._max is not None:
                 return self._max
         with parse.translated("asking for Nova's versions"):
+            # Even naming the service asks it for its versions, and so may fail.
             data = self._cloud.compute.get_endpoint_data()
         if data is None or not data.max_microversion:
             raise CloudUnavailable(
@@ -168,16 +169,16 @@ class Nova:
     ) -> Any:
         """Return the answer's body; None for a 404 that `missing` allows."""
         response = self._request(
-            self._cloud.compute, method, path, microversion=self.version(version), json=json
+            "compute", method, path, microversion=self.version(version), json=json
         )
         if missing and response.status_code == 404:
             return None
         return self._body(response)
 
-    def _request(self, adapter: Any, method: str, path: str, **options: Any) -> Any:
+    def _request(self, service: str, method: str, path: str, **options: Any) -> Any:
         what = f"{method} {path.split('?')[0]}"
         with parse.translated(what):
-            return adapter.request(
+            return getattr(self._cloud, service).request(
                 path,
                 method,
                 raise_exc=False,

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nova as the engine talks to it: what is sent, what is understood, what is a refusal."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from keystoneauth1 import noauth
+from keystoneauth1.session import Session
+from openstack.connection import Connection
+
+from tests.unit.effects.telemetry_server import Request, Server, serving
+from vmha_remediator.effects.nova import Nova
+from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
+from vmha_remediator.remedy.facts import Migration, Service
+
+SERVICE = {
+    "id": "s-1",
+    "binary": "nova-compute",
+    "host": "h1",
+    "status": "disabled",
+    "state": "down",
+    "forced_down": True,
+    "updated_at": "2026-11-22T07:00:00.000000",
+    "disabled_reason": "vmha: storage-lost",
+}
+SERVER = {
+    "id": "v-1",
+    "name": "web",
+    "status": "ERROR",
+    "OS-EXT-STS:vm_state": "error",
+    "OS-EXT-STS:task_state": None,
+    "OS-EXT-SRV-ATTR:host": "h1",
+    "OS-SRV-USG:launched_at": "2026-11-20T07:00:00.000000",
+    "locked": True,
+    "locked_reason": "do not touch",
+    "tags": ["vmha"],
+    "metadata": {"vmha:priority": "3"},
+    "flavor": {"original_name": "m1", "extra_specs": {"evacuable": "true"}},
+    "image": {"id": "i-1", "properties": {"evacuable": "yes"}},
+    "fault": {"message": "No valid host was found.", "code": 500},
+}
+
+
+def _versions(server: Server, highest: str) -> None:
+    version = {
+        "id": "v2.1",
+        "status": "CURRENT",
+        "version": highest,
+        "min_version": "2.1",
+        "links": [{"rel": "self", "href": f"{server.url}/"}],
+    }
+    server.say("GET", "/", 200, {"version": version})
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as server:
+        _versions(server, "2.104")
+        yield server
+
+
+@pytest.fixture
+def nova(server: Server) -> Nova:
+    session = Session(auth=noauth.NoAuth(endpoint=f"{server.url}/"))
+    connection = Connection(
+        session=session,
+        compute_endpoint_override=f"{server.url}/",
+        image_endpoint_override=f"{server.url}/glance/v2/",
+    )
+    return Nova(connection, timeout=5.0)
+
+
+def _sent(server: Server, method: str) -> list[tuple[str, Any]]:
+    return [(r.path, r.body) for r in server.requests if r.method == method]
+
+
+def test_services_are_read(server: Server, nova: Nova) -> None:
+    server.say("GET", "/os-services", 200, {"services": [SERVICE]})
+    assert nova.services() == [
+        Service(
+            id="s-1",
+            host="h1",
+            up=False,
+            enabled=False,
+            forced_down=True,
+            updated_at=1795330800.0,
+            disabled_reason="vmha: storage-lost",
+        )
+    ]
+
+
+def test_a_server_is_read_with_all_that_protection_asks_for(server: Server, nova: Nova) -> None:
+    server.say("GET", "/servers/detail", 200, {"servers": [SERVER]})
+    (found,) = nova.servers("h1")
+    assert (found.host, found.vm_state, found.launched) == ("h1", "error", True)
+    assert (found.locked, found.locked_reason) == (True, "do not touch")
+    assert found.tags == {"vmha"}
+    assert found.metadata == {"vmha:priority": "3"}
+    assert found.extra_specs == {"evacuable": "true"}
+    assert found.image_properties == {"evacuable": "yes"}
+    assert found.fault == "No valid host was found."
+    (path,) = [path for path, _ in _sent(server, "GET") if path.startswith("/servers")]
+    assert "all_tenants=1" in path
+    assert "host=h1" in path
+
+
+def test_an_older_nova_shows_no_image_properties_so_glance_is_asked_once(
+    server: Server, nova: Nova
+) -> None:
+    _versions(server, "2.90")
+    here = [{"rel": "self", "href": f"{server.url}/glance/v2/"}]
+    glance = {"id": "v2.9", "status": "CURRENT", "links": here}
+    server.say("GET", "/glance/v2/", 200, {"versions": [glance]})
+    plain = SERVER | {"image": {"id": "i-1"}}
+    server.say("GET", "/servers/detail", 200, {"servers": [plain, plain | {"id": "v-2"}]})
+    server.say("GET", "/glance/v2/images/i-1", 200, {"id": "i-1", "evacuable": "true"})
+    assert [s.image_properties["evacuable"] for s in nova.servers("h1")] == ["true", "true"]
+    assert len([p for p, _ in _sent(server, "GET") if "glance/v2/images" in p]) == 1
+
+
+def test_a_volume_has_no_image(server: Server, nova: Nova) -> None:
+    server.say("GET", "/servers/detail", 200, {"servers": [SERVER | {"image": ""}]})
+    assert nova.servers("h1")[0].image_properties == {}
+
+
+def test_a_long_list_is_read_page_by_page(server: Server, nova: Nova) -> None:
+    def page(request: Request) -> tuple[int, Any]:
+        if "marker" in request.path:
+            return 200, {"servers": [SERVER | {"id": "last"}]}
+        many = [SERVER | {"id": f"v-{n}"} for n in range(500)]
+        return 200, {"servers": many, "servers_links": [{"rel": "next", "href": "..."}]}
+
+    server.decide["GET", "/servers/detail"] = page
+    assert len(nova.servers("h1")) == 501
+    assert "marker=v-499" in server.requests[-1].path
+
+
+def test_records_of_evacuations_are_read(server: Server, nova: Nova) -> None:
+    record = {
+        "id": 5,
+        "uuid": "m-5",
+        "instance_uuid": "v-1",
+        "source_compute": "h1",
+        "dest_compute": "h2",
+        "status": "done",
+        "created_at": "2026-11-22T07:00:00.000000",
+    }
+    server.say("GET", "/os-migrations", 200, {"migrations": [record]})
+    assert nova.evacuations("h1") == [Migration("m-5", "v-1", "h1", "h2", "done", 1795330800.0)]
+
+
+def test_a_missing_server_is_none(server: Server, nova: Nova) -> None:
+    server.say("GET", "/servers/v-9", 404, {"itemNotFound": {"message": "gone", "code": 404}})
+    assert nova.server("v-9") is None
+
+
+def test_a_cell_that_is_down_is_no_empty_list(server: Server, nova: Nova) -> None:
+    server.say("GET", "/servers/detail", 200, {"servers": [{"id": "v-1", "status": "UNKNOWN"}]})
+    with pytest.raises(CloudUnavailable):
+        nova.servers("h1")
+
+
+def test_what_is_asked_for_is_what_nova_understands(server: Server, nova: Nova) -> None:
+    server.say("POST", "/servers/v-1/action", 202, {})
+    server.say("PUT", "/os-services/s-1", 200, {"service": SERVICE})
+    nova.evacuate("v-1")
+    nova.evacuate("v-1", "h2")
+    nova.reset_state("v-1", "active")
+    nova.start("v-1")
+    nova.force_down("s-1", True)
+    nova.disable("s-1", "vmha: storage-lost")
+    nova.enable("s-1")
+    assert [body for _, body in _sent(server, "POST")] == [
+        {"evacuate": {}},
+        {"evacuate": {"host": "h2"}},
+        {"os-resetState": {"state": "active"}},
+        {"os-start": None},
+    ]
+    assert [body for _, body in _sent(server, "PUT")] == [
+        {"forced_down": True},
+        {"status": "disabled", "disabled_reason": "vmha: storage-lost"},
+        {"status": "enabled"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("highest", "wanted"), [("2.104", "2.94"), ("2.94", "2.94"), ("2.79", "2.79")]
+)
+def test_evacuation_asks_for_a_version_that_starts_servers(
+    server: Server, nova: Nova, highest: str, wanted: str
+) -> None:
+    _versions(server, highest)
+    assert nova.version((2, 94)) == wanted
+
+
+def test_a_nova_that_is_too_old_is_named(server: Server, nova: Nova) -> None:
+    _versions(server, "2.38")
+    with pytest.raises(ConfigError, match=r"2\.38 at most, at least 2\.53"):
+        nova.services()
+
+
+def test_a_refusal_carries_novas_own_words(server: Server, nova: Nova) -> None:
+    answer = {"badRequest": {"message": "Compute service of h1 is still in use.", "code": 400}}
+    server.say("POST", "/servers/v-1/action", 400, answer)
+    with pytest.raises(CloudRefused, match="400 Compute service of h1 is still in use"):
+        nova.evacuate("v-1")
+
+
+@pytest.mark.parametrize("status", [500, 503, 401, 429])
+def test_an_answer_that_is_none_means_later(server: Server, nova: Nova, status: int) -> None:
+    server.say("GET", "/os-services", status, b"<html>broken</html>")
+    with pytest.raises(CloudUnavailable, match=str(status)):
+        nova.services()
+
+
+def test_no_answer_in_time_means_later(server: Server, nova: Nova) -> None:
+    server.say("GET", "/os-services", 200, {"services": []})
+    assert nova.services() == []
+    nova._timeout = 0.2
+    server.hang = threading.Event()
+    try:
+        with pytest.raises(CloudUnavailable, match="no answer in time"):
+            nova.services()
+    finally:
+        server.hang.set()
+
+
+def test_nobody_there_means_later(nova: Nova) -> None:
+    session = Session(auth=noauth.NoAuth(endpoint="http://127.0.0.1:1/"))
+    dead = Nova(
+        Connection(session=session, compute_endpoint_override="http://127.0.0.1:1/"), timeout=1.0
+    )
+    with pytest.raises(CloudUnavailable):
+        dead.services()
