@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where incidents are kept."""
 
-from vmha_remediator.store.store import Doorbell, Leader, Store, open_store
+from vmha_remediator.store.hints import Doorbell, Leader
+from vmha_remediator.store.store import Store, open_store
 
 __all__ = ["Doorbell", "Leader", "Store", "open_store"]

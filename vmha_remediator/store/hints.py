@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Doorbells, and who leads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from oslo_db import exception as db_exc
+from sqlalchemy.orm import Session
+
+from vmha_remediator.store.common import LEADER, Part, lead
+from vmha_remediator.store.models import DoorbellRow, LeaderRow
+
+
+@dataclass(frozen=True)
+class Doorbell:
+    """Somebody says: look at this host now."""
+
+    host: str
+    rule: str
+    source: str
+    time: float
+
+
+@dataclass(frozen=True)
+class Leader:
+    """Who leads, since when, and what the latest cycle said."""
+
+    epoch: int
+    owner: str
+    since: float
+    said: str
+    said_at: float | None
+
+
+class Doorbells(Part):
+    """Word that a host should be looked at."""
+
+    def ring(self, rule: str, host: str, source: str) -> None:
+        """Leave word that `host` should be looked at; the same word twice is one."""
+
+        def insert(session: Session) -> None:
+            row = DoorbellRow(host=host, rule=rule, source=source, time=self._clock())
+            session.add(row)
+            session.flush()
+
+        try:
+            self.database.write(insert)
+        except db_exc.DBDuplicateEntry:
+            return  # nobody has looked since the last one
+
+    def has_doorbells(self) -> bool:
+        """Tell whether anybody has rung."""
+        query = sa.select(sa.exists().select_from(DoorbellRow))
+        return self.database.read(lambda session: bool(session.scalar(query)))
+
+    def take_doorbells(self) -> list[Doorbell]:
+        """Return all doorbells and remove them; lost ones are found by listing alarms."""
+
+        def take(session: Session) -> list[Doorbell]:
+            found = session.scalars(sa.select(DoorbellRow).order_by(DoorbellRow.id)).all()
+            if found:
+                ids = [row.id for row in found]
+                session.execute(sa.delete(DoorbellRow).where(DoorbellRow.id.in_(ids)))
+            return [Doorbell(row.host, row.rule, row.source, row.time) for row in found]
+
+        return self.database.write(take)
+
+
+class Leadership(Part):
+    """Who leads, and what its latest cycle said."""
+
+    def claim_epoch(self, owner: str) -> int:
+        """Make `owner` the leader and return its epoch; every elder's writes fail now."""
+
+        def claim(session: Session) -> int:
+            row = session.get(LeaderRow, LEADER, with_for_update=True)
+            if row is None:
+                row = LeaderRow(id=LEADER, epoch=0, owner="", since=0.0, said="")
+                session.add(row)
+            row.epoch, row.owner, row.since = row.epoch + 1, owner, self._clock()
+            return row.epoch
+
+        return self.database.write(claim)
+
+    def leader(self) -> Leader | None:
+        """Return who leads, or None when nobody ever has."""
+
+        def read(session: Session) -> Leader | None:
+            row = session.get(LeaderRow, LEADER)
+            if row is None or not row.epoch:
+                return None
+            return Leader(row.epoch, row.owner, row.since, row.said, row.said_at)
+
+        return self.database.read(read)
+
+    def say(self, epoch: int, sentence: str) -> None:
+        """Store the sentence of the leader's latest cycle."""
+
+        def write(session: Session) -> None:
+            lead(session, epoch)
+            row = session.get_one(LeaderRow, LEADER)
+            row.said, row.said_at = sentence, self._clock()
+
+        self.database.write(write)
+
+    def assert_leader(self, epoch: int) -> None:
+        """Raise `StaleEpoch` unless `epoch` still leads."""
+        self.database.read(lambda session: lead(session, epoch))

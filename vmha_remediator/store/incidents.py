@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Incidents, their journal and their VMs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import sqlalchemy as sa
+from oslo_db import exception as db_exc
+from sqlalchemy.orm import Session, selectinload
+
+from vmha_remediator.errors import IncidentChanged, IncidentError
+from vmha_remediator.remedy import states
+from vmha_remediator.remedy.incident import Incident, VmRecord
+from vmha_remediator.remedy.states import IncidentState
+from vmha_remediator.store import rows
+from vmha_remediator.store.common import Part, lead, step_row
+from vmha_remediator.store.models import ChangeRow, IncidentRow, StepRow, VmRow
+
+_WITH_ALL = (selectinload(IncidentRow.steps), selectinload(IncidentRow.vms))
+
+
+class Incidents(Part):
+    """Reading and writing incidents."""
+
+    def incidents(self, active_only: bool = False, limit: int | None = None) -> list[Incident]:
+        """Return incidents, the latest first."""
+        query = sa.select(IncidentRow).options(*_WITH_ALL).order_by(IncidentRow.id.desc())
+        if active_only:
+            query = query.where(IncidentRow.active_host.is_not(None))
+        if limit is not None:
+            query = query.limit(limit)
+        return self.database.read(
+            lambda session: [rows.incident(row) for row in session.scalars(query)]
+        )
+
+    def incident(self, incident_id: int) -> Incident:
+        """Return one incident; raises `IncidentError` when there is none."""
+        return self.database.read(lambda session: _incident(session, incident_id))
+
+    def active(self, host: str) -> Incident | None:
+        """Return the host's active incident, if it has one."""
+        query = sa.select(IncidentRow).options(*_WITH_ALL).where(IncidentRow.active_host == host)
+
+        def read(session: Session) -> Incident | None:
+            row = session.scalar(query)
+            return rows.incident(row) if row is not None else None
+
+        return self.database.read(read)
+
+    def open_incident(
+        self, host: str, rule: str, action: str, severity: str, evidence: str, *, epoch: int
+    ) -> Incident:
+        """Open an incident, or return the one that the host already has."""
+        state, now = states.FIRST[action], self._clock()
+
+        def insert(session: Session) -> int:
+            lead(session, epoch)
+            row = IncidentRow(
+                host=host,
+                active_host=host,
+                rule=rule,
+                action=action,
+                severity=severity,
+                state=str(state),
+                evidence=evidence,
+                opened=now,
+                updated=now,
+                epoch=epoch,
+                waived=[],
+            )
+            session.add(row)
+            session.flush()
+            _change(session, row, None, state, evidence, now)
+            return row.id
+
+        try:
+            return self.incident(self.database.write(insert))
+        except db_exc.DBDuplicateEntry:
+            found = self.active(host)
+            if found is None:
+                raise IncidentChanged(f"the incident of {host} has just ended") from None
+            return found
+
+    def move(
+        self, incident: Incident, to: IncidentState, sentence: str, *, epoch: int, **fields: Any
+    ) -> Incident:
+        """Bring an incident into another state, with the change that is to be reported.
+
+        Raises `IllegalTransition`, `StaleEpoch` or `IncidentChanged`; then nothing is written.
+        """
+        states.check(incident.state, to)
+        now = self._clock()
+        ending = {"active_host": None, "closed": now} if to in states.FINAL else {}
+        values = {"reason": sentence, "advice": ""} | rows.incident_values(fields)
+
+        def write(session: Session) -> None:
+            lead(session, epoch)
+            row = _compare_and_set(
+                session, incident, {"state": str(to), "updated": now, "epoch": epoch}
+            )
+            for name, value in (values | ending).items():
+                setattr(row, name, value)
+            _change(session, row, incident.state, to, sentence, now)
+
+        self.database.write(write)
+        return self.incident(incident.id)
+
+    def update(self, incident: Incident, *, epoch: int, **fields: Any) -> Incident:
+        """Write fields without a change of state."""
+        values = rows.incident_values(fields)
+
+        def write(session: Session) -> None:
+            lead(session, epoch)
+            row = _compare_and_set(session, incident, {"epoch": epoch, "updated": self._clock()})
+            for name, value in values.items():
+                setattr(row, name, value)
+
+        self.database.write(write)
+        return self.incident(incident.id)
+
+    def note(self, incident_id: int, sentence: str, *, epoch: int) -> None:
+        """Store what the latest cycle says of an incident."""
+
+        def write(session: Session) -> None:
+            lead(session, epoch)
+            session.get_one(IncidentRow, incident_id).said = sentence
+
+        self.database.write(write)
+
+    def begin_step(self, incident: Incident, step: str, sentence: str, *, epoch: int) -> int:
+        """Write down that a step begins; refused with `StaleEpoch` for a deposed leader."""
+
+        def write(session: Session) -> int:
+            lead(session, epoch)
+            row = step_row(incident.id, self._clock(), step, sentence, epoch)
+            session.add(row)
+            session.flush()
+            return row.id
+
+        return self.database.write(write)
+
+    def finish_step(self, step_id: int, ok: bool, sentence: str) -> None:
+        """Write down how a step ended; also a deposed leader may say what it did.
+
+        A failure that repeats the one before it, word for word, only moves that one's end.
+        """
+
+        def write(session: Session) -> None:
+            row = session.get_one(StepRow, step_id)
+            query = (
+                sa.select(StepRow)
+                .where(StepRow.incident_id == row.incident_id, StepRow.id < step_id)
+                .order_by(StepRow.id.desc())
+                .limit(1)
+            )
+            last = None if ok else session.scalar(query)
+            same = (row.step, False, sentence)
+            if last is not None and (last.step, last.ok, last.sentence) == same:
+                session.delete(row)
+                row = last
+            row.ok, row.sentence, row.finished = ok, sentence, self._clock()
+
+        self.database.write(write)
+
+    def save_vms(self, incident: Incident, records: Iterable[VmRecord], *, epoch: int) -> None:
+        """Write VM records, new or known."""
+        records = tuple(records)
+
+        def write(session: Session) -> None:
+            lead(session, epoch)
+            for record in records:
+                query = sa.select(VmRow).where(
+                    VmRow.incident_id == incident.id, VmRow.server_id == record.server_id
+                )
+                row = session.scalar(query)
+                if row is None:
+                    row = VmRow(incident_id=incident.id)
+                    session.add(row)
+                for name, value in rows.vm_values(record).items():
+                    setattr(row, name, value)
+
+        self.database.write(write)
+
+
+def _incident(session: Session, incident_id: int) -> Incident:
+    row = session.get(IncidentRow, incident_id, options=_WITH_ALL)
+    if row is None:
+        raise IncidentError(f"there is no incident {incident_id}")
+    return rows.incident(row)
+
+
+def _compare_and_set(session: Session, incident: Incident, values: dict[str, Any]) -> IncidentRow:
+    """Write `values` if the incident is as it was read; return its row for the rest."""
+    query = (
+        sa.update(IncidentRow)
+        .where(IncidentRow.id == incident.id, IncidentRow.version == incident.version)
+        .values(version=incident.version + 1, **values)
+    )
+    if cast("sa.CursorResult[Any]", session.execute(query)).rowcount != 1:
+        raise IncidentChanged(f"incident {incident.id} was changed by somebody else")
+    return session.get_one(IncidentRow, incident.id)
+
+
+def _change(
+    session: Session,
+    row: IncidentRow,
+    before: IncidentState | None,
+    after: IncidentState,
+    sentence: str,
+    now: float,
+) -> None:
+    session.add(
+        ChangeRow(
+            incident_id=row.id,
+            host=row.host,
+            rule=row.rule,
+            severity=row.severity,
+            time=now,
+            before=str(before) if before else None,
+            after=str(after),
+            sentence=sentence,
+        )
+    )

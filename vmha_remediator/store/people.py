@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people add to an incident, and what they are told of it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from vmha_remediator.errors import IncidentError
+from vmha_remediator.remedy.incident import Change, Incident
+from vmha_remediator.remedy.states import IncidentState
+from vmha_remediator.store import rows
+from vmha_remediator.store.common import lead, step_row
+from vmha_remediator.store.incidents import Incidents
+from vmha_remediator.store.models import ChangeRow, ConfirmationRow, IncidentRow
+
+#: States in which an incident waits for a person, or may be closed by one.
+RELEASABLE = frozenset({IncidentState.HELD, IncidentState.REPORTED, IncidentState.RECOVERED})
+
+
+class People(Incidents):
+    """Releases, confirmations and reports."""
+
+    def release(self, incident_id: int, who: str) -> Incident:
+        """Let a held incident go on, or close one that is only kept open.
+
+        Held: the leader plans anew, and what held it is waived. Reported or recovered: it is
+        closed, for a host that will not come back. Raises `IncidentError` in any other state.
+        """
+
+        def write(session: Session) -> None:
+            row = session.get(IncidentRow, incident_id, with_for_update=True)
+            if row is None:
+                raise IncidentError(f"there is no incident {incident_id}")
+            if row.state not in RELEASABLE:
+                raise IncidentError(f"incident {incident_id} is {row.state}, not held")
+            now = self._clock()
+            row.released_by, row.updated, row.version = who, now, row.version + 1
+            row.waived = sorted({*row.waived, row.held_by} - {""})
+            session.add(
+                step_row(incident_id, now, "release", f"released by {who}", row.epoch, now)
+            )
+
+        self.database.write(write)
+        return self.incident(incident_id)
+
+    def confirm_fenced(self, host: str, who: str) -> Incident:
+        """Note a person's word that `host` is off, for its active failure only.
+
+        Raises `IncidentError` when the host has none: a word given in advance is worth nothing.
+        """
+        incident = self.active(host)
+        if incident is None or incident.action != "recover":
+            raise IncidentError(f"{host} has no active failure that could be confirmed")
+        now = self._clock()
+
+        def write(session: Session) -> None:
+            query = sa.delete(ConfirmationRow).where(ConfirmationRow.incident_id == incident.id)
+            session.execute(query)
+            session.add(ConfirmationRow(incident_id=incident.id, host=host, who=who, time=now))
+            text = f"{who} confirms that {host} is off"
+            session.add(step_row(incident.id, now, "confirm-fenced", text, incident.epoch, now))
+
+        self.database.write(write)
+        return self.incident(incident.id)
+
+    def confirmation(self, host: str) -> str | None:
+        """Return who confirmed that `host` is off, for its active incident, or None."""
+        query = (
+            sa.select(ConfirmationRow)
+            .join(IncidentRow, IncidentRow.id == ConfirmationRow.incident_id)
+            .where(IncidentRow.active_host == host)
+        )
+
+        def read(session: Session) -> str | None:
+            row = session.scalar(query)
+            return None if row is None else f"{row.who} confirmed that {host} is off"
+
+        return self.database.read(read)
+
+    def unreported(self) -> list[Change]:
+        """Return the changes that nobody has been told of, oldest first."""
+        query = sa.select(ChangeRow).where(ChangeRow.reported.is_(None)).order_by(ChangeRow.id)
+        return self.database.read(
+            lambda session: [rows.change(row) for row in session.scalars(query)]
+        )
+
+    def changes(self, incident_id: int) -> list[Change]:
+        """Return every change of one incident, oldest first."""
+        query = (
+            sa.select(ChangeRow).where(ChangeRow.incident_id == incident_id).order_by(ChangeRow.id)
+        )
+        return self.database.read(
+            lambda session: [rows.change(row) for row in session.scalars(query)]
+        )
+
+    def mark_reported(self, change_id: int, *, epoch: int) -> bool:
+        """Claim a change for reporting; False when it has been reported already."""
+
+        def write(session: Session) -> bool:
+            lead(session, epoch)
+            query = (
+                sa.update(ChangeRow)
+                .where(ChangeRow.id == change_id, ChangeRow.reported.is_(None))
+                .values(reported=self._clock())
+            )
+            return cast("sa.CursorResult[Any]", session.execute(query)).rowcount == 1
+
+        return self.database.write(write)
