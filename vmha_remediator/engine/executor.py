@@ -19,8 +19,8 @@ from oslo_log import log
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.ports import Cloud, Fencing
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, VmhaError
-from vmha_remediator.remedy import plan as planning
-from vmha_remediator.remedy import steps, vms
+from vmha_remediator.remedy import pieces, steps, vms
+from vmha_remediator.remedy import proof as proofs
 from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
@@ -109,10 +109,10 @@ class Executor:
         self.store.finish_step(number, proven, told)
         LOG.info("incident %s: %s", incident.id, told)
         if result.proof is None or not proven:
-            return self._not_proven(incident, planning.no_proof(incident, result.evidence), epoch)
+            return self._not_proven(incident, proofs.no_proof(incident, result.evidence), epoch)
         proof = ProofRecord(result.driver, result.proof.value, result.evidence, self.clock.now())
         sentence = f"{step.host}: {result.proof.value} ({told})"
-        fields = {**planning.FRESH, "proof": proof}
+        fields = {**pieces.FRESH, "proof": proof}
         return self.store.move(incident, S.FENCED, sentence, epoch=epoch, **fields)
 
     def _not_proven(self, incident: Incident, hold: steps.Hold, epoch: int) -> Incident:

@@ -13,7 +13,7 @@ from oslo_log import log
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
 from vmha_remediator.errors import TelemetryUnavailable
-from vmha_remediator.remedy import plan
+from vmha_remediator.remedy import proof
 from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, Service
 from vmha_remediator.remedy.incident import SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -105,7 +105,7 @@ class Observer:
         if seen is not None:
             migrations, servers = seen.result()
             facts = replace(facts, migrations=migrations, servers=servers)
-        if plan.wants_power(incident, facts, self._clock.now(), self._policy):
+        if proof.wants_power(incident, facts, self._clock.now(), self._policy):
             facts = replace(facts, power=self._fencing.power(incident.host).value)
         return facts
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vmha_remediator.remedy.facts import Facts
-from vmha_remediator.remedy.incident import Incident
+from vmha_remediator.remedy.incident import SERVICE_WRITES, Incident
 from vmha_remediator.remedy.policy import Policy
 
 
@@ -36,6 +36,8 @@ def contradiction(
     service, age = facts.service, facts.heartbeat_age
     if service is None or service.updated_at is None or age is None:
         return None
+    if service.updated_at <= incident.last_step(SERVICE_WRITES) + policy.contradiction_tolerance:
+        return None  # Nova shows our own write, not a report
     later = service.updated_at - (now - age)
     if later <= policy.contradiction_tolerance:
         return None

@@ -11,6 +11,9 @@ from vmha_remediator.remedy.states import FINAL, IncidentState
 #: The only proof that allows an evacuation; the text of `fencing.contract.Proof.POWER_OFF`.
 POWER_OFF = "power is off"
 
+#: Steps that change the Nova service, as the journal names them: its updated_at shows them, too.
+SERVICE_WRITES = frozenset({"force-down", "unforce", "disable-scheduling", "enable-scheduling"})
+
 
 class VmStatus(StrEnum):
     """How far the recovery of one VM is."""
@@ -132,6 +135,10 @@ class Incident:
     def proven_off(self) -> bool:
         """Tell whether a proof that the power is off is stored."""
         return self.proof is not None and self.proof.proves == POWER_OFF
+
+    def last_step(self, names: frozenset[str]) -> float:
+        """Return when the latest of these steps ended, or 0.0 when there was none."""
+        return max((s.finished or s.time for s in self.steps if s.step in names), default=0.0)
 
     def vm(self, server_id: str) -> VmRecord | None:
         """Return the record of one VM."""

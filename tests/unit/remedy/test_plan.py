@@ -306,6 +306,13 @@ def test_a_nova_report_after_the_last_heartbeat_is_a_contradiction() -> None:
     assert _guarded(service=service(updated_at=NOW - 9.5)) == ["-> confirmed"]
 
 
+def test_our_own_write_to_the_service_is_no_report() -> None:
+    ours = StepRecord(NOW - 6.1, "force-down", "force nova-compute on h1 down", True, NOW - 6)
+    given = incident("detected", steps=(ours,), forced_by_us=True)
+    known = facts(service=service(forced_down=True, updated_at=NOW - 6))
+    assert shape(next_steps(given, known, NOW)) == ["-> confirmed"]
+
+
 def test_an_operators_force_down_is_left_alone_until_it_is_waived() -> None:
     assert _guarded(service=FORCED) == ["hold operator-force-down"]
     waived = frozenset({"operator-force-down"})

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Planning for an incident that waits for a person."""
+
+from __future__ import annotations
+
+from vmha_remediator.remedy import guards, pieces, vms
+from vmha_remediator.remedy.facts import Facts
+from vmha_remediator.remedy.incident import Incident
+from vmha_remediator.remedy.policy import Policy
+from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.remedy.steps import Fence, Plan, Step
+from vmha_remediator.rules.judge import State
+
+
+def held(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
+    """Wait for a person, for the evidence to go, or for a confirmation."""
+    host = incident.host
+    if not incident.fencing_begun and pieces.gone(incident, facts):
+        return pieces.clear(incident, facts, "is over, nothing was done")
+    if incident.held_by == pieces.NO_PROOF and facts.confirmed and not facts.heard:
+        return pieces.resume(incident, S.FENCING, f"{facts.confirmed}: fencing goes on")
+    if incident.released_by:
+        return released(incident, facts)
+    if fence_again_due(incident, facts, now, policy):
+        return Plan((Fence(host),), f"{host}: held for want of a proof; fencing is tried again")
+    follow: tuple[Step, ...] = ()
+    if facts.servers is not None and facts.migrations is not None:
+        follow = vms.steps_for(incident, facts, now, policy, may_start="its incident is held")
+    return Plan(follow, f"{host}: held for a person: {incident.reason}. {incident.advice}")
+
+
+def fence_again_due(incident: Incident, facts: Facts, now: float, policy: Policy) -> bool:
+    """Tell whether a BMC that failed may be asked again: the failure stands, time has passed."""
+    if incident.held_by != pieces.NO_PROOF or facts.heard:
+        return False
+    if facts.state_of(incident.rule) is not State.ALARM:
+        return False
+    begun = incident.fencing_since or incident.opened
+    last = max(begun, incident.last_step(frozenset({"fence"})))
+    # As long again as it has been tried already: the pause doubles, without a counter.
+    pause = min(max(last - begun, policy.fence_again), policy.fence_again_limit)
+    if now - last < pause:
+        return False
+    return guards.objection(incident, facts, now, policy) is None
+
+
+def released(incident: Incident, facts: Facts) -> Plan:
+    host, who = incident.host, incident.released_by
+    if not incident.fencing_begun:
+        return pieces.resume(incident, S.DETECTED, f"released by {who}: judged anew")
+    untouched = all(vm.started is None for vm in incident.vms)
+    if facts.heard and pieces.gone(incident, facts) and not untouched:
+        return pieces.resume(incident, S.RECOVERED, f"released by {who}: {host} is back")
+    if facts.heard and pieces.gone(incident, facts):
+        # Well, nothing moved, and a person has looked: the only way back from fencing.
+        plan = pieces.clear(incident, facts, f"is over (released by {who}); no VM was moved")
+        return Plan((*pieces.unforce(incident, facts), *plan.steps), plan.sentence)
+    if not incident.proven_off or incident.held_by == pieces.STILL_ALIVE:
+        fields = {"proof": None, "fencing_since": incident.fencing_since}
+        return pieces.resume(
+            incident, S.FENCING, f"released by {who}: {host} is fenced again", fields
+        )
+    return pieces.resume(incident, incident.held_from or S.FENCED, f"released by {who}")

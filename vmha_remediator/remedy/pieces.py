@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small pieces that several planners put into their plans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vmha_remediator.remedy.facts import Facts
+from vmha_remediator.remedy.incident import Incident, VmStatus
+from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.remedy.steps import (
+    DisableScheduling,
+    EnableScheduling,
+    ForceDown,
+    Move,
+    Plan,
+    Step,
+    Unforce,
+)
+from vmha_remediator.rules.judge import State
+
+#: Begins Nova's disabled_reason where scheduling was disabled by us; only that is undone.
+OUR_REASON = "vmha:"
+NO_PROOF = "no-proof"
+STILL_ALIVE = "still-alive"
+HEARD_AGAIN = "heard-again"
+DISABLE_SCHEDULING = "disable-scheduling"
+
+
+#: What a move that begins something anew wipes out.
+FRESH: Mapping[str, Any] = {
+    "released_by": "",
+    "held_by": "",
+    "held_from": None,
+    "heard_since": None,
+}
+
+
+def gone(incident: Incident, facts: Facts) -> bool:
+    """Tell whether the rule says positively that its situation is over."""
+    return facts.state_of(incident.rule) is State.OK
+
+
+def evidence(incident: Incident, facts: Facts) -> str:
+    return next((v.evidence for v in facts.verdicts if v.rule == incident.rule), "no measures")
+
+
+def clear(incident: Incident, facts: Facts, why: str) -> Plan:
+    sentence = f"{incident.rule} of {incident.host} {why}"
+    return Plan((*enable(facts), Move(S.CLEARED, sentence)), sentence)
+
+
+def enable(facts: Facts) -> tuple[Step, ...]:
+    """Return the step that undoes our own disabling, unless another situation stands."""
+    service = facts.service
+    ours = service is not None and (service.disabled_reason or "").startswith(OUR_REASON)
+    if service is None or not ours or service.enabled or facts.standing is not None:
+        return ()
+    return (EnableScheduling(service.id, service.host),)
+
+
+def disable(incident: Incident, facts: Facts) -> tuple[Step, ...]:
+    service = facts.service
+    wanted = DISABLE_SCHEDULING in facts.deeds
+    if not wanted or service is None or not service.enabled:
+        return ()
+    reason = f"{OUR_REASON} {incident.rule} (incident {incident.id})"
+    return (DisableScheduling(service.id, service.host, reason),)
+
+
+def force_down(facts: Facts) -> tuple[Step, ...]:
+    service = facts.service
+    if service is None or service.forced_down:
+        return ()
+    return (ForceDown(service.id, service.host),)
+
+
+def unforce(incident: Incident, facts: Facts) -> tuple[Step, ...]:
+    service = facts.service
+    if service is None or not service.forced_down or not incident.forced_by_us:
+        return ()
+    return (Unforce(service.id, service.host),)
+
+
+def tally(incident: Incident) -> str:
+    """Return how many VMs are in which status, for people."""
+    if not incident.vms:
+        return "no protected VM was on it"
+    counts = {
+        status: sum(vm.status is status for vm in incident.vms)
+        for status in VmStatus
+        if any(vm.status is status for vm in incident.vms)
+    }
+    return ", ".join(f"{number} {status}" for status, number in counts.items())
+
+
+def resume(incident: Incident, to: S, sentence: str, fields: dict[str, Any] | None = None) -> Plan:
+    move = Move(to, sentence, {**FRESH, **(fields or {})})
+    return Plan((move,), f"{incident.host}: {sentence}")

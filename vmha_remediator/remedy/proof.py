@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one law, in one place: when a proof that a host is off may be built upon."""
+
+from __future__ import annotations
+
+from vmha_remediator.remedy import guards, pieces
+from vmha_remediator.remedy.facts import Facts
+from vmha_remediator.remedy.incident import Incident, VmStatus
+from vmha_remediator.remedy.policy import Policy
+from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.remedy.steps import Hold, Move, Note, Plan, Step
+from vmha_remediator.rules.judge import State
+
+#: States that rest on a proof.
+PROVEN_STATES = frozenset({S.FENCED, S.EVACUATING, S.RECOVERED})
+
+
+def wants_power(incident: Incident, facts: Facts, now: float, policy: Policy) -> bool:
+    """Tell whether a plan may need the host's power state, which takes a while to read."""
+    if incident.state is S.FENCING:
+        return facts.heard
+    if incident.proof is None or incident.state not in PROVEN_STATES:
+        return False
+    if facts.heard:
+        return incident.state is not S.RECOVERED
+    due = incident.state is S.FENCED or any(
+        vm.status in (VmStatus.WAITING, VmStatus.PENDING, VmStatus.REQUESTED)
+        and vm.not_before <= now
+        for vm in incident.vms
+    )
+    old = now - incident.proof.time > policy.proof_age
+    return incident.heard_since is not None or (old and due)
+
+
+def no_proof(incident: Incident, evidence: str) -> Hold:
+    """Return the hold for a host that could not be proven off."""
+    host = incident.host
+    return Hold(
+        pieces.NO_PROOF,
+        f"{host} could not be proven off, so none of its VMs was touched: {evidence}",
+        f"switch {host} off by hand, then: vmha-manage fence confirm {host}; or repair fencing, "
+        f"then: {guards.release_command(incident)}",
+    )
+
+
+def may_not_start(incident: Incident, facts: Facts, now: float, policy: Policy) -> str:
+    """Return why no evacuation may begin now, or nothing: the one law, in one place."""
+    proof = incident.proof
+    if proof is None or not incident.proven_off:
+        return "there is no proof that the host is off"
+    if facts.heard:
+        return "the host is heard although it was off"
+    if facts.power == "on":
+        return "the host is switched on again and may run it"
+    if incident.heard_since is not None and facts.power != "off":
+        return "the host was heard after it had been proven off"
+    if now - proof.time <= policy.proof_age or facts.power == "off":
+        return ""
+    if facts.state_of(incident.rule) is State.ALARM:
+        return ""
+    return "the proof is old, and neither power nor measures can be read now"
+
+
+def proof_is_void(incident: Incident, facts: Facts) -> bool:
+    """Tell whether the host has lived since it was proven off, and has failed again."""
+    lived = incident.heard_since is not None or facts.power == "on"
+    failed = facts.state_of(incident.rule) is State.ALARM
+    return lived and failed and not facts.heard and facts.power != "off"
+
+
+def anew(incident: Incident) -> Plan:
+    sentence = (
+        f"{incident.host} has lived since it was proven off and has failed again: it is judged "
+        f"and fenced anew"
+    )
+    fields = {**pieces.FRESH, "proof": None, "fencing_since": None}
+    return Plan((Move(S.DETECTED, sentence, fields),), sentence)
+
+
+def not_heard(incident: Incident) -> tuple[Step, ...]:
+    """Forget that it seemed to be heard; asked only once its power is known to be off."""
+    return () if incident.heard_since is None else (Note({"heard_since": None}),)
+
+
+def heard_for(incident: Incident, now: float) -> float:
+    return 0.0 if incident.heard_since is None else now - incident.heard_since
