@@ -577,18 +577,26 @@ class Sim:
         return other
 
     def run(self, seconds: float) -> None:
-        """Let virtual time pass, one cycle every half second."""
+        """Let virtual time pass, with cycles as often as the engine itself would have them."""
         end = self.world.clock.time + seconds
         while self.world.clock.time < end:
-            self.world.pass_time()
-            self.engine._guarded_cycle()
+            self.turn(min(end - self.world.clock.time, self._pause()))
+
+    def turn(self, seconds: float) -> None:
+        """Let time pass, then look once."""
+        self.world.pass_time(seconds)
+        self.engine._guarded_cycle()
+
+    def _pause(self) -> float:
+        engine = self.engine
+        return engine.active_interval if engine._hot else engine.interval
 
     def run_until(self, happened: Callable[[], bool], seconds: float = 300.0) -> None:
         """Let time pass until `happened`; fails when it does not within `seconds`."""
         end = self.world.clock.time + seconds
         while not happened():
             assert self.world.clock.time < end, f"not within {seconds} s; {self.story()}"
-            self.run(STEP)
+            self.turn(self._pause())
 
     def incident(self, host: str) -> Any:
         """Return the host's latest incident."""
