@@ -25,7 +25,7 @@ lab: deps  ## The same real cloud, left running: try the verbs of `python -m tes
 down:  ## Take the lab down; nothing is left behind
 	$(LAB) down
 
-test: deps lint  ## Everything below the nightly soak: style, types, unit, contract and lab tests
+test: deps lint docs  ## Everything below the nightly soak: style, types, documents, all tests
 	$(BIN)/python -m pytest
 
 lint: deps  ## ruff, mypy, import-linter
@@ -44,6 +44,9 @@ bench: bench-failover  ## All benchmarks
 
 bench-failover: deps  ## Power loss to every VM running again, N times: min, median, max a stage
 	$(LAB) bench-failover --runs $(N)
+
+docs: deps  ## Build the documentation into doc/build/html; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html doc/source doc/build/html
 
 clean: down  ## Take the lab down and remove what builds left
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
