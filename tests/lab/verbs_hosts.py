@@ -287,7 +287,18 @@ def add_verbs(subparsers: Any) -> None:
             parser.add_argument("host", metavar="HOST", type=_host, help=", ".join(layout.HOSTS))
         if not first:
             verb.arguments(parser)
-        parser.set_defaults(func=verb.run)
+        parser.set_defaults(func=_on_a_lab(verb.run))
+
+
+def _on_a_lab(run: Handler) -> Handler:
+    """Refuse while no lab is up: a verb would leave files for the next one to trip over."""
+
+    def checked(args: argparse.Namespace) -> int | None:
+        if not any(layout.RUN.glob("*.json")):
+            raise LabError("no lab is up here: python -m tests.lab up")
+        return run(args)
+
+    return checked
 
 
 def _host(name: str) -> str:
