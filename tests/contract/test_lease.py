@@ -1,30 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The slots area on a real file: claims, fights, damage, and who may format it."""
+"""The slots area on a real file and a real block device: claims, fights, damage, formatting."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.contract.loop import loop_device
 from vmha_pollsters.agent import area
 from vmha_pollsters.agent.keeper import ClaimLost, Content, Identity, Keeper, Stopped
 from vmha_pollsters.agent.slots import SlotFile, read_table
 from vmha_pollsters.lease.contract import Table
-from vmha_pollsters.lease.layout import BLOCK, FIRST_HOST, Flag, Roster
+from vmha_pollsters.lease.layout import (
+    BLOCK,
+    FIRST_HOST,
+    Flag,
+    Opinion,
+    Probe,
+    Roster,
+    Slot,
+    pack_slot,
+)
 from vmha_remediator.errors import LeaseError
 
 INTERVAL = 0.2
 
 
+@pytest.fixture(params=["file", "block device"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return an empty place for an area."""
+    if request.param == "file":
+        yield str(tmp_path / "slots")
+    else:
+        with loop_device(tmp_path / "disk", 1 << 20) as device:
+            yield device
+
+
 @pytest.fixture
-def path(tmp_path: Path) -> str:
-    made = str(tmp_path / "slots")
-    area.init(made, 4, "prod")
-    return made
+def path(place: str) -> str:
+    area.init(place, 4, "prod")
+    return place
 
 
 def identity(host: str, number: int = 1, boot: int = 1, cluster: str = "prod") -> Identity:
@@ -76,8 +97,8 @@ def test_of_two_that_claim_one_slot_at_once_one_wins_and_the_other_moves_on(path
     assert {s.host for s in table(path).slots.values()} == {"h1", "h2"}
 
 
-def test_many_that_start_at_the_same_moment_all_get_a_slot(tmp_path: Path) -> None:
-    path = str(tmp_path / "crowd")
+def test_many_that_start_at_the_same_moment_all_get_a_slot(place: str) -> None:
+    path = place
     area.init(path, 8, "prod")
     never = threading.Event()
     keepers = [keeper(path, identity(f"h{n}", n), never.wait) for n in range(1, 7)]
@@ -169,7 +190,9 @@ def test_an_area_made_anew_is_noticed_by_the_owner(path: str) -> None:
     assert mine.claim().generation == 1
 
 
-def test_a_file_replaced_under_the_path_is_noticed(path: str, tmp_path: Path) -> None:
+def test_a_file_replaced_under_the_path_is_noticed(tmp_path: Path) -> None:
+    path = str(tmp_path / "slots")
+    area.init(path, 4, "prod")
     mine = keeper(path, identity("h1"))
     mine.claim()
     area.init(str(tmp_path / "other"), 4, "prod")
@@ -215,6 +238,50 @@ def test_only_the_slots_asked_for_are_read(path: str) -> None:
     assert [slot.host for slot in partial.slots.values()] == ["h2", "h4"]
 
 
+class Counted(SlotFile):
+    """A slots area that counts its requests, as (first block, blocks)."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.reads: list[tuple[int, int]] = []
+
+    def read(self, first: int, count: int) -> bytes:
+        self.reads.append((first, count))
+        return super().read(first, count)
+
+
+@pytest.mark.parametrize("kind", ["file", "block device"])
+def test_an_area_for_2000_hosts(kind: str, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        path = str(tmp_path / "big")
+        if kind == "block device":
+            path = stack.enter_context(loop_device(tmp_path / "disk", 2002 * BLOCK))
+        area.init(path, 2000, "prod")
+        last = Slot(1999, "h2000", "192.0.2.9", uuid.UUID(int=1), b"n" * 16, 1, 1)
+        views = tuple(Opinion(n / 10, 1.0, Probe.ANSWERS) for n in range(2000))
+        header = table(path).header
+        SlotFile(path).write(FIRST_HOST + 1999, pack_slot(replace(last, views=views), header.uuid))
+        keeper(path, identity("h1")).claim()
+
+        blocks = Counted(path)
+        everything = read_table(blocks, None, "prod", 2000)
+        assert blocks.reads == [(0, 2002)], "a witness reads it all at once"
+        assert everything.slots.keys() == {0, 1999}
+        assert everything.slots[1999].views[1234].heard == 120.0
+        assert everything.slots[1999].views[42] == Opinion(4.2, 1.0, Probe.ANSWERS)
+
+        blocks.reads.clear()
+        some = read_table(blocks, {0, 1, 2, 1998, 1999}, "prod", 2000)
+        assert blocks.reads == [(0, 5), (2000, 2)], "neighbours come together"
+        assert some.slots.keys() == {0, 1999}
+
+
+def test_an_area_made_anew_with_another_size_is_read_as_it_is_now(path: str) -> None:
+    keeper(path, identity("h1")).claim()
+    assert read_table(SlotFile(path), None, "prod", 3).slots.keys() == {0}
+    assert read_table(SlotFile(path), None, "prod", 2).header.hosts == 4
+
+
 @pytest.mark.parametrize("content", [b"", b"\0" * 5000])
 def test_init_takes_an_empty_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "new").write_bytes(content)
@@ -222,14 +289,30 @@ def test_init_takes_an_empty_file(tmp_path: Path, content: bytes) -> None:
     assert area.dump(str(tmp_path / "new"))["slots"] == []
 
 
-def test_init_refuses_to_overwrite_unless_forced(path: str, tmp_path: Path) -> None:
+def test_init_refuses_to_overwrite_unless_forced(path: str) -> None:
     with pytest.raises(LeaseError, match="is a slots area already; --force makes it anew"):
         area.init(path, 4, "prod")
-    (tmp_path / "letters").write_text("Dear Sir or Madam")
+
+
+@pytest.mark.parametrize("start", [0, 65536])  # a filesystem may begin that late
+def test_init_refuses_what_holds_other_data(place: str, start: int) -> None:
+    disk = Path(place)
+    disk.touch()
+    with disk.open("r+b") as stream:
+        stream.seek(start)
+        stream.write(b"Dear Sir or Madam")
     with pytest.raises(LeaseError, match="holds other data"):
-        area.init(str(tmp_path / "letters"), 4, "prod")
-    assert (tmp_path / "letters").read_text() == "Dear Sir or Madam"
-    area.init(str(tmp_path / "letters"), 4, "prod", force=True)
+        area.init(place, 4, "prod")
+    assert disk.read_bytes()[start:][:17] == b"Dear Sir or Madam"
+    area.init(place, 4, "prod", force=True)
+    assert area.dump(place)["slots"] == []
+
+
+def test_a_device_that_is_too_small_is_refused_untouched(tmp_path: Path) -> None:
+    with loop_device(tmp_path / "disk", 1 << 20) as device:
+        with pytest.raises(LeaseError, match="has less than the 8200192 bytes needed"):
+            area.init(device, 2000, "prod")
+        assert not any(Path(device).read_bytes())
 
 
 def test_a_live_area_is_never_overwritten(path: str) -> None:

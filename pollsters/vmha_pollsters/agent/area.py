@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vmha_pollsters.agent.slots import SlotFile, check_header, read_table
+from vmha_pollsters.agent.slots import SlotFile, beginning, check_header, read_table
 from vmha_pollsters.lease.layout import (
     BLOCK,
     FIRST_HOST,
@@ -26,6 +26,8 @@ from vmha_remediator.errors import LeaseError
 
 #: Longer than any agent of the default interval needs to renew its lease once.
 LIVE_CHECK = 6.0
+#: Bytes that are looked at for somebody else's data: some filesystems begin as late as 64 KiB.
+LOOK_AHEAD = 1 << 20
 
 
 def init(
@@ -48,8 +50,7 @@ def init(
     blocks = SlotFile(path)
     try:
         blocks.write(0, ZEROS)  # no agent mistakes a half-made area for a whole one
-        for block in range(1, FIRST_HOST + hosts):
-            blocks.write(block, ZEROS)
+        blocks.wipe(1, FIRST_HOST + hosts - 1)
         header = Header(cluster, uuid.uuid4(), hosts, time.time())
         blocks.write(0, pack_header(header))
     finally:
@@ -61,8 +62,7 @@ def _refuse_if_used(path: str, force: bool, sleep: Callable[[float], None]) -> N
     file = Path(path)
     if not file.exists() or (file.is_file() and file.stat().st_size == 0):
         return
-    with file.open("rb") as stream:
-        start = stream.read(BLOCK)
+    start = beginning(path, LOOK_AHEAD)
     if not start.startswith(HEADER_MAGIC):
         if start.strip(b"\0") and not force:
             raise LeaseError(f"{path} holds other data; --force overwrites it")

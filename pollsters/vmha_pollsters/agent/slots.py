@@ -8,7 +8,7 @@ import mmap
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from vmha_pollsters.lease.contract import Table
@@ -24,6 +24,11 @@ from vmha_pollsters.lease.layout import (
     unpack_slot,
 )
 from vmha_remediator.errors import LeaseError
+
+#: Blocks that lie at most so far apart are fetched in one read: bytes are cheap, requests not.
+NEAR = 16
+#: Most blocks in one write when an area is made.
+CHUNK = 256
 
 
 class Blocks(Protocol):
@@ -48,15 +53,13 @@ class SlotFile:
         self.path = path
         self.direct = False
         self._fd = -1
-        self._identity: tuple[int, int] | None = None
+        self._identity: tuple[int, int, int] | None = None
         self._buffer = mmap.mmap(-1, BLOCK)  # anonymous memory is page-aligned
 
     def read(self, first: int, count: int) -> bytes:
         """Return `count` blocks from block number `first` on."""
         size = count * BLOCK
-        if len(self._buffer) < size:
-            self._buffer.close()
-            self._buffer = mmap.mmap(-1, size)
+        self._make_room(size)
         fd = self._open()
         if not self.direct:  # ask the page cache not to answer for the storage
             os.posix_fadvise(fd, first * BLOCK, size, os.POSIX_FADV_DONTNEED)
@@ -75,17 +78,32 @@ class SlotFile:
         """Write one block and wait until the storage has it."""
         if len(data) != BLOCK:
             raise ValueError(f"a block has {BLOCK} bytes, not {len(data)}")
+        self._put(block, data)
+
+    def wipe(self, first: int, count: int) -> None:
+        """Write zeros to `count` blocks from block number `first` on."""
+        for start in range(first, first + count, CHUNK):
+            self._put(start, bytes(min(CHUNK, first + count - start) * BLOCK))
+
+    def _put(self, block: int, data: bytes) -> None:
+        size = len(data)
         fd = self._open()
-        self._buffer[:BLOCK] = data
-        with memoryview(self._buffer) as whole, whole[:BLOCK] as part:
+        self._make_room(size)
+        self._buffer[:size] = data
+        with memoryview(self._buffer) as whole, whole[:size] as part:
             try:
                 put = os.pwritev(fd, [part], block * BLOCK)
             except OSError:
                 self.close()
                 raise
-            if put != BLOCK:
+            if put != size:
                 self.close()
-                raise OSError(errno.EIO, f"{self.path}: wrote {put} of {BLOCK} bytes")
+                raise OSError(errno.EIO, f"{self.path}: wrote {put} of {size} bytes")
+
+    def _make_room(self, size: int) -> None:
+        if len(self._buffer) < size:
+            self._buffer.close()
+            self._buffer = mmap.mmap(-1, size)
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
@@ -95,7 +113,7 @@ class SlotFile:
 
     def _open(self) -> int:
         found = os.stat(self.path)  # noqa: PTH116 - raises OSError with the path
-        identity = (found.st_dev, found.st_ino)
+        identity = (found.st_dev, found.st_ino, found.st_rdev)
         if self._fd >= 0 and identity == self._identity:
             return self._fd
         self.close()
@@ -129,6 +147,16 @@ def _open_direct(path: str) -> tuple[int, bool]:
     return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DSYNC), False
 
 
+def beginning(path: str, size: int) -> bytes:
+    """Return the first `size` bytes of `path`, from storage, not memory; less if it has less."""
+    fd, _direct = _open_direct(path)
+    try:
+        with mmap.mmap(-1, size) as memory:
+            return memory[: os.preadv(fd, [memory], 0)]
+    finally:
+        os.close(fd)
+
+
 def check_header(data: bytes, cluster: str | None = None) -> Header:
     """Return the header in block 0; raises `LeaseError` if damaged or another cluster's."""
     try:
@@ -145,36 +173,51 @@ def check_header(data: bytes, cluster: str | None = None) -> Header:
 def read_table(blocks: Blocks, hosts: Iterable[int] | None, cluster: str, known: int) -> Table:
     """Read header, roster and the slots of `hosts` (None: all) and return them.
 
-    `known` is the number of slots as read before (0: not yet), which saves one read of all.
+    `known` is the number of slots as read before (0: not yet): then all of them are fetched in
+    one read, and a few in as few reads as they have neighbourhoods.
     Raises OSError, or `LeaseError` when the header is damaged or another cluster's.
     """
     started = time.monotonic()
-    if hosts is None and known:
-        data = blocks.read(0, FIRST_HOST + known)
-        header = check_header(data[:BLOCK], cluster)
-        if header.hosts == known:
-            return _table(started, header, data[BLOCK:], range(known))
-    header = check_header(blocks.read(0, 1), cluster)
-    if hosts is None:
-        return _table(started, header, blocks.read(1, 1 + header.hosts), range(header.hosts))
-    wanted = [n for n in sorted(set(hosts)) if n < header.hosts]
-    data = blocks.read(1, 1) + b"".join(blocks.read(FIRST_HOST + n, 1) for n in wanted)
-    return _table(started, header, data, wanted)
+    if not known:
+        known = check_header(blocks.read(0, 1), cluster).hosts
+    wanted = range(known) if hosts is None else sorted({n for n in hosts if n < known})
+    found = _fetch(blocks, [0, 1, *(FIRST_HOST + n for n in wanted)])
+    header = check_header(found[0], cluster)
+    if header.hosts != known:  # made anew with another geometry
+        return read_table(blocks, hosts, cluster, header.hosts)
+    return _table(started, header, found, wanted)
 
 
-def _table(started: float, header: Header, data: bytes, hosts: Iterable[int]) -> Table:
+def _fetch(blocks: Blocks, numbers: Iterable[int]) -> dict[int, bytes]:
+    """Return the blocks with these ascending `numbers`; one read for those close together."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number - runs[-1][-1] <= NEAR:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    found: dict[int, bytes] = {}
+    for run in runs:
+        first = run[0]
+        data = blocks.read(first, run[-1] - first + 1)
+        found |= {n: data[(n - first) * BLOCK : (n - first + 1) * BLOCK] for n in run}
+    return found
+
+
+def _table(
+    started: float, header: Header, found: Mapping[int, bytes], hosts: Iterable[int]
+) -> Table:
     slots: dict[int, Slot] = {}
     damaged: dict[int, str] = {}
     roster: Roster | None = None
     problem: str | None = None
     try:
-        roster = unpack_roster(data[:BLOCK], header.uuid)
+        roster = unpack_roster(found[1], header.uuid)
     except Damaged as exc:
         problem = str(exc)
-    for place, index in enumerate(hosts, 1):
-        block = data[place * BLOCK : (place + 1) * BLOCK]
+    for index in hosts:
         try:
-            slot = unpack_slot(block, index, header.uuid)
+            slot = unpack_slot(found[FIRST_HOST + index], index, header.uuid)
         except Damaged as exc:
             damaged[index] = str(exc)
         else:

@@ -10,27 +10,33 @@ from __future__ import annotations
 import struct
 import uuid
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum, IntFlag
+from enum import IntFlag
+
+from vmha_pollsters.lease.views import MAX_BYTES, pack_views, unpack_views
+from vmha_pollsters.lease.views import MAX_HOSTS as MAX_HOSTS
+from vmha_pollsters.lease.views import NO_OPINION as NO_OPINION
+from vmha_pollsters.lease.views import Opinion as Opinion
+from vmha_pollsters.lease.views import Probe as Probe
+from vmha_pollsters.lease.views import pack_age as pack_age
+from vmha_pollsters.lease.views import unpack_age as unpack_age
 
 BLOCK = 4096
 FIRST_HOST = 2
 VERSION = 1
-#: Three view bytes a host have to fit behind the fixed part of a slot.
-MAX_HOSTS = 1000
 MAX_WITNESSES = 3
 NOBODY = 0xFFFF
 ZEROS = bytes(BLOCK)
 
 _CRC = struct.Struct("<I")
 _HEADER = struct.Struct("<8sHHI16sd128s")
-_ROSTER = struct.Struct("<8sHHH16sQQd3H125s")
+_ROSTER = struct.Struct("<8sHHH16sQQd3H250s")
 _SLOT = struct.Struct("<8sHHHhHH16s16s16sQQdf255s64s")
 _VIEWS_AT = 512
 HEADER_MAGIC, ROSTER_MAGIC, SLOT_MAGIC = b"VMHALEAS", b"VMHAROST", b"VMHASLOT"
 
-assert _SLOT.size <= _VIEWS_AT and BLOCK - _CRC.size >= _VIEWS_AT + 3 * MAX_HOSTS
+assert _SLOT.size <= _VIEWS_AT and BLOCK - _CRC.size >= _VIEWS_AT + MAX_BYTES
+assert MAX_HOSTS == 8 * 250  # the roster's bits
 
 
 class Damaged(ValueError):
@@ -48,14 +54,6 @@ class Flag(IntFlag):
 
 
 NO_FLAGS = Flag(0)
-
-
-class Probe(IntEnum):
-    """What a witness learned by probing a host's management address."""
-
-    UNKNOWN = 0  # never proven to work, or not finished
-    ANSWERS = 1
-    SILENT = 2
 
 
 @dataclass(frozen=True)
@@ -82,18 +80,6 @@ class Roster:
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """What a witness says about one host; ages in seconds, None: does not know."""
-
-    heard: float | None = None
-    lease: float | None = None
-    probe: Probe = Probe.UNKNOWN
-
-
-NO_OPINION = Opinion()
-
-
-@dataclass(frozen=True)
 class Slot:
     """What one host wrote about itself (and, if a witness, about others)."""
 
@@ -114,25 +100,6 @@ class Slot:
     def version(self) -> tuple[bytes, int, int]:
         """Return what changes with every renewal."""
         return (self.nonce, self.generation, self.sequence)
-
-
-def pack_age(age: float | None) -> int:
-    """Return an age as one byte, rounded down: 0.1 s steps to 20 s, 5 s steps to 285 s.
-
-    Rounding down never makes a host look older than it is.
-    """
-    if age is None:
-        return 255
-    if age < 20.0:
-        return max(0, int(age * 10 + 1e-6))
-    return min(253, 200 + int((age - 20.0) / 5))
-
-
-def unpack_age(byte: int) -> float | None:
-    """Return the age in seconds that `pack_age` wrote; 254 is kept for later use."""
-    if byte >= 254:
-        return None
-    return byte / 10 if byte < 200 else 20.0 + 5 * (byte - 200)
 
 
 def _seal(body: bytes) -> bytes:
@@ -190,7 +157,7 @@ def unpack_header(data: bytes) -> Header:
 def pack_roster(roster: Roster, area: uuid.UUID) -> bytes:
     """Return the block of `roster` for the area with id `area`."""
     names = (*roster.witnesses, NOBODY, NOBODY, NOBODY)[:MAX_WITNESSES]
-    bits = sum(1 << member for member in roster.members).to_bytes(125, "little")
+    bits = sum(1 << member for member in roster.members).to_bytes(MAX_HOSTS // 8, "little")
     return _seal(
         _ROSTER.pack(
             ROSTER_MAGIC,
@@ -255,19 +222,7 @@ def pack_slot(slot: Slot, area: uuid.UUID) -> bytes:
         _fit(slot.host, 255, "host name"),
         _fit(slot.address, 64, "address"),
     )
-    return _seal(fixed.ljust(_VIEWS_AT, b"\0") + _pack_views(slot.views))
-
-
-def _pack_views(views: Sequence[Opinion]) -> bytes:
-    if len(views) > MAX_HOSTS:
-        raise ValueError(f"a view of {len(views)} hosts does not fit")
-    return b"".join(
-        (
-            bytes(pack_age(view.heard) for view in views),
-            bytes(pack_age(view.lease) for view in views),
-            bytes(view.probe for view in views),
-        )
-    )
+    return _seal(fixed.ljust(_VIEWS_AT, b"\0") + pack_views(slot.views))
 
 
 def unpack_slot(data: bytes, index: int, area: uuid.UUID) -> Slot | None:
@@ -283,6 +238,10 @@ def unpack_slot(data: bytes, index: int, area: uuid.UUID) -> Slot | None:
         raise Damaged(f"{what}: holds the data of slot {number}")
     if count > MAX_HOSTS:
         raise Damaged(f"{what}: a view of {count} hosts")
+    try:
+        views = unpack_views(data[_VIEWS_AT:], count)
+    except ValueError as exc:
+        raise Damaged(f"{what}: {exc} in its view") from exc
     return Slot(
         index=index,
         host=_text(host, what),
@@ -295,19 +254,8 @@ def unpack_slot(data: bytes, index: int, area: uuid.UUID) -> Slot | None:
         priority=priority,
         wall=wall,
         watchdog_timeout=timeout,
-        views=_unpack_views(data, count, what),
+        views=views,
     )
-
-
-def _unpack_views(data: bytes, count: int, what: str) -> tuple[Opinion, ...]:
-    heard, lease, probe = (data[_VIEWS_AT + n * count :][:count] for n in range(3))
-    try:
-        return tuple(
-            Opinion(unpack_age(h), unpack_age(age), Probe(p))
-            for h, age, p in zip(heard, lease, probe, strict=True)
-        )
-    except ValueError as exc:
-        raise Damaged(f"{what}: unknown probe result in its view") from exc
 
 
 def _same_area(ident: bytes, area: uuid.UUID, what: str) -> None:

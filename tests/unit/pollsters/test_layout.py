@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from vmha_pollsters.lease import layout
 from vmha_pollsters.lease.layout import Flag, Header, Opinion, Probe, Roster, Slot
+from vmha_pollsters.lease.views import MAX_BYTES, WIDE_HOSTS, pack_views, unpack_views
 
 AREA = uuid.UUID(int=7)
 SLOT = Slot(
@@ -27,7 +28,7 @@ SLOT = Slot(
     watchdog_timeout=8.0,
     views=(Opinion(0.3, 1.2, Probe.ANSWERS), Opinion(None, None), Opinion(25.0, 280.0)),
 )
-ROSTER = Roster(2, (2, 0), frozenset({0, 2, 999}), term=3, sequence=8, writer=2, written=1.5e9)
+ROSTER = Roster(2, (2, 0), frozenset({0, 2, 1999}), term=3, sequence=8, writer=2, written=1.5e9)
 
 
 def test_a_slot_is_read_as_it_was_written() -> None:
@@ -94,6 +95,25 @@ def test_an_age_in_a_byte_is_never_older_than_the_age(age: float) -> None:
     assert read is not None
     assert read <= age + 1e-6
     assert age - read < (0.11 if age < 20 else 5.01 if age < 285 else 1000)
+
+
+AGES = st.none() | st.floats(0, 300)
+
+
+@given(st.lists(st.tuples(AGES, AGES, st.sampled_from(Probe)), min_size=1, max_size=40))
+def test_a_view_of_more_than_a_thousand_is_coarser_but_never_older(
+    some: list[tuple[float | None, float | None, Probe]],
+) -> None:
+    views = tuple(Opinion(*some[n % len(some)]) for n in range(WIDE_HOSTS + 7))
+    packed = pack_views(views)
+    assert len(packed) <= MAX_BYTES
+    for wrote, read in zip(views, unpack_views(packed, len(views)), strict=True):
+        assert read.probe is wrote.probe
+        for old, new in ((wrote.heard, read.heard), (wrote.lease, read.lease)):
+            assert (old is None) == (new is None)
+            assert old is None or new is None or new <= old + 1e-6
+        if wrote.lease is not None and wrote.lease <= 10.0:
+            assert read.lease == int(wrote.lease + 1e-6)
 
 
 def test_an_unknown_age_stays_unknown() -> None:
