@@ -8,6 +8,7 @@ from typing import Any
 
 from vmha_pollsters.agent import witness
 from vmha_pollsters.agent.daemon import Agent, Picture
+from vmha_pollsters.agent.storage import Seen, Written
 from vmha_pollsters.agent.witness import Peer, Reading
 from vmha_pollsters.lease.layout import Flag
 from vmha_remediator.rules import metrics
@@ -64,13 +65,21 @@ def status(agent: Agent) -> dict[str, Any]:
         "isolated": picture.isolated,
         "hears": picture.qualification.heard,
         "live": picture.qualification.live,
+        "clock": _seconds(picture.qualification.clock),
+        "clock_ok": picture.qualification.clock_ok,
         "age": _seconds(now - picture.at),
         "lease": {
             "slot": written.slot,
             "renewed": _seconds(None if written.at is None else now - written.at),
             "read": _seconds(None if seen.at is None else now - seen.at),
             "cluster": seen.header.cluster if seen.header else None,
-            "problems": [p for p in (written.problem, seen.problem, seen.roster_problem) if p],
+            "driver": agent.settings.lease_driver,
+            "path": agent.settings.lease_path,
+            "area": str(seen.header.uuid) if seen.header else None,
+            "slots": seen.header.hosts if seen.header else None,
+            "taken": len(seen.slots),
+            "problems": _lease_problems(seen, written, set(names)),
+            "events": sorted([*agent.writer.events.told(), *agent.reader.events.told()]),
         },
         "roster": None
         if roster is None
@@ -86,6 +95,14 @@ def status(agent: Agent) -> dict[str, Any]:
     }
 
 
+def _lease_problems(seen: Seen, written: Written, shown: set[int]) -> list[str]:
+    """Return what is wrong with the storage, damaged slots of no known host included."""
+    found = [written.problem, seen.problem, seen.roster_problem]
+    for sights in (seen.fresh, seen.sights):
+        found += [s.problem for slot, s in sorted(sights.items()) if slot not in shown]
+    return list(dict.fromkeys(problem for problem in found if problem))
+
+
 def _seconds(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
 
@@ -96,9 +113,12 @@ def _peer(agent: Agent, picture: Picture, peer: Peer) -> dict[str, Any]:
     if own is not None:
         sent = witness.targets(own, picture.roster, (p.slot for p in picture.peers))
     reading = next((r for r in picture.readings if r.host == peer.host), None)
+    slot = agent.reader.seen.slots.get(peer.slot)
     return {
         "host": peer.host,
         "slot": peer.slot,
+        "address": None if slot is None else slot.address,
+        "priority": peer.priority,
         "flags": [flag.name.lower() for flag in Flag if flag in peer.flags and flag.name],
         "heard": _seconds(peer.opinion.heard),
         "lease": _seconds(peer.opinion.lease),

@@ -50,9 +50,9 @@ class SlotFile:
     """
 
     def __init__(self, path: str) -> None:
+        self._fd = -1
         self.path = path
         self.direct = False
-        self._fd = -1
         self._identity: tuple[int, int, int] | None = None
         self._buffer = mmap.mmap(-1, BLOCK)  # anonymous memory is page-aligned
 
@@ -110,6 +110,9 @@ class SlotFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def __del__(self) -> None:
+        self.close()  # a block device cannot be detached while anybody holds it open
 
     def _open(self) -> int:
         found = os.stat(self.path)  # noqa: PTH116 - raises OSError with the path

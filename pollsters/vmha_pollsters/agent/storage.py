@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -24,6 +25,24 @@ LOG = logging.getLogger(__name__)
 
 #: Two renewals are at least this far apart, however often something changes.
 KICK_GAP = 0.4
+
+
+class Events:
+    """The last things that happened to this host's lease, with the wall clock, for people."""
+
+    def __init__(self, most: int = 10) -> None:
+        self._kept: deque[tuple[float, str]] = deque(maxlen=most)
+
+    def add(self, sentence: str) -> None:
+        """Remember `sentence` as happening now; one that is repeated only gets a new time."""
+        kept = self._kept
+        if kept and kept[-1][1] == sentence:
+            kept.pop()
+        kept.append((time.time(), sentence))
+
+    def told(self) -> list[tuple[float, str]]:
+        """Return them, oldest first."""
+        return list(self._kept)
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,7 @@ class Writer:
         self._interval = interval
         self._kick = kick
         self.written = Written()
+        self.events = Events()
 
     def run(self, stop: threading.Event) -> None:
         """Renew until `stop`, then once more, so that the last word is written."""
@@ -74,6 +94,7 @@ class Writer:
                 if self._keeper.slot is None:
                     slot = self._keeper.claim()
                     LOG.info("claimed slot %s, generation %s", slot.index, slot.generation)
+                    self.events.add(f"claimed slot {slot.index}, generation {slot.generation}")
                 self._renew()
             except Stopped:
                 return
@@ -94,6 +115,7 @@ class Writer:
 
     def _note(self, exc: Exception) -> None:
         problem = f"cannot renew the lease: {exc}"
+        self.events.add(problem)
         if problem != self.written.problem:
             LOG.error("%s; trying again", problem)
         slot = None if isinstance(exc, ClaimLost) else self.written.slot
@@ -135,6 +157,7 @@ class Reader:
         self._plan = plan
         self._pause = pause
         self._roster_since = (time.monotonic(), (0, 0, 0))
+        self.events = Events()
         self.seen = Seen()
 
     def run(self, stop: threading.Event) -> None:
@@ -159,6 +182,7 @@ class Reader:
         slots = dict(before.slots) if old == table.header.uuid else {}
         if old not in (None, table.header.uuid):
             LOG.warning("the slots area was initialised anew; all that was known is forgotten")
+            self.events.add("the slots area was initialised anew")
         # A slot that was wiped is gone; one that was not read this time, or is damaged, keeps
         # its name and address, but no freshness.
         if hosts is None:
@@ -189,6 +213,7 @@ class Reader:
 
     def _note(self, exc: Exception) -> None:
         problem = f"cannot read the slots: {exc}"
+        self.events.add(problem)
         before = self.seen
         if problem != before.problem:
             LOG.error("%s; trying again", problem)

@@ -37,8 +37,11 @@ def status(data: dict[str, Any]) -> str:
         + (", ISOLATED" if data["isolated"] else ""),
         *(f"  because  {why}" for why in data["why"]),
         f"hears      {data['hears']} of {data['live']} live hosts (itself included)",
+        f"clock      {_clock(data['clock'])}",
         f"lease      slot {_cell(lease['slot'])} of cluster {_cell(lease['cluster'])}, "
         f"renewed {_cell(lease['renewed'])} ago, table read {_cell(lease['read'])} ago",
+        f"storage    {lease['path']}, driver {lease['driver']}, {lease['taken']} of "
+        f"{_cell(lease['slots'])} slots taken",
         *(f"  problem  {problem}" for problem in lease["problems"]),
     ]
     if roster is None:
@@ -50,14 +53,29 @@ def status(data: dict[str, Any]) -> str:
         )
     if data["believed"]:
         lines.append(f"believes   {', '.join(data['believed'])}")
-    refused = data["heartbeats"]["refused"]
+    lines += [f"event      {_when(at)} {what}" for at, what in lease["events"]]
+    heartbeats, refused = data["heartbeats"]["problem"], data["heartbeats"]["refused"]
+    if heartbeats:
+        lines.append(f"  problem  {heartbeats}")
     if refused:
         lines.append("refused    " + ", ".join(f"{n} x {why}" for why, n in refused.items()))
-    head = ("HOST", "SLOT", "HEARD", "LEASE", "HEARS US", "CLOCK", "PROBE", "PROVEN", "FLAGS")
+    head = (
+        "HOST",
+        "SLOT",
+        "ADDRESS",
+        "HEARD",
+        "LEASE",
+        "HEARS US",
+        "CLOCK",
+        "PROBE",
+        "PROVEN",
+        "FLAGS",
+    )
     rows = [
         (
             p["host"],
             p["slot"],
+            p["address"],
             p["heard"],
             p["lease"],
             p["hears_us"],
@@ -70,6 +88,12 @@ def status(data: dict[str, Any]) -> str:
     ]
     notes = [f"{p['host']}: {p['problem']}" for p in data["peers"] if p["problem"]]
     return "\n".join([*lines, "", table(head, rows), *notes])
+
+
+def _clock(offset: float | None) -> str:
+    if offset is None:
+        return "not compared: no live peer is heard"
+    return f"{offset:+.2f} s off the median of its peers' clocks"
 
 
 def dump(data: dict[str, Any]) -> str:

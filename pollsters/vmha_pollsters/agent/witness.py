@@ -104,6 +104,7 @@ class Qualification:
     heard: int = 0  # hosts heard, this one included
     live: int = 0  # hosts that should be heard, this one included
     clock_ok: bool = True  # a wrong clock must not even date this host's own heartbeat
+    clock: float | None = None  # seconds this host's clock is ahead of its peers' median
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,11 @@ def qualify(me: Me, peers: Sequence[Peer], limit: Limits) -> Qualification:
     live, heard = len(others) + 1, len(hears) + 1
     if 2 * heard <= live:
         why.append(f"it hears {heard} of {live} hosts whose leases are live (itself included)")
-    clock = _clock(others, limit)
-    why += clock
-    return Qualification(not why, tuple(why), heard, live, clock_ok=not clock)
+    clock = _clock(others)
+    clock_ok = clock is None or abs(clock) <= limit.clock
+    if not clock_ok:
+        why.append(f"its clock is {clock:+.1f} s off the median of its peers' clocks")
+    return Qualification(not why, tuple(why), heard, live, clock_ok, clock)
 
 
 def _too_old(what: str, age: float | None, most: float) -> list[str]:
@@ -160,14 +163,9 @@ def _is_heard(peer: Peer, limit: Limits) -> bool:
     return age is not None and age < limit.hears
 
 
-def _clock(others: Iterable[Peer], limit: Limits) -> list[str]:
+def _clock(others: Iterable[Peer]) -> float | None:
     offsets = [p.clock_offset for p in others if p.clock_offset is not None]
-    if not offsets:
-        return []
-    off = -statistics.median(offsets)
-    if abs(off) <= limit.clock:
-        return []
-    return [f"its clock is {off:+.1f} s off the median of its peers' clocks"]
+    return 0.0 - statistics.median(offsets) if offsets else None
 
 
 def rank(peers: Iterable[Peer], incumbents: Mapping[int, float], limit: Limits) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ import pytest
 from vmha_pollsters import conf as configuration
 from vmha_pollsters.agent import report, text
 from vmha_pollsters.agent.daemon import Agent
-from vmha_pollsters.agent.storage import Seen, Written
+from vmha_pollsters.agent.storage import Events, Seen, Written
 from vmha_pollsters.agent.witness import Peer
 from vmha_pollsters.lease.contract import Sight
 from vmha_pollsters.lease.layout import Flag, Header, Opinion, Probe, Roster, Slot
@@ -81,6 +81,7 @@ class Host:
     """The agent of h1 in slot 0, with three peers that are well."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         (folder / "key").write_text("0123456789abcdef")
         (folder / "agent.conf").write_text(
             "[agent]\nhost = h1\naddress = 192.0.2.1\ncluster = c\n"
@@ -96,6 +97,7 @@ class Host:
             for n in range(4)
         }
         self.sights = {n: Sight(1.0, 0.0) for n in range(4)}
+        self.events = Events()
         self.roster: Roster | None = Roster(0, (0, 1, 2), frozenset(range(4)), 1, 1, 0)
 
     def tick(self) -> dict[str, Any]:
@@ -113,8 +115,11 @@ class Host:
             fresh=self.sights,
             problem=None,
         )
-        self.agent.reader = SimpleNamespace(seen=seen)  # type: ignore[assignment]
-        self.agent.writer = SimpleNamespace(written=Written(0, now, None))  # type: ignore[assignment]
+        self.agent.reader = SimpleNamespace(seen=seen, events=Events())  # type: ignore[assignment]
+        written = Written(0, now, None)
+        self.agent.writer = SimpleNamespace(  # type: ignore[assignment]
+            written=written, events=self.events
+        )
         self.agent.tick()
         return report.readings(self.agent)
 
@@ -258,8 +263,35 @@ def test_a_witness_reads_all_a_member_of_a_big_cluster_a_few(host: Host) -> None
 
 def test_status_reads_well(host: Host) -> None:
     host.heart.ages["h4"] = None
+    host.heart.problem = "cannot listen"
+    host.events.add("claimed slot 0, generation 3")
+    host.sights[6] = Sight(None, 0.0, "slot 6: checksum does not fit")
+    host.sights[2] = Sight(None, 0.0, "slot 2: two hosts write it")
     host.tick()
     lines = text.status(report.status(host.agent)).splitlines()
-    assert lines[0] == "host       h1: master, qualified"
-    assert lines[1] == "hears      3 of 4 live hosts (itself included)"
-    assert "h4    3     ?" in lines[-1]
+    assert lines[0] == "host       h1: master, NOT qualified"
+    assert lines[1] == "  because  cannot listen"
+    assert lines[2] == "hears      2 of 3 live hosts (itself included)"
+    assert lines[3] == "clock      +0.00 s off the median of its peers' clocks"
+    assert lines[4].startswith("lease      slot 0 of cluster c, renewed 0.0 s ago, table read 0.")
+    assert lines[5] == f"storage    {host.folder}/slots, driver slots, 4 of 8 slots taken"
+    assert lines[6] == "  problem  slot 6: checksum does not fit"
+    assert lines[7] == "roster     term 1, master h1, witnesses h1, h2, h3"
+    assert lines[8].endswith("Z claimed slot 0, generation 3")
+    assert lines[9] == "  problem  cannot listen"
+    assert lines[10] == ""
+    assert " ".join(lines[11].split()) == (
+        "HOST SLOT ADDRESS HEARD LEASE HEARS US CLOCK PROBE PROVEN FLAGS"
+    )
+    assert "h4    3     192.0.2.4  ?" in lines[-2]
+    assert lines[-1] == "h3: slot 2: two hosts write it"
+
+
+def test_status_of_an_agent_that_has_just_started_reads_well(tmp_path: Path) -> None:
+    told = report.status(Host(tmp_path).agent)
+    assert told["why"] == ["it has just started"]
+    lines = text.status(told).splitlines()
+    assert lines[0] == "host       h1: joining, NOT qualified"
+    assert "clock      not compared: no live peer is heard" in lines
+    assert "roster     none yet" in lines
+    assert "  problem  no slot claimed yet" in lines
