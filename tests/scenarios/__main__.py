@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Play scenarios: `python -m tests.scenarios NAME...`, `--bless`, `--list`, or `explore`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+
+warnings.simplefilter("ignore")
+
+from tests.scenarios.sim import explore, script  # noqa: E402
+from tests.scenarios.sim.many import spread  # noqa: E402
+
+
+def main() -> int:
+    """Run one command and return its exit status."""
+    if sys.argv[1:2] == ["explore"]:
+        return explore.main(sys.argv[2:])
+    parser = argparse.ArgumentParser(prog="python -m tests.scenarios", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    parser.add_argument("--bless", action="store_true", help="make the logs the expected ones")
+    parser.add_argument("--list", action="store_true", help="name the scenarios")
+    args = parser.parse_args()
+    if args.list:
+        for name in script.names():
+            first = (script.ROOT / name / "README").read_text(encoding="utf-8").splitlines()[0]
+            print(f"{name:<32} {first}")
+        return 0
+    names = args.names or script.names()
+    outcomes = spread(play, names)
+    return max(
+        [_tell(n, o, args.bless, len(names) == 1) for n, o in zip(names, outcomes, strict=True)]
+    )
+
+
+def play(name: str) -> script.Outcome:
+    """Run one scenario by name."""
+    return script.run(script.load(name))
+
+
+def _tell(name: str, outcome: script.Outcome, bless: bool, alone: bool) -> int:
+    if alone:
+        print(outcome.log, end="")
+    expected_failure = script.load(name).xfail
+    for problem in outcome.problems:
+        print(f"{name}: {'known: ' if expected_failure else 'PROBLEM: '}{problem}")
+    if outcome.problems and not expected_failure:
+        return 1
+    changed = script.difference(name, outcome.log)
+    if not changed:
+        print(f"{name}: as expected")
+        return 0
+    if bless:
+        script.bless(name, outcome.log)
+        print(f"{name}: blessed")
+        return 0
+    print(f"{name}: the log differs:\n{changed}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

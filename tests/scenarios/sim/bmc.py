@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hosts' management controllers, behind the engine's fencing port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmha_remediator.fencing.contract import FenceResult, Power, Proof
+
+if TYPE_CHECKING:
+    from tests.scenarios.sim.world import World
+
+SWITCH = 1.5  # s until "off" is read back
+READ = 0.2
+TIMEOUT = 10.0
+
+#: What a controller may be like: it works; it does not answer; it says off and does nothing;
+#: it switches off and its answer is lost.
+MODES = ("works", "dead", "lies", "mute")
+
+
+class Bmcs:
+    """One controller a host."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.mode: dict[str, str] = {}
+
+    def fence(self, host: str) -> FenceResult:
+        world, mode = self._world, self.mode.get(host, "works")
+        word = world.control.store.confirmation(host)
+        world.log("engine", f"asks the BMC of {host} to switch it off")
+        if mode == "dead":
+            world.clockwork.park(TIMEOUT)
+            if word is None:
+                return FenceResult("bmc", None, "the BMC does not answer")
+            return FenceResult("manual", Proof.POWER_OFF, word)
+        world.clockwork.park(SWITCH)
+        if mode != "lies":
+            world.fenced(host)
+            world.hosts[host].power_off()
+            world.log("bmc", f"{host} is off")
+        if mode == "mute":
+            return FenceResult("bmc", None, "the BMC did not answer in time")
+        return FenceResult("bmc", Proof.POWER_OFF, "its power reads off")
+
+    def power(self, host: str) -> Power:
+        mode = self.mode.get(host, "works")
+        if mode == "dead":
+            self._world.clockwork.park(TIMEOUT)
+            return Power.UNKNOWN
+        self._world.clockwork.park(READ)
+        if mode == "lies":
+            return Power.OFF
+        return Power.ON if self._world.hosts[host].powered else Power.OFF

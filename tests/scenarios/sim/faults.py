@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be done to the simulated cloud: one verb a line of a script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from tests.scenarios.sim.hosts import Host
+from vmha_remediator.remedy.states import IncidentState as S
+
+if TYPE_CHECKING:
+    from tests.scenarios.sim.world import World
+
+Verb = Callable[..., None]
+VERBS: dict[str, Verb] = {}
+EVERYBODY = "all"
+
+
+def verb(name: str) -> Callable[[Verb], Verb]:
+    def register(function: Verb) -> Verb:
+        VERBS[name] = function
+        return function
+
+    return register
+
+
+def act(world: World, line: str) -> None:
+    """Do one line: a verb and its arguments."""
+    name, *args = line.split()
+    if name not in VERBS:
+        raise ValueError(f"unknown verb {name}; known: {', '.join(sorted(VERBS))}")
+    world.log("FAULT", line)
+    VERBS[name](world, *args)
+
+
+def _hosts(world: World, names: Iterable[str]) -> list[Host]:
+    names = list(names)
+    if names == [EVERYBODY]:
+        return list(world.hosts.values())
+    return [world.hosts[name] for name in names]
+
+
+# -- hosts and their processes ------------------------------------------------------------
+
+
+@verb("power-off")
+def power_off(world: World, *names: str) -> None:
+    for host in _hosts(world, names):
+        host.power_off()
+
+
+@verb("power-on")
+def power_on(world: World, *names: str) -> None:
+    for host in _hosts(world, names):
+        host.power_on()
+
+
+@verb("reboot")
+def reboot(world: World, name: str, seconds: str) -> None:
+    """Let a host restart by itself, at once: what a kernel panic does."""
+    for host in _hosts(world, [name]):
+        host.power_off()
+        host.power_on(float(seconds))
+
+
+@verb("lose-power")
+def lose_power(world: World, *names: str) -> None:
+    """Take the power of a host and of its BMC."""
+    for host in _hosts(world, names):
+        host.power_off()
+        world.bmcs.mode[host.name] = "dead"
+
+
+@verb("hang")
+def hang(world: World, *names: str) -> None:
+    for host in _hosts(world, names):
+        host.hang()
+
+
+@verb("unhang")
+def unhang(world: World, *names: str) -> None:
+    for host in _hosts(world, names):
+        host.unhang()
+
+
+@verb("starve")
+def starve(world: World, name: str, seconds: str) -> None:
+    """Give every process of a host the CPU up to so many seconds late."""
+    world.hosts[name].starved = float(seconds)
+
+
+@verb("kill")
+def kill(world: World, kind: str, *names: str) -> None:
+    for host in _hosts(world, names):
+        host.kill(kind)
+
+
+@verb("start")
+def start(world: World, kind: str, *names: str) -> None:
+    for host in _hosts(world, names):
+        host.start(kind)
+
+
+@verb("stop")
+def stop(world: World, kind: str, *names: str) -> None:
+    for host in _hosts(world, names):
+        host.stop(kind)
+
+
+@verb("cont")
+def cont(world: World, kind: str, *names: str) -> None:
+    for host in _hosts(world, names):
+        host.cont(kind)
+
+
+@verb("leave")
+def leave(world: World, *names: str) -> None:
+    """Stop agents as systemd does, so that they say that they leave."""
+    for host in _hosts(world, names):
+        if host.agent is not None:
+            host.agent.stop.set()
+
+
+@verb("crash-loop")
+def crash_loop(world: World, name: str, every: str, until: str) -> None:
+    """Let an agent die and start again, over and over."""
+    host = world.hosts[name]
+
+    def die() -> None:
+        host.kill("agent")
+        world.clockwork.after(0.5, lambda: host.start("agent"))
+        if world.clockwork.now + float(every) < float(until):
+            world.clockwork.after(float(every), die)
+
+    die()
+
+
+@verb("rename")
+def rename(world: World, name: str, other: str) -> None:
+    """Start the agent of `name` anew under the name of another host."""
+    host = world.hosts[name]
+    host.kill("agent")
+    host.agent_name = other
+    host.start("agent")
+
+
+@verb("clock")
+def clock(world: World, name: str, seconds: str) -> None:
+    """Set a host's wall clock wrong by so much."""
+    world.hosts[name].skew = float(seconds)
+
+
+@verb("kill-vm")
+def kill_vm(world: World, vm: str) -> None:
+    for host in world.hosts.values():
+        world.guest_ends(vm, host)
+
+
+@verb("delete-vm")
+def delete_vm(world: World, vm: str) -> None:
+    kill_vm(world, vm)
+    del world.nova.servers_by_id[vm]
+
+
+# -- network --------------------------------------------------------------------------------
+
+
+@verb("cut")
+def cut(world: World, *names: str) -> None:
+    """Cut hosts off the management network, each one alone."""
+    everybody = world.network.names()
+    for host in _hosts(world, names):
+        world.network.block([host.name], everybody)
+        world.network.block(everybody, [host.name])
+
+
+@verb("join")
+def join(world: World, *names: str) -> None:
+    """Heal the links of hosts, or of all."""
+    for host in _hosts(world, names):
+        world.network.heal(host.name)
+    if list(names) == [EVERYBODY]:
+        world.network.heal()
+
+
+@verb("split")
+def split(world: World, *groups: str) -> None:
+    """Split the network into groups of names, comma-separated; others reach all of them."""
+    parts = [group.split(",") for group in groups]
+    for one in parts:
+        for two in parts:
+            if one is not two:
+                world.network.block(one, two)
+
+
+@verb("one-way")
+def one_way(world: World, sender: str, target: str) -> None:
+    """Lose what `sender` sends to `target`; "all" stands for everybody."""
+    everybody = world.network.names()
+    froms = everybody if sender == EVERYBODY else sender.split(",")
+    world.network.block(froms, everybody if target == EVERYBODY else target.split(","))
+
+
+@verb("loss")
+def loss(world: World, share: str, *names: str) -> None:
+    """Lose this share of the packets to and from hosts."""
+    everybody = world.network.names()
+    for host in _hosts(world, names):
+        for other in everybody:
+            for pair in ((host.name, other), (other, host.name)):
+                world.network.loss[pair] = float(share)
+
+
+@verb("flap")
+def flap(world: World, name: str, down: str, up: str, times: str) -> None:
+    """Cut a host and join it again, some times over."""
+    period = float(down) + float(up)
+    for n in range(int(times)):
+        world.clockwork.after(n * period, lambda: act(world, f"cut {name}"))
+        world.clockwork.after(n * period + float(down), lambda: act(world, f"join {name}"))
+
+
+@verb("network-down")
+def network_down(world: World) -> None:
+    """Let the whole management network fail, between hosts and to the controllers."""
+    everybody = world.network.names()
+    world.network.block(everybody, everybody)
+
+
+@verb("gateway")
+def gateway(world: World, state: str) -> None:
+    world.gateway.hung = {"down": True, "up": False}[state]
+
+
+# -- storage ----------------------------------------------------------------------------------
+
+
+@verb("storage")
+def storage(world: World, state: str, *names: str) -> None:
+    """Let hosts' paths to the storage be "works", "stalls" or "fails"."""
+    assert state in ("works", "stalls", "fails"), state
+    for host in _hosts(world, names):
+        host.storage.set(state)
+
+
+@verb("slow-storage")
+def slow_storage(world: World, seconds: str, *names: str) -> None:
+    for host in _hosts(world, names):
+        host.storage.latency = float(seconds)
+
+
+@verb("spoil")
+def spoil(world: World, block: str) -> None:
+    """Damage a block of the slots area: 0 the header, 1 the roster, 2 the first slot."""
+    world.area.spoil(int(block))
+
+
+@verb("format")
+def format_area(world: World) -> None:
+    """Initialise the slots area anew under everybody's feet."""
+    world.area.format()
+
+
+@verb("area")
+def area(world: World, state: str) -> None:
+    """Remove the slots file, or bring it back as it was."""
+    world.area.missing = {"gone": True, "back": False}[state]
+
+
+# -- control plane ------------------------------------------------------------------------------
+
+
+@verb("service")
+def service(world: World, name: str, state: str) -> None:
+    """Let gnocchi, aodh, rabbit, keystone, nova or the database be "down" or "up"."""
+    down = {"down": True, "up": False}[state]
+    if name == "nova":
+        world.nova.down = down
+    elif name == "database":
+        world.control.database.gone = down
+    else:
+        assert name in ("gnocchi", "aodh", "rabbit", "keystone"), name
+        (world.telemetry.down.add if down else world.telemetry.down.discard)(name)
+
+
+@verb("silence")
+def silence(world: World, *names: str) -> None:
+    """Let no sample about hosts come through any more."""
+    world.telemetry.silent |= {host.name for host in _hosts(world, names)}
+
+
+@verb("speak")
+def speak(world: World, *names: str) -> None:
+    world.telemetry.silent -= {host.name for host in _hosts(world, names)}
+
+
+@verb("webhooks")
+def webhooks(world: World, state: str) -> None:
+    world.telemetry.lost_webhooks = {"lost": True, "work": False}[state]
+
+
+@verb("ring")
+def ring(world: World, rule: str, name: str) -> None:
+    """Deliver a webhook that nobody sent, or one of long ago."""
+    world.control.ring(rule, name, "replay")
+
+
+@verb("bmc")
+def bmc(world: World, mode: str, *names: str) -> None:
+    """Let BMCs be "works", "dead", "lies" or "mute"."""
+    for host in _hosts(world, names):
+        world.bmcs.mode[host.name] = mode
+
+
+@verb("engine")
+def engine(world: World, deed: str, name: str = "engine") -> None:
+    """Start, kill, stop (SIGSTOP) or continue an engine."""
+    if deed == "start":
+        world.control.start(name)
+        return
+    if deed == "kill":
+        world.control.kill(name)
+        return
+    process = world.control.engines[name]
+    process.stopped = {"stop": True, "cont": False}[deed]
+    if deed == "cont":
+        world.clockwork.release(process)
+
+
+@verb("kill-engine-when")
+def kill_engine_when(world: World, state: str, back: str) -> None:
+    """Kill the engine as soon as an incident is in a state; start it again after a while."""
+
+    def look() -> None:
+        states = {i.state for i in world.control.store.incidents(active_only=True)}
+        if S(state) not in states:
+            world.clockwork.after(0.05, look)
+            return
+        world.log("FAULT", f"the engine dies, an incident is {state}")
+        world.control.kill()
+        world.clockwork.after(float(back), lambda: act(world, "engine start"))
+
+    look()
+
+
+@verb("room")
+def room(world: World, *names: str) -> None:
+    """Leave capacity on these hosts only; "none": nowhere; "all": everywhere."""
+    world.nova.room = {"all": None, "none": set()}.get(names[0], set(names))
+
+
+@verb("force-down")
+def force_down(world: World, name: str) -> None:
+    """Let an operator force a service down."""
+    world.nova.set_forced(name, True)
+
+
+@verb("unforce")
+def unforce(world: World, name: str) -> None:
+    world.nova.set_forced(name, False)
+
+
+@verb("confirm")
+def confirm(world: World, name: str) -> None:
+    """Let a person say that a host is off."""
+    world.control.store.confirm_fenced(name, "ann")
+
+
+@verb("release")
+def release(world: World, name: str) -> None:
+    """Let a person release the host's incident."""
+    incident = world.control.store.active(name)
+    assert incident is not None, f"{name} has no incident"
+    world.control.store.release(incident.id, "ann")

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nova: what it believes, what it refuses, and how long its work takes."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tests.scenarios.sim.clockwork import EPOCH
+from tests.scenarios.sim.hosts import Host
+from vmha_remediator.errors import CloudRefused, CloudUnavailable
+from vmha_remediator.remedy.facts import Migration, Server, Service
+
+if TYPE_CHECKING:
+    from tests.scenarios.sim.world import World
+
+REPORT_EVERY = 10.0  # report_interval
+SERVICE_DOWN_TIME = 60.0
+REQUEST = 0.02  # s, one API call
+SCHEDULING = 0.5
+REBUILD = 1.0
+UNDER_WAY = ("accepted", "pre-migrating")
+KEEPS_DOWN = (*UNDER_WAY, "done")
+EVACUABLE = ("active", "stopped", "error")
+
+
+class Nova:
+    """Compute API, scheduler, conductor and computes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._numbers = itertools.count(1)
+        self.servers_by_id: dict[str, Server] = {}
+        self.records: list[Migration] = []
+        self.reported: dict[str, float] = {}
+        self.forced: set[str] = set()
+        self.disabled: dict[str, str] = {}
+        self.touched: dict[str, float] = {}
+        self.down = False
+        self.room: set[str] | None = None  # hosts with capacity; None: all
+        self.resume_guests = False
+
+    def boot(self, name: str, host: str, tagged: bool = True, **fields: Any) -> None:
+        """Create a server that runs on `host`, or is there in another state."""
+        server = Server(
+            id=name,
+            name=name,
+            host=host,
+            status="ACTIVE",
+            vm_state="active",
+            tags=frozenset({"vmha"} if tagged else ()),
+        )
+        server = replace(server, **fields)
+        self.servers_by_id[name] = server
+        if server.vm_state == "active":
+            self._world.guest_starts(name, self._world.hosts[host])
+
+    # -- the engine's port ----------------------------------------------------------------
+
+    def services(self) -> list[Service]:
+        self._request()
+        return [self.service(host) for host in self._world.hosts]
+
+    def servers(self, host: str) -> list[Server]:
+        self._request()
+        return [s for s in self.servers_by_id.values() if s.host == host]
+
+    def server(self, server_id: str) -> Server | None:
+        self._request()
+        return self.servers_by_id.get(server_id)
+
+    def evacuations(self, host: str) -> list[Migration]:
+        self._request()
+        return [record for record in self.records if record.source == host]
+
+    def force_down(self, service_id: str, forced: bool) -> None:
+        self._request()
+        self.set_forced(service_id.removeprefix("service-"), forced)
+
+    def set_forced(self, host: str, forced: bool) -> None:
+        unfinished = [r for r in self.records if r.source == host and r.status in KEEPS_DOWN]
+        if not forced and unfinished:
+            raise CloudRefused("400 the service has evacuation records that are not completed")
+        (self.forced.add if forced else self.forced.discard)(host)
+        self.touched[host] = self._now()
+        self._world.log("nova", f"service of {host} is {'forced down' if forced else 'unforced'}")
+
+    def enable(self, service_id: str) -> None:
+        self._request()
+        host = service_id.removeprefix("service-")
+        self.disabled.pop(host, None)
+        self.touched[host] = self._now()
+        self._world.log("nova", f"scheduling to {host} is enabled")
+
+    def disable(self, service_id: str, reason: str) -> None:
+        self._request()
+        host = service_id.removeprefix("service-")
+        self.disabled[host] = reason
+        self.touched[host] = self._now()
+        self._world.log("nova", f"scheduling to {host} is disabled")
+
+    def evacuate(self, server_id: str, dest: str | None = None) -> None:
+        self._request()
+        server = self.servers_by_id.get(server_id)
+        if server is None:
+            raise CloudRefused("404 no such server")
+        if server.host is None or self.service(server.host).up:
+            raise CloudRefused("400 the compute service is up")
+        if server.task_state or server.vm_state not in EVACUABLE:
+            raise CloudRefused(f"409 the server is {server.vm_state}/{server.task_state}")
+        self._set(server_id, task_state="rebuilding")
+        record = Migration(
+            id=f"m{next(self._numbers)}",
+            server_id=server_id,
+            source=server.host,
+            dest=dest,
+            status="accepted",
+            created=float(int(self._now())),
+        )
+        self._world.evacuation_accepted(server, record)
+        self.records.append(record)
+        self._world.log("nova", f"accepts the evacuation of {server_id} from {server.host}")
+        self._world.clockwork.after(SCHEDULING, lambda: self._schedule(record.id))
+
+    def reset_state(self, server_id: str, to: str) -> None:
+        self._request()
+        self._set(server_id, vm_state=to, status=to.upper(), task_state=None)
+        self._world.log("nova", f"state of {server_id} is reset to {to}")
+
+    def start(self, server_id: str) -> None:
+        self._request()
+        server = self.servers_by_id[server_id]
+        self._set(server_id, vm_state="active", status="ACTIVE")
+        self._world.guest_starts(server_id, self._world.hosts[str(server.host)])
+
+    # -- a compute ------------------------------------------------------------------------
+
+    def compute(self, host: Host) -> None:
+        """Be nova-compute on `host`: tidy up, bring guests back, report."""
+        clockwork = self._world.clockwork
+        clockwork.park(1.0)
+        while not self._reaches(host):
+            clockwork.park(1.0)
+        self._tidy(host)
+        while True:
+            if self._reaches(host):
+                self.reported[host.name] = self._now()
+            clockwork.park(REPORT_EVERY)
+
+    def _tidy(self, host: Host) -> None:
+        for record in list(self.records):
+            if record.source == host.name and record.status in KEEPS_DOWN:
+                if record.server_id in host.guests:
+                    self._world.guest_ends(record.server_id, host)
+                if record.status == "done":
+                    self._record(record.id, status="completed")
+        for server in list(self.servers_by_id.values()):
+            idle = server.id not in host.guests and not server.task_state
+            if server.host == host.name and server.vm_state == "active" and idle:
+                self._back(server, host)
+
+    def _back(self, server: Server, host: Host) -> None:
+        if self.resume_guests:
+            self._world.guest_starts(server.id, host)
+        else:
+            self._set(server.id, vm_state="stopped", status="SHUTOFF")
+
+    def _reaches(self, host: Host) -> bool:
+        return not self.down and self._world.network.open(host.name, "ctl")
+
+    # -- an evacuation ----------------------------------------------------------------------
+
+    def _schedule(self, number: str) -> None:
+        record = self._find(number)
+        dest = record.dest or self._choose(record.source)
+        if record.server_id not in self.servers_by_id:
+            self._record(number, status="error")
+        elif dest is None:
+            fault = "No valid host was found."
+            self._set(
+                record.server_id, vm_state="error", status="ERROR", task_state=None, fault=fault
+            )
+            self._record(number, status="error")
+        else:
+            self._record(number, status="pre-migrating", dest=dest)
+            self._world.clockwork.after(REBUILD, lambda: self._rebuild(number))
+
+    def _rebuild(self, number: str) -> None:
+        """Run it on the destination; the message waits in its queue until it can be taken."""
+        record = self._find(number)
+        server = self.servers_by_id.get(record.server_id)
+        host = self._world.hosts[str(record.dest)]
+        latest = [r for r in self.records if r.server_id == record.server_id][-1]
+        if record.status != "pre-migrating":
+            return
+        if server is None or server.task_state != "rebuilding" or latest.id != number:
+            self._record(number, status="failed")
+            return
+        works = self._reaches(host) and host.storage.state == "works"
+        if not host.runs("compute") or not works:
+            self._world.clockwork.after(1.0, lambda: self._rebuild(number))
+            return
+        stopped = server.vm_state == "stopped"
+        if not stopped:
+            self._world.guest_starts(server.id, host)
+        state, status = ("stopped", "SHUTOFF") if stopped else ("active", "ACTIVE")
+        self._set(
+            server.id, host=host.name, vm_state=state, status=status, task_state=None, fault=""
+        )
+        self._record(number, status="done")
+        self._world.evacuated(server.id, record.source, host.name)
+
+    def _choose(self, source: str) -> str | None:
+        """Choose as the scheduler does: by its own idea of what is up."""
+        services = [self.service(host) for host in self._world.hosts]
+        up = [s.host for s in services if s.up and s.enabled and s.host != source]
+        if self.room is not None:
+            up = [host for host in up if host in self.room]
+        load = {h: sum(s.host == h for s in self.servers_by_id.values()) for h in up}
+        return min(up, key=lambda h: (load[h], h), default=None)
+
+    def service(self, host: str) -> Service:
+        """Return what Nova says of a service now."""
+        reported = self.reported.get(host, 0.0)
+        fresh = self._now() - reported < SERVICE_DOWN_TIME
+        return Service(
+            id=f"service-{host}",
+            host=host,
+            up=fresh and host not in self.forced,
+            enabled=host not in self.disabled,
+            forced_down=host in self.forced,
+            updated_at=max(reported, self.touched.get(host, 0.0)),
+            disabled_reason=self.disabled.get(host),
+        )
+
+    def change(self, server_id: str, **fields: Any) -> None:
+        """Let a user do something with a server."""
+        self._set(server_id, **fields)
+
+    def _find(self, number: str) -> Migration:
+        return next(r for r in self.records if r.id == number)
+
+    def _record(self, number: str, **fields: Any) -> None:
+        place = next(n for n, r in enumerate(self.records) if r.id == number)
+        self.records[place] = replace(self.records[place], **fields)
+
+    def _set(self, server_id: str, **fields: Any) -> None:
+        self.servers_by_id[server_id] = replace(self.servers_by_id[server_id], **fields)
+
+    def _request(self) -> None:
+        self._world.clockwork.park(REQUEST)
+        if self.down or "keystone" in self._world.telemetry.down:
+            raise CloudUnavailable("Nova cannot be reached")
+
+    def _now(self) -> float:
+        return EPOCH + self._world.clockwork.now

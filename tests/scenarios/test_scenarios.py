@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every scenario ends as it must, and its story reads as it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.scenarios.__main__ import play
+from tests.scenarios.sim import script
+from tests.scenarios.sim.many import spread
+
+
+@pytest.fixture(scope="module")
+def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[str, script.Outcome]]:
+    """The outcomes of all scenarios that this run asks for, played on all cores."""
+    wanted = sorted(
+        item.callspec.params["name"]  # type: ignore[attr-defined]
+        for item in request.session.items
+        if getattr(item, "originalname", "") == test_scenario.__name__
+    )
+    yield dict(zip(wanted, spread(play, wanted), strict=True))
+
+
+@pytest.mark.parametrize("name", script.names())
+def test_scenario(name: str, outcomes: dict[str, script.Outcome]) -> None:
+    outcome, reason = outcomes[name], script.load(name).xfail
+    if reason:
+        assert outcome.problems, f"it works now: take xfail out of {name}/script.yaml"
+        pytest.xfail(reason)
+    assert not outcome.problems, f"{'; '.join(outcome.problems)}\n{outcome.log}"
+    assert not script.difference(name, outcome.log), script.difference(name, outcome.log)
+
+
+@pytest.mark.parametrize("name", script.names())
+def test_a_scenario_is_complete(name: str) -> None:
+    folder = script.ROOT / name
+    assert sorted(script.FILES) == sorted(path.name for path in folder.iterdir())
+    readme = (folder / "README").read_text(encoding="utf-8").strip().splitlines()
+    assert 3 <= len(readme) <= 8
