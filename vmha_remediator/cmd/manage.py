@@ -8,13 +8,12 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from vmha_remediator import cmd
+from vmha_remediator.cmd.verbs import DEFAULT_CONFIG, top_parser
 from vmha_remediator.errors import VmhaError
 
 PROG = "vmha-manage"
-DEFAULT_CONFIG = Path("/etc/vmha/vmha.conf")
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 EPILOG = """\
 examples:
@@ -30,17 +29,10 @@ exit status: 0 done; 1 it failed or something was found, one line on standard er
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line, made of every module named manage_* beside this one."""
-    parser = argparse.ArgumentParser(
-        prog=PROG,
-        description="Look after VM high availability: telemetry, alarms, fencing, incidents.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--config-file",
-        action="append",
-        metavar="FILE",
-        help=f"configuration file; repeatable, later ones win (default: {DEFAULT_CONFIG})",
+    parser = top_parser(
+        PROG,
+        "Look after VM high availability: telemetry, alarms, fencing, incidents.",
+        EPILOG,
     )
     subparsers = parser.add_subparsers(metavar="AREA", required=True)
     for name in sorted(module.name for module in pkgutil.iter_modules(cmd.__path__)):

@@ -7,6 +7,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from vmha_remediator.cmd.verbs import add_verb
 from vmha_remediator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,41 +67,31 @@ def add_commands(subparsers: Any) -> None:
     area = subparsers.add_parser("alarms", help="keep Aodh's alarms what the rules say")
     verbs = area.add_subparsers(metavar="COMMAND", required=True)
 
-    sync = _verb(verbs, "sync", "create, change and delete alarms as the rules say", SYNC)
+    sync = add_verb(verbs, "sync", "create, change and delete alarms as the rules say", SYNC)
     _host_option(sync)
     sync.add_argument("--all", action="store_true", help="every host known to Gnocchi, too")
     sync.add_argument("--dry-run", action="store_true", help="only print the differences")
     sync.set_defaults(func=_sync)
 
-    lint = _verb(verbs, "lint", "check the rule files", LINT)
+    lint = add_verb(verbs, "lint", "check the rule files", LINT)
     lint.add_argument("--dir", metavar="DIR", help="rule files (default: those configured)")
     lint.set_defaults(func=_lint)
 
-    listing = _verb(verbs, "list", "list our alarms", LIST)
+    listing = add_verb(verbs, "list", "list our alarms", LIST)
     _host_option(listing)
     listing.add_argument("--json", action="store_true", help="one JSON document")
     listing.set_defaults(func=_list)
 
-    delete = _verb(verbs, "delete", "delete our alarms", DELETE)
+    delete = add_verb(verbs, "delete", "delete our alarms", DELETE)
     which = delete.add_mutually_exclusive_group(required=True)
     _host_option(which)
     which.add_argument("--all", action="store_true", help="of every host")
     delete.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
     delete.set_defaults(func=_delete)
 
-    timing = _verb(verbs, "timing", "how long a detection takes", TIMING)
+    timing = add_verb(verbs, "timing", "how long a detection takes", TIMING)
     timing.add_argument("--hosts", type=int, default=4, metavar="N", help="hosts in the cloud")
     timing.set_defaults(func=_timing)
-
-
-def _verb(verbs: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name,
-        help=summary,
-        description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return parser
 
 
 def _host_option(parser: Any) -> None:

@@ -7,6 +7,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from vmha_remediator.cmd import output
+from vmha_remediator.cmd.verbs import add_verb
 from vmha_remediator.errors import ConfigError, VmhaError
 
 if TYPE_CHECKING:
@@ -59,16 +60,16 @@ def add_commands(subparsers: Any) -> None:
     area = subparsers.add_parser("fence", help="see whether hosts can be powered off, and are")
     verbs = area.add_subparsers(metavar="COMMAND", required=True)
 
-    status = _verb(verbs, "status", "read power states", STATUS)
+    status = add_verb(verbs, "status", "read power states", STATUS)
     status.add_argument("host", nargs="*", help="service host (default: all in the file)")
     status.add_argument("--json", action="store_true", help="print JSON")
     status.set_defaults(func=_status)
 
-    test = _verb(verbs, "test", "dry run of everything but powering off", TEST)
+    test = add_verb(verbs, "test", "dry run of everything but powering off", TEST)
     test.add_argument("host", nargs="*", help="service host (default: all in the file)")
     test.set_defaults(func=_test)
 
-    confirm = _verb(verbs, "confirm", "assert that a host is off", CONFIRM)
+    confirm = add_verb(verbs, "confirm", "assert that a host is off", CONFIRM)
     confirm.add_argument("host", help="service host that is off")
     confirm.add_argument("--yes", action="store_true", help="do not ask for the name again")
     confirm.add_argument(
@@ -77,16 +78,6 @@ def add_commands(subparsers: Any) -> None:
         help="confirm against a driver that reads ON, because you know that it is wrong",
     )
     confirm.set_defaults(func=_confirm)
-
-
-def _verb(verbs: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name,
-        help=summary,
-        description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return parser
 
 
 def _fencer(conf: cfg.ConfigOpts) -> Fencer:

@@ -8,6 +8,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from vmha_remediator.cmd import output
+from vmha_remediator.cmd.verbs import add_verb
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -57,12 +58,7 @@ def add_commands(subparsers: Any) -> None:
 
 
 def _verb(verbs: Any, name: str, summary: str, text: str, func: Any) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name,
-        help=summary,
-        description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_verb(verbs, name, summary, text)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(func=func)
     return parser

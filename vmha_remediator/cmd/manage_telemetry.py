@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vmha_remediator.cmd.verbs import add_verb
 from vmha_remediator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,23 +38,13 @@ def add_commands(subparsers: Any) -> None:
     area = subparsers.add_parser("telemetry", help="prepare Gnocchi and Ceilometer")
     verbs = area.add_subparsers(metavar="COMMAND", required=True)
 
-    setup = _verb(verbs, "setup", "create archive policy and resource type", SETUP)
+    setup = add_verb(verbs, "setup", "create archive policy and resource type", SETUP)
     setup.add_argument("--dry-run", action="store_true", help="only say what would be done")
     setup.set_defaults(func=_setup)
 
-    render = _verb(verbs, "render", "write Ceilometer's files", RENDER)
+    render = add_verb(verbs, "render", "write Ceilometer's files", RENDER)
     render.add_argument("--dir", required=True, metavar="DIR", help="folder to write into")
     render.set_defaults(func=_render)
-
-
-def _verb(verbs: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name,
-        help=summary,
-        description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return parser
 
 
 def _setup(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:

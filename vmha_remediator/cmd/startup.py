@@ -9,33 +9,21 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from types import FrameType
 
 from oslo_config import cfg
 from oslo_log import log
 
 from vmha_remediator import conf as config
+from vmha_remediator.cmd.verbs import DEFAULT_CONFIG, top_parser
 from vmha_remediator.errors import VmhaError
 
-DEFAULT_CONFIG = Path("/etc/vmha/vmha.conf")
 DONE, FAILED = 0, 1
 
 
 def make_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
     """Return a parser with the options that every service has."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--config-file",
-        action="append",
-        metavar="FILE",
-        help=f"configuration file; repeatable, later ones win (default: {DEFAULT_CONFIG})",
-    )
+    parser = top_parser(prog, description, epilog)
     parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     return parser
 

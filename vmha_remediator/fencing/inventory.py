@@ -15,6 +15,7 @@ from stevedore import ExtensionManager
 from vmha_remediator.errors import ConfigError
 from vmha_remediator.fencing.contract import FencingDriver
 from vmha_remediator.fencing.settings import SettingError, parse_all
+from vmha_remediator.strictyaml import StrictLoader
 
 NAMESPACE = "vmha.fencing"
 ORDER = "drivers"
@@ -98,19 +99,6 @@ def load(path: str, *, timeout: float, confirmed: Confirmed) -> Inventory:
     return Inventory(path, levels, problems)
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a key written twice: which of two BMCs is the host's is no guess."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key!r} is written twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
 def _read(path: str) -> dict[str, Any] | None:
     try:
         raw = Path(path).read_bytes()
@@ -119,7 +107,7 @@ def _read(path: str) -> dict[str, Any] | None:
     except OSError as exc:
         raise ConfigError(f"[fencing] hosts_file {path}: {exc.strerror}") from exc
     try:
-        document = yaml.load(raw, Loader=_StrictLoader)
+        document = yaml.load(raw, Loader=StrictLoader)
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         place = f" line {mark.line + 1}" if mark else ""

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from vmha_remediator.errors import RuleError
 from vmha_remediator.rules import lint as _lint
 from vmha_remediator.rules.model import Template, Thresholds, render
+from vmha_remediator.strictyaml import StrictLoader
 
 PACKAGE = "vmha_alarm_templates"
 KEYS = ("name", "severity", "action", "actions", "description", "rule")
@@ -22,26 +22,13 @@ REQUIRED = ("name", "severity", "action", "description", "rule")
 __all__ = ["Template", "Thresholds", "lint", "lint_all", "load", "parse", "read", "render"]
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a key written twice (plain YAML keeps the last one, silently)."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"'{key}' is written twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
 def parse(text: str, source: str) -> Template:
     """Return the template in `text`; raises `RuleError` that names `source` and the fault.
 
     Only the file's shape is checked here, `lint` says whether its rule can be trusted.
     """
     try:
-        raw = yaml.load(text, Loader=_StrictLoader)
+        raw = yaml.load(text, Loader=StrictLoader)
     except (yaml.YAMLError, RecursionError, TypeError) as exc:
         raise RuleError(f"{source}: not readable as YAML: {' '.join(str(exc).split())}") from exc
     if not isinstance(raw, dict):

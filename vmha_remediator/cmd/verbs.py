@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parsers whose help keeps its line breaks; standard library only, so that --help is fast."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+DEFAULT_CONFIG = Path("/etc/vmha/vmha.conf")
+
+
+def top_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """Return the parser of a command, with the option that every command has."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config-file",
+        action="append",
+        metavar="FILE",
+        help=f"configuration file; repeatable, later ones win (default: {DEFAULT_CONFIG})",
+    )
+    return parser
+
+
+def add_verb(verbs: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
+    """Add a verb with a one-line `summary` and a `text` of help, and return its parser."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=summary,
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
