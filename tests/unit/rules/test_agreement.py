@@ -71,7 +71,14 @@ def test_pollster_and_agent_publish_exactly_these_metrics() -> None:
         suspect=False,
     )
     entry = {"host": "h1", "slot": 1, "suspect": False, "values": report.values(reading)}
-    answer = {"age": 0.0, "host": "h1", "hosts": [entry], "role": "master", "why": []}
+    answer = {
+        "age": 0.0,
+        "host": "h1",
+        "hosts": [entry],
+        "role": "master",
+        "why": [],
+        "clock_ok": True,
+    }
     pollster = HostPollster(ceilometer_service.prepare_service(argv=[], config_files=[]))
     samples = list(pollster._samples(answer, 0.0))
     assert sorted(s.name for s in samples) == sorted(metrics.METRICS)
