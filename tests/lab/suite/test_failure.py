@@ -88,6 +88,17 @@ def test_without_proof_the_incident_is_held_and_nothing_moves(cloud: Cloud) -> N
     assert proof.driver == "manual"
 
 
+def test_a_bmc_that_answers_again_is_asked_again(cloud: Cloud) -> None:
+    host = cloud.busiest()
+    protected = cloud.tagged_on(host)
+    redfish.set_mode(host, "hang")
+    hosts.kill(host)
+    cloud.wait(incident_state(host, "failure", "held"), f"the incident of {host} is held")
+    assert all(vm.host == host for vm in cloud.look().vms if vm.id in protected)
+    redfish.set_mode(host, "ok")
+    recovered(cloud, host, protected)
+
+
 @pytest.mark.parametrize("state", ["fenced", "evacuating"])
 def test_an_engine_killed_on_the_way_goes_on_where_the_facts_are(cloud: Cloud, state: str) -> None:
     host = cloud.busiest()
