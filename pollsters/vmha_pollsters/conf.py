@@ -45,6 +45,20 @@ OPTS: list[cfg.Opt] = [
         "at start and names the drivers that exist.",
     ),
     cfg.StrOpt(
+        "sanlock_lockspace",
+        default="vmha",
+        help="With lease_driver sanlock: the lockspace that every host's sanlock daemon has "
+        "joined under the host's name (our_host_name in sanlock.conf), with an io_timeout of at "
+        "most half the lease_interval ('add_lockspace -o'). Wrong: no lease is known, and this "
+        "host says nothing about others.",
+    ),
+    cfg.StrOpt(
+        "sanlock_run_dir",
+        help="Run directory of an unprivileged sanlock daemon (its SANLOCK_RUN_DIR); default: "
+        "the system's daemon. Wrong: the daemon is not found, and this host says nothing about "
+        "others.",
+    ),
+    cfg.StrOpt(
         "lease_path",
         help="The slots file or block device on the shared storage, made by 'vmha-agent init'. "
         "Wrong or missing: this host has no lease, is reported as storage-lost, and says "
