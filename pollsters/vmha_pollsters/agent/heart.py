@@ -75,6 +75,7 @@ class Heart:
         self._sequence = 0
         self._drained = time.monotonic()
         self._paused_until_drained = True
+        self.taken = 0
         self.rejected: Counter[str] = Counter()
         self.problem: str | None = "not started"
 
@@ -188,6 +189,7 @@ class Heart:
                 if packet.host == self._me.host:
                     raise Rejected("our own name")
                 self._hearing.take(packet, time.monotonic(), route.boots)
+                self.taken += 1
         except Rejected as exc:
             self.rejected[str(exc)] += 1
             LOG.debug("packet from %s refused: %s", sender[0], exc)

@@ -90,7 +90,11 @@ def status(agent: Agent) -> dict[str, Any]:
             "stale": picture.roster_stale,
         },
         "believed": [names.get(n, f"slot {n}") for n in picture.witnesses],
-        "heartbeats": {"problem": agent.heart.problem, "refused": dict(agent.heart.rejected)},
+        "heartbeats": {
+            "problem": agent.heart.problem,
+            "taken": agent.heart.taken,
+            "refused": dict(agent.heart.rejected),
+        },
         "peers": [_peer(agent, picture, peer) for peer in picture.peers],
     }
 

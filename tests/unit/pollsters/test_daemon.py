@@ -30,6 +30,7 @@ class Heart:
 
     def __init__(self) -> None:
         self.problem: str | None = None
+        self.taken = 0
         self.rejected: dict[str, int] = {}
         self.ages: dict[str, float | None] = {"h2": 0.5, "h3": 0.5, "h4": 0.5}
         self.route: Any = None

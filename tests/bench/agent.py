@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one real vmha-agent costs among N simulated hosts: `python -m tests.bench.agent`.
+
+A few processes play all other hosts, each with a socket and an address of its own on the
+loopback network and a slot in one real slots area. The agent is measured from outside, as a
+witness (the master, heard and read by all) and as an ordinary member.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.bench.peers import WITNESSES, Plan, address
+from vmha_pollsters.agent import area
+from vmha_pollsters.agent.text import table
+from vmha_pollsters.ask import ask
+from vmha_remediator.errors import AgentUnavailable
+
+PROCESSES = 2
+SETTLED = 60.0  # s to wait for a settled agent at most
+POLL = 2.0  # s; the pollster's interval
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What /proc says of a process, and the agent of itself, at one moment."""
+
+    at: float
+    cpu: float  # seconds
+    rss: int  # KiB
+    requests: int  # read and write calls on files
+    read: int  # bytes
+    taken: int  # packets believed
+    sent: int  # packets that the simulated hosts sent
+
+
+def usage(pid: int, status: dict[str, Any], sent: int) -> Usage:
+    """Read the process's counters."""
+    proc = Path(f"/proc/{pid}")
+    fields = (proc / "stat").read_text().rpartition(")")[2].split()
+    io = dict(line.split(": ") for line in (proc / "io").read_text().splitlines())
+    rss = next(x for x in (proc / "status").read_text().splitlines() if x.startswith("VmRSS"))
+    return Usage(
+        at=time.monotonic(),
+        cpu=(int(fields[11]) + int(fields[12])) / TICKS,
+        rss=int(rss.split()[1]),
+        requests=int(io["syscr"]) + int(io["syscw"]),
+        read=int(io["rchar"]),
+        taken=int(status["heartbeats"]["taken"]),
+        sent=sent,
+    )
+
+
+class Crowd:
+    """The processes that play the other hosts."""
+
+    def __init__(self, plans: Sequence[Plan]) -> None:
+        self._processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.bench.peers"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in plans
+        ]
+        for process, plan in zip(self._processes, plans, strict=True):
+            self._tell(process, json.dumps(asdict(plan)))
+
+    def _tell(self, process: subprocess.Popen[str], line: str) -> None:
+        assert process.stdin is not None
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+
+    def sent(self) -> int:
+        """Return how many heartbeats were sent to the agent so far."""
+        total = 0
+        for process in self._processes:
+            self._tell(process, "?")
+            assert process.stdout is not None
+            total += int(json.loads(process.stdout.readline())["sent"])
+        return total
+
+    def stop(self) -> None:
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(10)
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextmanager
+def agent_among(folder: Path, hosts: int, watches: bool) -> Iterator[tuple[int, str, Crowd]]:
+    """Start the agent and its crowd; yield its process id, its socket and the crowd."""
+    path, key, own = folder / "slots", secrets.token_hex(16), 0 if watches else hosts // 2
+    header = area.init(str(path), hosts, "bench")
+    (folder / "key").write_text(key)
+    port = free_port()
+    options = {
+        "host": f"host-{own}",
+        "address": address(own),
+        "port": port,
+        "socket": folder / "agent.sock",
+        "lease_path": path,
+        "cluster": "bench",
+        "key_file": folder / "key",
+        "priority": 1000 if watches else -1000,
+        "probe_port": 1,  # nobody listens: refused at once, which is an answer
+    }
+    lines = ["[agent]", *(f"{name} = {value}" for name, value in options.items())]
+    (folder / "agent.conf").write_text("\n".join(lines))
+    share = -(-hosts // PROCESSES)
+    plans = [
+        Plan(
+            path=str(path),
+            area=str(header.uuid),
+            cluster="bench",
+            key=key,
+            port=port,
+            hosts=hosts,
+            first=first,
+            last=min(first + share, hosts),
+            agent=own,
+            watches=watches,
+        )
+        for first in range(0, hosts, share)
+    ]
+    with ExitStack() as stack:
+        crowd = Crowd(plans)
+        stack.callback(crowd.stop)
+        time.sleep(2.5)  # every simulated host has written its slot: the agent's is the one left
+        log = stack.enter_context((folder / "agent.log").open("wb"))
+        command = [sys.executable, "-m", "vmha_pollsters.agent.main"]
+        agent = subprocess.Popen(
+            [*command, "--config-file", str(folder / "agent.conf")], stderr=log
+        )
+        stack.callback(agent.wait, 10)
+        stack.callback(agent.terminate)
+        yield agent.pid, str(folder / "agent.sock"), crowd
+
+
+def settled(path: str, hosts: int, watches: bool) -> dict[str, Any]:
+    """Wait until the agent knows everybody it should, and return its status."""
+    deadline = time.monotonic() + SETTLED
+    status: dict[str, Any] = {}
+    while time.monotonic() < deadline:
+        time.sleep(1.0)
+        try:
+            status = ask(path, "status")
+        except AgentUnavailable:
+            continue
+        heard = [p for p in status["peers"] if p["heard"] is not None and p["heard"] < 4.0]
+        wanted = hosts if watches else min(WITNESSES + 2, hosts)
+        if status["qualified"] and len(heard) >= wanted:
+            return status
+    raise SystemExit(f"the agent did not settle: {status.get('why')}; hears {status.get('hears')}")
+
+
+def measure(hosts: int, watches: bool, seconds: float) -> list[object]:
+    """Return one row of the table."""
+    with (
+        tempfile.TemporaryDirectory(prefix="vmha-bench-") as folder,
+        agent_among(Path(folder), hosts, watches) as (pid, path, crowd),
+    ):
+        before = usage(pid, settled(path, hosts, watches), crowd.sent())
+        published = 0
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(POLL)
+            published = max(published, len(ask(path, "readings")["hosts"]))
+        status = ask(path, "status")
+        after = usage(pid, status, crowd.sent())
+    passed = after.at - before.at
+    sent, taken = after.sent - before.sent, after.taken - before.taken
+    loss = 100.0 * max(0, sent - taken) / sent if watches and sent else None
+    return [
+        status["role"],
+        hosts,
+        f"{100 * (after.cpu - before.cpu) / passed:.1f}",
+        f"{after.rss / 1024:.0f}",
+        f"{taken / passed:.0f}",
+        f"{(after.requests - before.requests) / passed:.1f}",
+        f"{(after.read - before.read) / passed / 1024:.0f}",
+        "-" if loss is None else f"{loss:.2f}",
+        published,
+    ]
+
+
+def main() -> None:
+    """Measure every size in both roles and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hosts", type=int, nargs="+", default=[10, 100, 1000], metavar="N")
+    parser.add_argument("--seconds", type=float, default=20.0, help="to measure each")
+    parser.add_argument("--role", choices=["witness", "member"], help="only this one")
+    args = parser.parse_args()
+    roles = [args.role] if args.role else ["witness", "member"]
+    head = ("ROLE", "HOSTS", "CPU %", "RSS MiB", "PACKETS/S", "I/O/S", "KiB/S", "LOSS %", "TOLD")
+    rows = [
+        measure(hosts, role == "witness", args.seconds) for role in roles for hosts in args.hosts
+    ]
+    print(table(head, rows))
+    print("CPU: of one core. PACKETS: taken in. I/O: calls on files. TOLD: hosts published.")
+
+
+if __name__ == "__main__":
+    main()
