@@ -138,7 +138,10 @@ class Agent:
         views = witness.believed(me, qualification, peers, seen.roster, self.limits)
         readings = self._mark_recovering(witness.fuse(peers, views, self.limits), now)
         wanted = None
-        if written.slot is not None and not written.problem and not seen.problem:
+        # Who has just begun to look (again) knows nobody's lease yet: the roster that it would
+        # write names itself alone and takes the witnesses' role away.
+        settled = me.reading >= self.limits.settle_read
+        if written.slot is not None and settled and not written.problem and not seen.problem:
             incumbents = self._incumbents(seen.roster, peers, now)
             wanted = witness.next_roster(
                 written.slot, peers, seen.roster, stale, incumbents, self.limits

@@ -189,7 +189,8 @@ class Reader:
             gone = slots.keys() - table.slots.keys() - table.damaged.keys()
             slots = {n: slot for n, slot in slots.items() if n not in gone}
         slots.update(table.slots)
-        followed = before.at is not None and table.finished - before.at <= self._pause
+        watched = before.at is not None and table.finished - before.at <= self._pause
+        followed = watched and old == table.header.uuid  # a new area: all begins anew
         return Seen(
             at=table.started,
             since=before.since if followed else table.finished,
