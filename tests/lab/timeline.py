@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happened when: faults, evidence, alarms, incident steps and VMs, in one order.
 
-Each source speaks for itself: the lab's event log, the witnesses' and Aodh's logs, the incident
+Each source speaks for itself: the lab's event log, the pollsters' and Aodh's logs, the incident
 journal, and the disks (the first record that a guest wrote after it came up elsewhere).
 """
 
@@ -20,6 +20,8 @@ from vmha_remediator.store import Store
 
 #: "... transitioning to alarm because ..." in the evaluator's log, with its local time.
 _AODH = re.compile(r"^(\S+ \S+) .*alarm (\S+) transitioning to (\S.*?) because")
+
+_SUSPECT = "suspect: "  # in what a pollster says when it changes
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,12 @@ def _faults() -> Iterator[Moment]:
 
 
 def _evidence() -> Iterator[Moment]:
-    """Yield what the witnesses logged about hosts that they suspect."""
-    for path in sorted(layout.LOGS.glob("h*-agent.log")):
+    """Yield whom the witnesses' pollsters said to be suspect: from then on it has samples of it."""
+    for path in sorted(layout.LOGS.glob("h*-polling.log")):
         for at, text in _log_lines(path.read_text(errors="replace").splitlines()):
-            if "suspect" in text:
-                yield Moment(at, "evidence", path.name.split("-")[0], text)
+            if _SUSPECT in text:
+                names = text.partition(_SUSPECT)[2]
+                yield Moment(at, "evidence", path.name.split("-")[0], f"suspects {names}")
 
 
 def _alarms(names: dict[str, str]) -> Iterator[Moment]:
