@@ -18,10 +18,18 @@ from tests.lab import faults, layout, records
 from vmha_remediator.remedy.incident import Incident, VmStatus
 from vmha_remediator.store import Store
 
-#: "... transitioning to alarm because ..." in the evaluator's log, with its local time.
-_AODH = re.compile(r"^(\S+ \S+) .*alarm (\S+) transitioning to (\S.*?) because")
-
-_SUSPECT = "suspect: "  # in what a pollster says when it changes
+#: Logs that know of something that nobody stores: file, what to look for, source, what to say.
+#: A pollster says whom it suspects when that changes: from then on it publishes samples of it.
+_LOGS = (
+    ("h*-polling.log", re.compile(r"suspect: (?P<what>.+)$"), "evidence", "suspects {what}"),
+    ("remediator.log", re.compile(r"(?P<what>Alarm \S+ of \S+ rang)"), "webhook", "{what}"),
+    (
+        "aodh-evaluator.log",
+        re.compile(r"alarm (?P<alarm>\S+) transitioning to (?P<what>\S.*?) because"),
+        "aodh",
+        "{alarm} -> {what}",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Moment:
     """One thing that happened; `t` is wall time in seconds since the epoch."""
 
     t: float
-    source: str  # "lab", "evidence", "aodh", "incident", "vm"
+    source: str  # "lab", "evidence", "aodh", "webhook", "incident", "vm"
     host: str | None
     what: str
 
@@ -39,8 +47,7 @@ def moments(store: Store, alarm_names: dict[str, str]) -> list[Moment]:
     incidents = list(store.incidents())
     found = [
         *_faults(),
-        *_evidence(),
-        *_alarms(alarm_names),
+        *_logged(alarm_names),
         *(m for incident in incidents for m in _incident(incident)),
         *_takeovers(incidents),
     ]
@@ -54,24 +61,17 @@ def _faults() -> Iterator[Moment]:
         yield Moment(event["t"], "lab", event.get("host"), text)
 
 
-def _evidence() -> Iterator[Moment]:
-    """Yield whom the witnesses' pollsters said to be suspect: from then on it has samples of it."""
-    for path in sorted(layout.LOGS.glob("h*-polling.log")):
-        for at, text in _log_lines(path.read_text(errors="replace").splitlines()):
-            if _SUSPECT in text:
-                names = text.partition(_SUSPECT)[2]
-                yield Moment(at, "evidence", path.name.split("-")[0], f"suspects {names}")
-
-
-def _alarms(names: dict[str, str]) -> Iterator[Moment]:
-    path = layout.LOGS / "aodh-evaluator.log"
-    if not path.exists():
-        return
-    for line in path.read_text(errors="replace").splitlines():
-        if match := _AODH.match(line):
-            stamp, alarm, state = match.groups()
-            name = names.get(alarm, alarm)
-            yield Moment(_wall(stamp), "aodh", name.rpartition(":")[2], f"{name} -> {state}")
+def _logged(alarm_names: dict[str, str]) -> Iterator[Moment]:
+    """Yield what is found in logs; the host is the log's own, if it is of one."""
+    for pattern, wanted, source, saying in _LOGS:
+        for path in sorted(layout.LOGS.glob(pattern)):
+            host = path.name.split("-")[0] if path.name.startswith("h") else None
+            for at, text in _log_lines(path.read_text(errors="replace").splitlines()):
+                if match := wanted.search(text):
+                    found = match.groupdict()
+                    alarm = found.get("alarm", "")
+                    told = saying.format(**found | {"alarm": alarm_names.get(alarm, alarm)})
+                    yield Moment(at, source, host, told)
 
 
 def _incident(incident: Incident) -> Iterator[Moment]:
