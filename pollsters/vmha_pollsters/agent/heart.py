@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from vmha_pollsters.agent.hearing import Hearing
 from vmha_pollsters.agent.wire import (
@@ -33,6 +33,10 @@ PAUSE_BEATS = 3.0
 #: Packets taken in one go, so that a flood cannot keep the thread from sending.
 MOST_AT_ONCE = 2000
 BUFFER = 1 << 20
+#: Above so many senders every other heartbeat is acknowledged, and packets are waited for so
+#: long (s) that they come in batches.
+CROWD = 200
+BATCH = 0.02
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Heart:
         self._sequence = 0
         self._drained = time.monotonic()
         self._paused_until_drained = True
+        self._acknowledged: dict[str, float] = {}
         self.taken = 0
         self.rejected: Counter[str] = Counter()
         self.problem: str | None = "not started"
@@ -156,6 +161,10 @@ class Heart:
         if sock is None:
             time.sleep(min(seconds, self._me.interval))
             return
+        if self._crowded():
+            pause = min(seconds, BATCH)
+            time.sleep(pause)
+            seconds -= pause
         select.select([sock], [], [], seconds)
         began = time.monotonic()
         with self._lock:
@@ -194,8 +203,22 @@ class Heart:
             self.rejected[str(exc)] += 1
             LOG.debug("packet from %s refused: %s", sender[0], exc)
             return
-        if packet.kind is Kind.HEARTBEAT:
+        if packet.kind is Kind.HEARTBEAT and self._ack_is_due(packet.host):
             self._send(Kind.ACK, {packet.slot: sender}, route.slot, echo=packet.sequence)
+
+    def _crowded(self) -> bool:
+        route = self._route
+        return route is not None and len(route.senders) > CROWD
+
+    def _ack_is_due(self, host: str) -> bool:
+        """Tell whether to acknowledge a heartbeat of `host` now, and remember it if so."""
+        if not self._crowded():
+            return True
+        now = time.monotonic()
+        if now - self._acknowledged.get(host, float("-inf")) < 1.5 * self._me.interval:
+            return False
+        self._acknowledged[host] = now
+        return True
 
     def _beat(self) -> None:
         with self._lock:
@@ -224,8 +247,8 @@ class Heart:
         self, kind: Kind, to: Mapping[int, tuple[str, int]], slot: int, echo: int
     ) -> Iterable[tuple[Packet, tuple[str, int]]]:
         me = self._me
-        model = Packet(kind, me.host, slot, 0, me.boot_id, 0, time.time(), echo)
+        wall = time.time()
         for number, target in to.items():
             # Milliseconds since boot: grows over restarts of the agent within one boot.
-            self._sequence = max(self._sequence + 1, int(time.monotonic() * 1000))
-            yield replace(model, to=number, sequence=self._sequence), target
+            sequence = self._sequence = max(self._sequence + 1, int(time.monotonic() * 1000))
+            yield Packet(kind, me.host, slot, number, me.boot_id, sequence, wall, echo), target
