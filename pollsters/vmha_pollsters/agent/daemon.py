@@ -34,6 +34,10 @@ RECOVERED = 12.0
 WATCH_BEATS = 10.0
 #: Up to this many slots one read of all is as cheap as a few small ones.
 SMALL_TABLE = 32
+#: From so many hosts on a witness takes stock once a beat, not twice, and looks at those that
+#: are well for their probes' sake in so many turns.
+CROWD = 200
+TURNS = 8
 STOP_TIMEOUT = 4.0
 #: A picture older than this many beats was left by a process that did not run: not written.
 OLD_PICTURE = 3.0
@@ -99,6 +103,7 @@ class Agent:
         self._suspect: dict[str, float] = {}
         self._good: dict[int, float] = {}
         self._alone_since: float | None = None
+        self._turn = 0
 
     def run(self) -> None:
         """Work until `stop` is set."""
@@ -112,7 +117,7 @@ class Agent:
         ]
         for thread in threads:
             thread.start()
-        while not self.stop.wait(self.settings.heartbeat_interval / 2):
+        while not self.stop.wait(self._pause()):
             try:
                 self.tick()
             except Exception:  # the picture grows old, so this host falls silent by itself
@@ -127,12 +132,16 @@ class Agent:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
+    def _pause(self) -> float:
+        crowd = len(self.picture.peers) > CROWD
+        return float(self.settings.heartbeat_interval) * (1.0 if crowd else 0.5)
+
     def tick(self) -> None:
         """Take stock once: qualify, fuse, decide about roles, probe, and remember it all."""
         now = time.monotonic()
         before, seen, written = self.picture, self.reader.seen, self.writer.written
-        peers = tuple(self._peers(seen, written.slot, now))
         stale = seen.roster is None or seen.roster_age > self.limits.roster_stale
+        peers = tuple(self._peers(seen, self._scope(seen, written.slot, stale), written.slot, now))
         me = self._me(seen, now)
         qualification = witness.qualify(me, peers, self.limits)
         views = witness.believed(me, qualification, peers, seen.roster, self.limits)
@@ -179,10 +188,22 @@ class Agent:
             problems=tuple(problems),
         )
 
-    def _peers(self, seen: Seen, mine: int | None, now: float) -> Iterable[Peer]:
+    def _scope(self, seen: Seen, mine: int | None, stale: bool) -> Iterable[int]:
+        """Return the slots this host is to know of: all, or what an ordinary one reads."""
+        roster = seen.roster
+        ordinary = mine is not None and roster is not None and mine not in roster.witnesses
+        small = seen.header is None or seen.header.hosts <= SMALL_TABLE
+        if stale or small or not ordinary or mine is None:
+            return seen.slots
+        return {mine, *witness.targets(mine, roster, seen.slots)} & seen.slots.keys()
+
+    def _peers(
+        self, seen: Seen, scope: Iterable[int], mine: int | None, now: float
+    ) -> Iterable[Peer]:
         found: dict[str, Peer] = {}
         unknown = Sight(None, now)
-        for index, slot in sorted(seen.slots.items()):
+        for index in sorted(scope):
+            slot = seen.slots[index]
             lease = seen.sights.get(index, unknown)
             fresh = seen.fresh.get(index, unknown)
             own = index == mine
@@ -217,8 +238,9 @@ class Agent:
         for reading in readings:
             if reading.suspect:
                 self._suspect[reading.host] = now
-            recovering = now - self._suspect.get(reading.host, float("-inf")) < RECOVERED
-            marked.append(replace(reading, suspect=reading.suspect or recovering))
+            elif now - self._suspect.get(reading.host, float("-inf")) < RECOVERED:
+                reading = replace(reading, suspect=True)
+            marked.append(reading)
         return tuple(marked)
 
     def _incumbents(
@@ -237,19 +259,17 @@ class Agent:
             self.heart.steer(None)
             return
         names = {p.slot: p.host for p in peers if p.slot != mine}
-        expected = witness.senders(mine, seen.roster, names)
-        to = witness.targets(mine, seen.roster, names)
+        expected = witness.senders(mine, seen.roster, seen.slots)
+        to = witness.targets(mine, seen.roster, seen.slots) & names.keys()
         self.heart.steer(
             Route(
                 slot=mine,
-                targets={n: seen.slots[n].address for n in to if n in seen.slots},
+                targets={n: seen.slots[n].address for n in to},
                 senders=frozenset(
                     host for n, host in names.items() if expected is None or n in expected
                 ),
                 boots={
-                    slot.host: slot.boot_id
-                    for n, slot in seen.slots.items()
-                    if n in names and n in seen.fresh
+                    host: seen.slots[n].boot_id for n, host in names.items() if n in seen.fresh
                 },
             )
         )
@@ -265,8 +285,14 @@ class Agent:
         small = seen.header is not None and seen.header.hosts <= SMALL_TABLE
         if mine is None or not (watching or small):
             return
+        self._turn = (self._turn + 1) % TURNS
+        crowd = len(seen.slots) > CROWD
         for peer in peers:
             if peer.slot == mine or Flag.LEAVING in peer.flags or peer.slot not in seen.slots:
+                continue
+            heard = peer.opinion.heard
+            well = heard is not None and heard <= self.limits.suspect_heard
+            if crowd and well and peer.slot % TURNS != self._turn:
                 continue
             healthy = partial(self._is_well, peer.host)
             if watching or healthy():
@@ -324,8 +350,8 @@ class Agent:
         rest = lease / 4 if watching and hurry else lease / 2
         if watching or small or picture.roster_stale or picture.slot is None:
             return None, rest
-        roster, known = picture.roster, [p.slot for p in picture.peers]
-        return {picture.slot, *witness.targets(picture.slot, roster, known)}, rest
+        known = self.reader.seen.slots
+        return {picture.slot, *witness.targets(picture.slot, picture.roster, known)}, 0.75 * lease
 
     def _tell(self, before: Picture, after: Picture) -> None:
         """Log what changed, one sentence a change, and have big news written at once."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from vmha_pollsters.agent.keeper import ClaimLost, Content, Keeper, Stopped
-from vmha_pollsters.agent.slots import Blocks, read_table
+from vmha_pollsters.agent.slots import Blocks, Cache, read_table
 from vmha_pollsters.lease.contract import LeaseDriver, Sight
 from vmha_pollsters.lease.layout import Header, Roster, Slot
 from vmha_remediator.errors import LeaseError
@@ -156,6 +156,7 @@ class Reader:
         self._cluster = cluster
         self._plan = plan
         self._pause = pause
+        self._cache: Cache = {}
         self._roster_since = (time.monotonic(), (0, 0, 0))
         self.events = Events()
         self.seen = Seen()
@@ -173,7 +174,7 @@ class Reader:
     def _read(self, hosts: Iterable[int] | None) -> Seen:
         before = self.seen
         known = before.header.hosts if before.header is not None else 0
-        table = read_table(self._blocks, hosts, self._cluster, known)
+        table = read_table(self._blocks, hosts, self._cluster, known, self._cache)
         fresh = self._freshness.look(table)
         sights = fresh if self._driver is self._freshness else self._driver.look(table)
         if before.problem:

@@ -16,7 +16,6 @@ from vmha_pollsters import conf as configuration
 from vmha_pollsters.agent import report, text
 from vmha_pollsters.agent.daemon import Agent
 from vmha_pollsters.agent.storage import Events, Seen, Written
-from vmha_pollsters.agent.witness import Peer
 from vmha_pollsters.lease.contract import Sight
 from vmha_pollsters.lease.layout import Flag, Header, Opinion, Probe, Roster, Slot
 
@@ -99,12 +98,13 @@ class Host:
         }
         self.sights = {n: Sight(1.0, 0.0) for n in range(4)}
         self.events = Events()
+        self.hosts = 8
         self.roster: Roster | None = Roster(0, (0, 1, 2), frozenset(range(4)), 1, 1, 0)
 
     def tick(self) -> dict[str, Any]:
         """Let one cycle pass and return what the pollster would get."""
         now = time.monotonic()
-        header = Header("c", AREA, 8)
+        header = Header("c", AREA, self.hosts)
         seen = Seen(
             at=now,
             since=now - 100.0,
@@ -256,10 +256,27 @@ def test_a_witness_reads_all_a_member_of_a_big_cluster_a_few(host: Host) -> None
         host.agent.picture,
         slot=50,
         roster=Roster(0, (0, 1, 2), frozenset(range(100)), 1, 1, 0),
-        peers=tuple(Peer(n, f"h{n}") for n in range(100)),
     )
-    host.agent.reader.seen = replace(host.agent.reader.seen, header=Header("c", AREA, 200))
-    assert host.agent._plan() == ({0, 1, 2, 50, 49, 51}, 1.0)
+    host.agent.reader.seen = replace(
+        host.agent.reader.seen,
+        header=Header("c", AREA, 200),
+        slots={n: replace(host.slots[0], index=n) for n in range(100)},
+    )
+    assert host.agent._plan() == ({0, 1, 2, 50, 49, 51}, 1.5)
+
+
+def test_an_ordinary_host_of_a_big_cluster_takes_stock_of_its_correspondents_only(
+    host: Host,
+) -> None:
+    host.slots = {n: replace(host.slots[0], index=n, host=f"h{n + 1}") for n in range(100)}
+    host.sights = {n: Sight(1.0, 0.0) for n in range(100)}
+    host.roster = Roster(50, (50, 51, 52), frozenset(range(100)), 1, 1, 50)
+    host.hosts = 200
+    assert host.tick()["role"] == "member"
+    assert [p.slot for p in host.agent.picture.peers] == [0, 1, 50, 51, 52, 99]
+    assert host.heart.route.targets.keys() == {1, 50, 51, 52, 99}
+    assert host.heart.route.senders == {"h2", "h51", "h52", "h53", "h100"}
+    assert host.heart.route.boots.keys() == host.heart.route.senders
 
 
 def test_status_reads_well(host: Host) -> None:
