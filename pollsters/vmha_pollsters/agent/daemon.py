@@ -374,8 +374,9 @@ class Agent:
             picture.isolated,
             picture.next_roster and picture.next_roster.witnesses,
             tuple(
-                (p.slot, p.opinion.probe, p.opinion.heard is None or p.opinion.heard > slow)
+                (p.slot, p.opinion.probe)  # of a host that is heard, a probe is no news
                 for p in picture.peers
+                if p.opinion.heard is None or p.opinion.heard > slow
             ),
         )
 

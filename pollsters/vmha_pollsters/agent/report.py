@@ -13,21 +13,25 @@ from vmha_pollsters.agent.witness import Peer, Reading
 from vmha_pollsters.lease.layout import Flag
 from vmha_remediator.rules import metrics
 
+#: The metrics of a reading, in the order of `values`.
+_NAMES = (
+    metrics.HEARTBEAT_AGE.name,
+    metrics.LEASE_AGE.name,
+    metrics.REACHABLE.name,
+    metrics.ISOLATED.name,
+    metrics.WITNESSES.name,
+)
+
 
 def values(reading: Reading) -> dict[str, float]:
     """Return the metrics of one reading; what is not known is absent."""
-    table: dict[str, float | None] = {
-        metrics.HEARTBEAT_AGE.name: reading.heartbeat_age,
-        metrics.LEASE_AGE.name: reading.lease_age,
-        metrics.REACHABLE.name: _number(reading.reachable),
-        metrics.ISOLATED.name: _number(reading.isolated),
-        metrics.WITNESSES.name: float(reading.witnesses),
+    r = reading
+    told = (r.heartbeat_age, r.lease_age, r.reachable, r.isolated, r.witnesses)
+    return {
+        name: round(float(value), 3)
+        for name, value in zip(_NAMES, told, strict=True)
+        if value is not None
     }
-    return {name: round(value, 3) for name, value in table.items() if value is not None}
-
-
-def _number(value: bool | None) -> float | None:
-    return None if value is None else float(value)
 
 
 def readings(agent: Agent) -> dict[str, Any]:
