@@ -45,8 +45,16 @@ WITNESSES = Metric(
     "vmha.host.witnesses", "count", "witnesses", "qualified witnesses behind these readings"
 )
 
+WATCHDOG = Metric(
+    "vmha.host.watchdog",
+    "s",
+    "witnesses",
+    "by its slot: it is reset so long after its last grounds to live; 0: no watchdog is armed",
+)
+
 METRICS: dict[str, Metric] = {
-    m.name: m for m in (HEARTBEAT, HEARTBEAT_AGE, LEASE_AGE, REACHABLE, ISOLATED, WITNESSES)
+    m.name: m
+    for m in (HEARTBEAT, HEARTBEAT_AGE, LEASE_AGE, REACHABLE, ISOLATED, WITNESSES, WATCHDOG)
 }
 
 

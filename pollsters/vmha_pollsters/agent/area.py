@@ -168,6 +168,7 @@ def dump(path: str) -> dict[str, Any]:
                 "flags": [f.name.lower() for f in Flag if f in slot.flags and f.name],
                 "written": slot.wall,
                 "watchdog_timeout": slot.watchdog_timeout,
+                "watchdog_promise": slot.watchdog_promise,
                 "views": {
                     str(n): {"heard": v.heard, "lease": v.lease, "probe": v.probe.name.lower()}
                     for n, v in enumerate(slot.views)

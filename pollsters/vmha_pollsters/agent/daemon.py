@@ -14,11 +14,12 @@ from typing import Any
 
 from vmha_pollsters.agent import witness
 from vmha_pollsters.agent.hearing import Hearing
-from vmha_pollsters.agent.heart import Heart, Route, Station
+from vmha_pollsters.agent.heart import Heart, Route, Standing, Station
 from vmha_pollsters.agent.keeper import Content, Identity, Keeper
 from vmha_pollsters.agent.probe import Prober
 from vmha_pollsters.agent.slots import SlotFile
 from vmha_pollsters.agent.storage import Reader, Seen, Writer
+from vmha_pollsters.agent.watchdog.tether import Armed, Tether
 from vmha_pollsters.agent.witness import Me, Peer, Qualification, Reading
 from vmha_pollsters.conf import GROUP, host_name, read_boot_id, read_keys, require
 from vmha_pollsters.lease.contract import LeaseDriver, Sight
@@ -41,6 +42,7 @@ TURNS = 8
 STOP_TIMEOUT = 4.0
 #: A picture older than this many beats was left by a process that did not run: not written.
 OLD_PICTURE = 3.0
+NO_WATCHDOG = "none"
 
 
 JUST_STARTED = Qualification(False, ("it has just started",))
@@ -61,6 +63,7 @@ class Picture:
     isolated: bool = False
     next_roster: Roster | None = None
     problems: tuple[str, ...] = ()
+    armed: Armed | None = None  # the watchdog that may be promised
 
     @property
     def role(self) -> str:
@@ -99,6 +102,9 @@ class Agent:
         self.reader = Reader(
             SlotFile(path), driver, freshness, cluster, self._plan, self.limits.own_read
         )
+        self.tether: Tether | None = None
+        if settings.watchdog_driver != NO_WATCHDOG:
+            self.tether = Tether(settings.watchdog_socket)
         self.picture = Picture(time.monotonic())
         self._suspect: dict[str, float] = {}
         self._good: dict[int, float] = {}
@@ -156,6 +162,7 @@ class Agent:
                 written.slot, peers, seen.roster, stale, incumbents, self.limits
             )
         self._steer(written.slot, seen, peers)
+        self.heart.standing = self._standing(seen, bool(views), now)
         self._probe(peers, written.slot, now)
         self.picture = Picture(
             at=now,
@@ -169,6 +176,7 @@ class Agent:
             isolated=self._isolated(peers, written.slot, now),
             next_roster=wanted,
             problems=me.problems,
+            armed=self._promise(),
         )
         self._tell(before, self.picture)
 
@@ -187,6 +195,29 @@ class Agent:
             expected=expected,
             problems=tuple(problems),
         )
+
+    def _standing(self, seen: Seen, speaks: bool, now: float) -> Standing:
+        """Return what this host's packets say: see "The watchdog" in the contributors' guide."""
+        written = self.writer.written
+        bare = written.at is None or now - written.at > self.limits.lease_live
+        hosts = 0
+        if bare:  # an ordinary host of a big cluster reads a few slots only
+            hosts = sum(Flag.LEAVING not in slot.flags for slot in seen.slots.values())
+            hosts = max(hosts, len(seen.roster.members) if seen.roster is not None else 0)
+        vouches = witness.may_vouch(
+            speaks=speaks and Flag.QUALIFIED in written.flags,
+            bare=bare,
+            heard_bare=self.heart.bare(),
+            hosts=hosts,
+        )
+        return Standing(now, bare, vouches)
+
+    def _promise(self) -> Armed | None:
+        """Tell the feeder the newest grounds to live; return what the slot may promise."""
+        if self.tether is None:
+            return None
+        known = [t for t in (self.writer.written.at, self.heart.vouched()) if t is not None]
+        return self.tether.tell(max(known, default=None))
 
     def _scope(self, seen: Seen, mine: int | None, stale: bool) -> Iterable[int]:
         """Return the slots this host is to know of: all, or what an ordinary one reads."""
@@ -221,6 +252,7 @@ class Agent:
                 slot_age=fresh.age,
                 clock_offset=None if own else self.heart.clock_offset(slot.host),
                 problem=lease.problem or fresh.problem,
+                watchdog=slot.watchdog_promise if Flag.WATCHDOG in slot.flags else 0.0,
             )
             other = found.get(slot.host)
             found[slot.host] = peer if other is None else self._one_of(other, peer)
@@ -332,13 +364,19 @@ class Agent:
             flags |= Flag.QUALIFIED
         if picture.isolated:
             flags |= Flag.ISOLATED
+        armed = picture.armed
+        if armed is not None:
+            flags |= Flag.WATCHDOG
         views: tuple[Opinion, ...] = ()
         header = self.reader.seen.header
         if header is not None and picture.role in ("master", "witness"):
             known = {p.slot: witness.aged(p.opinion, heard_by=passed) for p in picture.peers}
             views = tuple(known.get(n, NO_OPINION) for n in range(header.hosts))
         roster = picture.next_roster
-        return Content(flags, views), roster and replace(roster, written=time.time())
+        said = Content(flags, views)
+        if armed is not None:
+            said = replace(said, watchdog_timeout=armed.timeout, watchdog_promise=armed.promise)
+        return said, roster and replace(roster, written=time.time())
 
     def _plan(self) -> tuple[Iterable[int] | None, float]:
         """Return which slots to read next (None: all) and how long to rest after that."""

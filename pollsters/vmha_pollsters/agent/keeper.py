@@ -54,6 +54,7 @@ class Content:
     flags: Flag = NO_FLAGS
     views: tuple[Opinion, ...] = ()
     watchdog_timeout: float = 0.0
+    watchdog_promise: float = 0.0
 
 
 class Keeper:
@@ -128,6 +129,7 @@ class Keeper:
             priority=held.priority,
             wall=self._wall(),
             watchdog_timeout=content.watchdog_timeout,
+            watchdog_promise=content.watchdog_promise,
             views=content.views,
         )
         self._put(slot, area)

@@ -20,13 +20,14 @@ _NAMES = (
     metrics.REACHABLE.name,
     metrics.ISOLATED.name,
     metrics.WITNESSES.name,
+    metrics.WATCHDOG.name,
 )
 
 
 def values(reading: Reading) -> dict[str, float]:
     """Return the metrics of one reading; what is not known is absent."""
     r = reading
-    told = (r.heartbeat_age, r.lease_age, r.reachable, r.isolated, r.witnesses)
+    told = (r.heartbeat_age, r.lease_age, r.reachable, r.isolated, r.witnesses, r.watchdog)
     return {
         name: round(float(value), 3)
         for name, value in zip(_NAMES, told, strict=True)
@@ -93,6 +94,7 @@ def status(agent: Agent) -> dict[str, Any]:
             "term": roster.term,
             "stale": picture.roster_stale,
         },
+        "watchdog": _watchdog(agent),
         "believed": [names.get(n, f"slot {n}") for n in picture.witnesses],
         "heartbeats": {
             "problem": agent.heart.problem,
@@ -109,6 +111,19 @@ def _lease_problems(seen: Seen, written: Written, shown: set[int]) -> list[str]:
     for sights in (seen.fresh, seen.sights):
         found += [s.problem for slot, s in sorted(sights.items()) if slot not in shown]
     return list(dict.fromkeys(problem for problem in found if problem))
+
+
+def _watchdog(agent: Agent) -> dict[str, Any] | None:
+    """Return the state of this host's watchdog; None: none is configured."""
+    if agent.tether is None:
+        return None
+    armed = agent.picture.armed
+    return {
+        "armed": armed is not None,
+        "timeout": None if armed is None else _seconds(armed.timeout),
+        "promise": None if armed is None else _seconds(armed.promise),
+        "problem": agent.tether.problem,
+    }
 
 
 def _seconds(value: float | None) -> float | None:
@@ -134,6 +149,7 @@ def _peer(agent: Agent, picture: Picture, peer: Peer) -> dict[str, Any]:
         "clock": _seconds(peer.clock_offset),
         "probe": peer.opinion.probe.name.lower(),
         "probe_proven": list(agent.prober.proven(peer.host)),
+        "watchdog": _seconds(peer.watchdog or None),
         "problem": peer.problem,
         "published": None if reading is None else values(reading),
     }

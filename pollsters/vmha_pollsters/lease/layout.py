@@ -35,7 +35,7 @@ Block = bytes | memoryview
 _CRC = struct.Struct("<I")
 _HEADER = struct.Struct("<8sHHI16sd128s")
 _ROSTER = struct.Struct("<8sHHH16sQQd3H250s")
-_SLOT = struct.Struct("<8sHHHhHH16s16s16sQQdf255s64s")
+_SLOT = struct.Struct("<8sHHHhHH16s16s16sQQdf255s64sf")
 _VIEWS_AT = 512
 HEADER_MAGIC, ROSTER_MAGIC, SLOT_MAGIC = b"VMHALEAS", b"VMHAROST", b"VMHASLOT"
 
@@ -54,7 +54,7 @@ class Flag(IntFlag):
     ISOLATED = 2  # it hears no peer and its isolation addresses do not answer
     LEAVING = 4  # it stopped on purpose
     QUALIFIED = 8  # its view may be believed
-    WATCHDOG = 16  # an armed watchdog resets it when the agent stops
+    WATCHDOG = 16  # its armed watchdog resets it once nobody can vouch that it lives
 
 
 NO_FLAGS = Flag(0)
@@ -97,7 +97,8 @@ class Slot:
     flags: Flag = NO_FLAGS
     priority: int = 0
     wall: float = 0.0
-    watchdog_timeout: float = 0.0
+    watchdog_timeout: float = 0.0  # s, the armed watchdog's own; 0: none
+    watchdog_promise: float = 0.0  # s from its last grounds to its reset, at most; 0: none
     views: tuple[Opinion, ...] = field(default=(), repr=False)
 
     @property
@@ -239,6 +240,7 @@ def pack_slot(slot: Slot, area: uuid.UUID) -> bytes:
         slot.watchdog_timeout,
         _fit(slot.host, 255, "host name"),
         _fit(slot.address, 64, "address"),
+        slot.watchdog_promise,
     )
     return _seal(fixed.ljust(_VIEWS_AT, b"\0") + pack_views(slot.views))
 
@@ -250,7 +252,7 @@ def unpack_slot(data: Block, index: int, area: uuid.UUID) -> Slot | None:
     what = f"slot {index}"
     _open(data, SLOT_MAGIC, what)
     (_, _, number, flags, priority, count, _, ident, boot, nonce, *rest) = _SLOT.unpack_from(data)
-    generation, sequence, wall, timeout, host, address = rest
+    generation, sequence, wall, timeout, host, address, promise = rest
     _same_area(ident, area, what)
     if number != index:
         raise Damaged(f"{what}: holds the data of slot {number}")
@@ -272,6 +274,7 @@ def unpack_slot(data: Block, index: int, area: uuid.UUID) -> Slot | None:
         priority=priority,
         wall=wall,
         watchdog_timeout=timeout,
+        watchdog_promise=promise,
         views=views,
     )
 

@@ -69,6 +69,7 @@ def test_pollster_and_agent_publish_exactly_these_metrics() -> None:
         isolated=False,
         witnesses=3,
         suspect=False,
+        watchdog=0.0,
     )
     entry = {"host": "h1", "slot": 1, "suspect": False, "values": report.values(reading)}
     answer = {
