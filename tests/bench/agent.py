@@ -174,7 +174,8 @@ def settled(path: str, hosts: int, watches: bool) -> dict[str, Any]:
             continue
         heard = [p for p in status["peers"] if p["heard"] is not None and p["heard"] < 4.0]
         wanted = hosts if watches else min(WITNESSES + 2, hosts)
-        if status["qualified"] and len(heard) >= wanted:
+        probes = any(p["probe_proven"] for p in heard) or not watches  # it loads code for them
+        if status["qualified"] and len(heard) >= wanted and probes:
             return status
     raise SystemExit(f"the agent did not settle: {status.get('why')}; hears {status.get('hears')}")
 
