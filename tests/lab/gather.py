@@ -54,12 +54,15 @@ def undisturbed() -> bool:
 
 
 def masters() -> dict[str, str | None]:
-    """Return host -> the master that its agent follows, of the agents that answer."""
+    """Return host -> the master that its agent follows, of the agents that answer.
+
+    None: it has just started and has not read the roster yet.
+    """
     found: dict[str, str | None] = {}
     for host in layout.HOSTS:
         with contextlib.suppress(AgentUnavailable):
             status = ask(str(layout.host_dir(host) / "agent.sock"), "status")
-            found[host] = status["roster"]["master"]
+            found[host] = (status["roster"] or {}).get("master")
     return found
 
 

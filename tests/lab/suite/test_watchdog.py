@@ -19,42 +19,41 @@ from vmha_remediator.errors import AgentUnavailable
 
 pytestmark = pytest.mark.lab
 
-HOST = "h3"
 
-
-def armed() -> bool:
+def armed(host: str) -> bool:
     """Tell whether the host's slot holds its promise, as all others read it."""
-    others = [host for host in layout.HOSTS if host != HOST]
+    others = [other for other in layout.HOSTS if other != host]
     try:
-        told = [ask(str(layout.host_dir(h) / "agent.sock"), "status")["peers"] for h in others]
+        told = [ask(str(layout.host_dir(o) / "agent.sock"), "status")["peers"] for o in others]
     except AgentUnavailable:
         return False
-    return all(any(p["host"] == HOST and p["watchdog"] for p in peers) for peers in told)
+    return all(any(p["host"] == host and p["watchdog"] for p in peers) for peers in told)
 
 
-def restart_agent() -> None:
+def restart_agent(host: str) -> None:
     """Start the agent, and the feeder before it, with the configuration as it is now."""
-    process.stop(hosts.process_name(HOST, "agent"))
-    hosts.start_services(HOST, ["watchdog", "agent"])
+    process.stop(hosts.process_name(host, "agent"))
+    hosts.start_services(host, ["watchdog", "agent"])
 
 
 @pytest.fixture
 def host(cloud: Cloud) -> Iterator[str]:
-    """Yield a host with a watchdog and without a BMC."""
+    """Yield the host with most protected VMs, with a watchdog and without a BMC."""
+    host = cloud.busiest()
     try:
-        watchdog.enable(HOST)
-        restart_agent()
-        process.wait_for(armed, f"the watchdog of {HOST} to be armed", 30)
-        redfish.set_mode(HOST, "refuse")
-        watchdog.fence_by(HOST, ["watchdog"])
-        yield HOST
+        watchdog.enable(host)
+        restart_agent(host)
+        process.wait_for(lambda: armed(host), f"the watchdog of {host} to be armed", 30)
+        redfish.set_mode(host, "refuse")
+        watchdog.fence_by(host, ["watchdog"])
+        yield host
     finally:
-        watchdog.fence_by(HOST, None)
-        redfish.set_mode(HOST, "ok")
-        process.stop(hosts.process_name(HOST, "watchdog"))
-        watchdog.disable(HOST)
-        if hosts.power_state(HOST) == "on":
-            restart_agent()
+        watchdog.fence_by(host, None)
+        redfish.set_mode(host, "ok")
+        process.stop(hosts.process_name(host, "watchdog"))
+        watchdog.disable(host)
+        if hosts.power_state(host) == "on":
+            restart_agent(host)
 
 
 @pytest.mark.parametrize("under", ["/", "/vmha"], ids=["all storage", "the leases only"])
