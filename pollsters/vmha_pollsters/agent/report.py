@@ -26,6 +26,15 @@ def values(reading: Reading) -> dict[str, float]:
     return {name: round(value, 3) for name, value in table.items() if value is not None}
 
 
+def own(picture: Picture) -> dict[str, float]:
+    """Return what this host says of its own paths; what it is too early to say is absent."""
+    table = {
+        metrics.STORAGE.name: _number(picture.qualification.storage),
+        metrics.HEARS.name: _number(picture.qualification.hears),
+    }
+    return {name: value for name, value in table.items() if value is not None}
+
+
 def _number(value: bool | None) -> float | None:
     return None if value is None else float(value)
 
@@ -44,6 +53,7 @@ def readings(agent: Agent) -> dict[str, Any]:
         "qualified": picture.qualification.ok,
         "why": list(picture.qualification.why),
         "clock_ok": picture.qualification.clock_ok,
+        "own": own(picture),
         "hosts": [
             {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)}
             for r in picture.readings

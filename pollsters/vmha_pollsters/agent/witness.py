@@ -105,6 +105,8 @@ class Qualification:
     live: int = 0  # hosts that should be heard, this one included
     clock_ok: bool = True  # a wrong clock must not even date this host's own heartbeat
     clock: float | None = None  # seconds this host's clock is ahead of its peers' median
+    storage: bool | None = None  # its own way to the lease area works; None: too early to say
+    hears: bool | None = None  # it hears more than half of the live; None: too early to say
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,9 @@ def qualify(me: Me, peers: Sequence[Peer], limit: Limits) -> Qualification:
     why = list(me.problems)
     if me.slot is None:
         why.append("it has no slot of its own")
-    why += _too_old("its own lease was last renewed", me.write_age, limit.own_write)
-    why += _too_old("the slots were last read", me.read_age, limit.own_read)
+    lost = _too_old("its own lease was last renewed", me.write_age, limit.own_write)
+    lost += _too_old("the slots were last read", me.read_age, limit.own_read)
+    why += lost
     if me.listening < limit.settle:
         why.append(f"it has been listening for {me.listening:.1f} s only")
     if me.read_age is not None and me.reading < limit.settle_read:
@@ -149,7 +152,17 @@ def qualify(me: Me, peers: Sequence[Peer], limit: Limits) -> Qualification:
     clock_ok = clock is None or abs(clock) <= limit.clock
     if not clock_ok:
         why.append(f"its clock is {clock:+.1f} s off the median of its peers' clocks")
-    return Qualification(not why, tuple(why), heard, live, clock_ok, clock)
+    early = me.listening < limit.settle
+    return Qualification(
+        not why,
+        tuple(why),
+        heard,
+        live,
+        clock_ok,
+        clock,
+        storage=None if early else not lost,
+        hears=None if early else 2 * heard > live,
+    )
 
 
 def _too_old(what: str, age: float | None, most: float) -> list[str]:

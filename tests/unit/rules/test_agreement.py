@@ -78,6 +78,7 @@ def test_pollster_and_agent_publish_exactly_these_metrics() -> None:
         "role": "master",
         "why": [],
         "clock_ok": True,
+        "own": report.own(Picture(qualification=Qualification(True, storage=True, hears=True))),
     }
     pollster = HostPollster(ceilometer_service.prepare_service(argv=[], config_files=[]))
     samples = list(pollster._samples(answer, 0.0))
