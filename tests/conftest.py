@@ -18,6 +18,11 @@ UP_TIMEOUT = 900  # s; a cold start takes about two minutes
 KEEP = "VMHA_LAB_KEEP"  # set: the lab is left up, to look at what a test left
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what needs the lab last: quick failures first, and no cloud beside the unit tests."""
+    items.sort(key=lambda item: item.get_closest_marker("lab") is not None)
+
+
 @dataclass(frozen=True)
 class Lab:
     """The lab, up."""

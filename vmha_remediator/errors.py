@@ -62,5 +62,9 @@ class LeaseError(VmhaError):
     """The lease area is missing, damaged or owned by somebody else."""
 
 
+class WatchdogError(VmhaError):
+    """This host's watchdog cannot be armed, fed or stopped."""
+
+
 class AgentUnavailable(VmhaError):
     """The local vmha-agent does not answer on its socket."""

@@ -122,6 +122,33 @@ OPTS: list[cfg.Opt] = [
         "called failed.",
     ),
     cfg.StrOpt(
+        "watchdog_driver",
+        default="none",
+        help="Who resets this host when nobody can vouch for it: none, or an entry point of "
+        "group vmha.watchdog (linux, socket). Needs 'vmha-agent watchdog' to run beside the "
+        "agent. Wrong: that process stops at start and names the option; nothing is promised.",
+    ),
+    cfg.FloatOpt(
+        "watchdog_timeout",
+        default=10.0,
+        min=1.0,
+        max=300.0,
+        help="Seconds after the last feed at which the watchdog fires; one that rounds, or has "
+        "its own, is believed. Too short: a feeder that is not run in time costs the host. Too "
+        "long: recovery without a BMC takes twice as much longer.",
+    ),
+    cfg.StrOpt(
+        "watchdog_device",
+        default="/dev/watchdog",
+        help="The watchdog: a device (linux) or a unix socket (socket). It must not stand still "
+        "when the host does: no softdog. Wrong: nothing is armed and nothing promised.",
+    ),
+    cfg.StrOpt(
+        "watchdog_socket",
+        default="/run/vmha/watchdog.sock",
+        help="Unix socket between the agent and 'vmha-agent watchdog'. Wrong: nothing is armed.",
+    ),
+    cfg.StrOpt(
         "log_level",
         default="INFO",
         choices=["DEBUG", "INFO", "WARNING", "ERROR"],

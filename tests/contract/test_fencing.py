@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from tests.contract import bmc
-from vmha_remediator.errors import FencingError, StoreUnavailable
+from vmha_remediator.errors import FencingError, StoreUnavailable, TelemetryUnavailable
 from vmha_remediator.fencing.contract import FencingDriver, Power, Proof
 from vmha_remediator.fencing.manual import ManualDriver
 from vmha_remediator.fencing.redfish import RedfishDriver
-from vmha_remediator.fencing.settings import parse_all
+from vmha_remediator.fencing.settings import SettingError, parse_all
+from vmha_remediator.fencing.watchdog import WatchdogDriver
+from vmha_remediator.rules.starved import Step
 
 
 def redfish(timeout: float = 20.0, **given: Any) -> RedfishDriver:
@@ -58,8 +60,39 @@ class Rig:
     is_off: Callable[[], bool] | None  # None: this driver switches nothing itself
 
 
-@pytest.fixture(params=["redfish", "manual"])
+class Story:
+    """What is published of a host as the driver waits: it falls silent at once, or lives on."""
+
+    def __init__(self, armed: float = 36.5, dies: bool = True) -> None:
+        self.now = self.begun = 1_000_000.0
+        self.armed, self.dies = armed, dies
+        self.looks = 0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def evidence(self, host: str, seconds: float) -> list[Step]:
+        self.looks += 1
+        first = self.begun - 30.0
+        return [self._step(first + 10 * n) for n in range(1 + int((self.now - first) // 10))]
+
+    def _step(self, at: float) -> Step:
+        armed = (self.armed, self.armed)
+        if not self.dies or at < self.begun:
+            return Step(at, 0.4, 1.2, 1.0, armed, most_renew=True)
+        return Step(at, at - self.begun + 9, at - self.begun + 9, 0.0, armed, most_renew=True)
+
+
+def watchdog(story: Story, **given: Any) -> WatchdogDriver:
+    settings = parse_all(WatchdogDriver.SETTINGS, given)
+    times = {"clock": lambda: story.now, "sleep": story.sleep, "evidence": story.evidence}
+    return WatchdogDriver("h1", settings | {"timeout": 5.0, "confirmed": lambda h: None} | times)
+
+
+@pytest.fixture(params=["redfish", "manual", "watchdog"])
 def rig(request: pytest.FixtureRequest) -> Rig:
+    if request.param == "watchdog":
+        return Rig(watchdog(Story(), patience=600), watchdog(Story(armed=0.0)), None)
     if request.param == "manual":
         return Rig(
             manual(lambda host: f"ann confirmed that {host} is off"),
@@ -129,6 +162,66 @@ class TestManual:
 
     def test_a_word_about_another_host_proves_nothing(self) -> None:
         assert manual({"h2": "ann confirmed that h2 is off"}.get).fence().proof is None
+
+
+class TestWatchdog:
+    def test_it_waits_until_the_silence_is_long_enough_and_shows_the_sum(self) -> None:
+        story = Story()
+        result = watchdog(story).fence()
+
+        assert result.proof is Proof.POWER_OFF
+        assert "promise 36.5 s + clock rates 0.4 s + margin 5.0 s" in result.evidence
+        assert 41.9 <= story.now - story.begun <= 41.9 + 3 * 10
+
+    def test_a_longer_wait_of_the_operator_is_kept(self) -> None:
+        story = Story()
+        assert watchdog(story, wait=90).fence().proof is Proof.POWER_OFF
+        assert story.now - story.begun >= 90
+
+    def test_a_shorter_one_is_refused_with_the_sum(self) -> None:
+        with pytest.raises(FencingError, match=r"30 s is too short .* 41\.9 s \(promise 36\.5 s"):
+            watchdog(Story(), wait=30).fence()
+        with pytest.raises(SettingError, match="margin: a margin of 2 s is below the least"):
+            watchdog(Story(), margin=2)
+
+    def test_a_host_without_an_armed_watchdog_is_not_waited_for(self) -> None:
+        story = Story(armed=0.0)
+        assert watchdog(story).fence().proof is None
+        assert story.now == story.begun
+
+    def test_a_host_that_lives_is_given_up_at_once(self) -> None:
+        story = Story(dies=False)
+        result = watchdog(story).fence()
+        assert (result.proof, result.evidence) == (None, "h1 is heard, or renews its lease")
+        assert story.looks == 1
+
+    def test_patience_ends(self) -> None:
+        story = Story()
+        result = watchdog(story, patience=20).fence()
+        assert result.proof is None
+        assert "has reset it for certain after 41.9 s" in result.evidence
+        assert story.now - story.begun <= 21
+
+    def test_readings_that_cannot_be_had_prove_nothing_and_are_asked_for_again(self) -> None:
+        story = Story()
+        real = story.evidence
+
+        def away(host: str, seconds: float) -> list[Step]:
+            if story.looks < 3:
+                story.looks += 1
+                raise TelemetryUnavailable("Gnocchi cannot be reached")
+            return real(host, seconds)
+
+        driver = watchdog(story)
+        driver._evidence = away
+        assert driver.fence().proof is Proof.POWER_OFF
+        assert story.looks > 3
+
+    def test_a_check_says_how_long_it_would_take(self) -> None:
+        findings = watchdog(Story()).check()
+        assert all(finding.ok for finding in findings)
+        assert "proven after 41.9 s of silence" in findings[1].what
+        assert not watchdog(Story(), patience=50).check()[1].ok
 
 
 class TestRedfish:

@@ -15,16 +15,18 @@ import pytest
 from tests.contract.loop import loop_device
 from vmha_pollsters.agent import area
 from vmha_pollsters.agent.keeper import ClaimLost, Content, Identity, Keeper, Stopped
-from vmha_pollsters.agent.slots import SlotFile, read_table
+from vmha_pollsters.agent.slots import Cache, SlotFile, read_table
 from vmha_pollsters.lease.contract import Table
 from vmha_pollsters.lease.layout import (
     BLOCK,
     FIRST_HOST,
     Flag,
+    Header,
     Opinion,
     Probe,
     Roster,
     Slot,
+    pack_header,
     pack_slot,
 )
 from vmha_remediator.errors import LeaseError
@@ -274,6 +276,25 @@ def test_an_area_for_2000_hosts(kind: str, tmp_path: Path) -> None:
         some = read_table(blocks, {0, 1, 2, 1998, 1999}, "prod", 2000)
         assert blocks.reads == [(0, 5), (2000, 2)], "neighbours come together"
         assert some.slots.keys() == {0, 1999}
+
+
+def test_what_was_unpacked_before_never_hides_damage_or_a_new_area(path: str) -> None:
+    mine, cache = keeper(path, identity("h1")), Cache()
+    mine.claim()
+    blocks = SlotFile(path)
+    first = read_table(blocks, None, "prod", 4, cache).slots[0]
+    assert read_table(blocks, None, "prod", 4, cache).slots[0] is first, "nothing changed"
+    block = bytearray(blocks.read(FIRST_HOST, 1))
+    block[2000] ^= 1
+    blocks.write(FIRST_HOST, bytes(block))
+    rotten = read_table(blocks, None, "prod", 4, cache)
+    assert (dict(rotten.slots), rotten.damaged) == ({}, {0: "slot 0: checksum does not fit"})
+    mine.renew(Content())
+    assert read_table(blocks, None, "prod", 4, cache).slots[0].sequence == 2
+    blocks.write(0, pack_header(Header("prod", uuid.uuid4(), 4)))
+    assert read_table(blocks, None, "prod", 4, cache).damaged.keys() == {0}
+    SlotFile(path).wipe(FIRST_HOST, 1)
+    assert read_table(blocks, None, "prod", 4, cache).slots == {}
 
 
 def test_an_area_made_anew_with_another_size_is_read_as_it_is_now(path: str) -> None:

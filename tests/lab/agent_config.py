@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.lab import config, layout, process
+from tests.lab import config, layout, process, watchdog
 from tests.lab.credentials import write_private
 from tests.lab.errors import LabError
 
@@ -36,6 +36,7 @@ def write(host: str) -> Path:
             "key_file": key_file(),
             "isolation_addresses": layout.GATEWAY,
             "boot_id_file": where / "boot_id",
+            **watchdog.agent_options(host),
         },
     }
     return write_private(where / "etc/vmha-agent.conf", config.render(own))

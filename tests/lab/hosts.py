@@ -29,6 +29,7 @@ from tests.lab import (
     process,
     redfish,
     storage,
+    watchdog,
 )
 from tests.lab.errors import LabError
 
@@ -46,10 +47,15 @@ class Service:
     name: str
     argv: Callable[[str], Argv]
     needs: str
+    wanted: Callable[[str], bool] = lambda host: True
 
 
 def _agent(host: str) -> Argv:
     return [layout.VENV_BIN / "vmha-agent", *_config_files([agent_config.write(host)])]
+
+
+def _feeder(host: str) -> Argv:
+    return [*_agent(host), "watchdog"]
 
 
 def _polling(host: str) -> Argv:
@@ -65,6 +71,7 @@ def _compute(host: str) -> Argv:
 
 #: In the order in which a booting host starts them.
 SERVICES = (
+    Service("watchdog", _feeder, "vmha_pollsters.agent.watchdog.feeder", wanted=watchdog.enabled),
     Service("agent", _agent, "vmha_pollsters.agent.main"),
     Service("polling", _polling, "vmha_pollsters.pollsters"),
     Service("compute", _compute, "nova"),
@@ -118,7 +125,9 @@ def start_services(host: str, names: Iterable[str] = ()) -> list[str]:
     started = []
     for service in SERVICES:
         name = process_name(host, service.name)
-        if service.name not in wanted or process.alive(name) or not _there(service.needs):
+        if service.name not in wanted or process.alive(name):
+            continue
+        if not service.wanted(host) or not _there(service.needs):
             continue
         process.forget(name)
         process.spawn(
@@ -216,6 +225,7 @@ def _last_reports() -> dict[str, float]:
 
 def down_all() -> None:
     """Take every host away and leave nothing of them: processes, mounts, namespaces, groups."""
+    watchdog.down()
     redfish.down()
     for host in layout.HOSTS:
         with _power_lock(host):
@@ -233,6 +243,7 @@ def down_all() -> None:
 def _power_on(host: str) -> None:
     _clear(host)
     _boot_id_file(host).write_text(f"{uuid.uuid4()}\n")
+    watchdog.power_on(host)
     net.host_up(host)
     storage.mount(host)
     # Something that lives as long as the host has power, whatever becomes of its services.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vmha_remediator.cmd import output
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
     from vmha_remediator.fencing.fencer import Fencer
+    from vmha_remediator.rules.starved import Step
 
 STATUS = """\
 Read every host's power state from its fencing drivers. Nothing is changed.
@@ -34,6 +36,15 @@ examples:
   vmha-manage fence test            (all hosts in the file)
 
 exit status: 0 every driver could be relied on; 1 one could not.
+"""
+TIMING = """\
+Show, term by term, how long a silence proves that a host's own watchdog has reset it (driver
+"watchdog"), for the intervals of the agents' configuration. A host with an armed watchdog
+publishes its promise itself; this is for planning.
+
+examples:
+  vmha-manage fence timing
+  vmha-manage fence timing --watchdog-timeout 30 --wait 120
 """
 CONFIRM = """\
 Say that a host is off, for its present failure, when no driver can tell (its BMC lost power
@@ -69,6 +80,17 @@ def add_commands(subparsers: Any) -> None:
     test.add_argument("host", nargs="*", help="service host (default: all in the file)")
     test.set_defaults(func=_test)
 
+    timing = add_verb(verbs, "timing", "what a watchdog's proof has to wait for", TIMING)
+    for name, default, what in (
+        ("--watchdog-timeout", 10.0, "the agents' [agent] watchdog_timeout"),
+        ("--lease-interval", 2.0, "the agents' [agent] lease_interval"),
+        ("--heartbeat-interval", 1.0, "the agents' [agent] heartbeat_interval"),
+        ("--margin", 5.0, "'margin' of the driver in the hosts file"),
+        ("--wait", None, "'wait' of the driver in the hosts file"),
+    ):
+        timing.add_argument(name, type=float, default=default, metavar="S", help=what)
+    timing.set_defaults(func=_timing)
+
     confirm = add_verb(verbs, "confirm", "assert that a host is off", CONFIRM)
     confirm.add_argument("host", help="service host that is off")
     confirm.add_argument("--yes", action="store_true", help="do not ask for the name again")
@@ -83,7 +105,15 @@ def add_commands(subparsers: Any) -> None:
 def _fencer(conf: cfg.ConfigOpts) -> Fencer:
     from vmha_remediator.fencing.fencer import Fencer
 
-    return Fencer(conf, lambda host: None)
+    def evidence(host: str, seconds: float) -> Sequence[Step]:
+        from vmha_remediator.conf import rules
+        from vmha_remediator.effects.gnocchi import Gnocchi
+        from vmha_remediator.effects.session import make_session
+
+        limits = rules.thresholds(conf)
+        return Gnocchi(make_session(conf), conf).history(host, seconds, limits)
+
+    return Fencer(conf, lambda host: None, evidence)
 
 
 def _hosts(args: argparse.Namespace, fencer: Fencer, conf: cfg.ConfigOpts) -> list[str]:
@@ -132,6 +162,20 @@ def _test(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
         print(f"A failure of {', '.join(bad)} could not be fenced as configured.")
         return 1
     print("Nothing was powered off. Every driver answered as fencing needs it.")
+    return 0
+
+
+def _timing(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
+    from vmha_remediator.rules import timing
+
+    asked = (args.watchdog_timeout, args.lease_interval, args.heartbeat_interval)
+    promised = timing.promise(*asked)
+    terms = timing.reset_terms(promised, args.margin)
+    needed = timing.waiting(terms, args.wait)
+    parts = [*timing.promise_terms(*asked), timing.Wait("= promise", promised, terms[0].why)]
+    rows = [(t.name, f"{t.seconds:.1f} s", t.why) for t in (*parts, *terms[1:])]
+    rows.append(("= wait", f"{needed:.1f} s", "proven so long after the first silent reading"))
+    output.print_table(("TERM", "SECONDS", "WHY"), rows)
     return 0
 
 

@@ -52,9 +52,10 @@ OPTS: list[cfg.Opt] = [
     ),
     cfg.FloatOpt(
         "proof_age",
-        default=30.0,
+        default=5.0,
         min=1.0,
         help="Seconds after which the proof that a host is off is checked again before the next "
-        "evacuation begins. Long: a host that somebody switches on is noticed late.",
+        "evacuation begins. Longer than a host needs from power to nova-compute: a VM that it "
+        "starts again by itself may run twice.",
     ),
 ]

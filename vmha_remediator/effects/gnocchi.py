@@ -14,10 +14,13 @@ from gnocchiclient.v1.client import Client
 from keystoneauth1.session import Session
 from oslo_config import cfg
 
+from vmha_remediator.effects import gnocchi_history as history
 from vmha_remediator.effects.translate import telemetry, with_timeout
 from vmha_remediator.errors import ConfigError, TelemetryUnavailable
 from vmha_remediator.rules import metrics, timing
 from vmha_remediator.rules.judge import Readings
+from vmha_remediator.rules.model import Thresholds
+from vmha_remediator.rules.starved import Step
 
 LOG = logging.getLogger(__name__)
 
@@ -76,6 +79,13 @@ class Gnocchi:
         for at in range(0, len(names), HOSTS_PER_REQUEST):
             found |= self._read_some(names[at : at + HOSTS_PER_REQUEST])
         return found
+
+    def history(self, host: str, seconds: float, thresholds: Thresholds) -> list[Step]:
+        """Return all that was published of `host` in the last so many seconds, oldest first.
+
+        Raises `TelemetryUnavailable`.
+        """
+        return history.read(self._client, host, self.hosts(), self._utcnow(), seconds, thresholds)
 
     def _read_some(self, hosts: list[str]) -> dict[str, Readings]:
         """Read `hosts` in one request; if that is refused, find the culprit by halves."""

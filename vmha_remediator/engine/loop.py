@@ -76,7 +76,11 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
     session = make_session(conf)
     cloud = Nova(make_connection(conf), timeout=conf.cloud.timeout)
     telemetry = Gnocchi(session, conf)
-    fencing = Fencer(conf, store.confirmation)
+    fencing = Fencer(
+        conf,
+        store.confirmation,
+        lambda host, seconds: telemetry.history(host, seconds, rules_conf.thresholds(conf)),
+    )
     requests = ThreadPoolExecutor(REQUESTS, thread_name_prefix="request")
     observer = Observer(
         telemetry=telemetry,

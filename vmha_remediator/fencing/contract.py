@@ -50,7 +50,9 @@ class FencingDriver(Protocol):
     `settings` holds every key of `SETTINGS`, parsed, and two that the fencer adds: `timeout`
     (s, for one whole `fence`) and `confirmed` (host -> a person's word that it is off, in
     one sentence, or None). The constructor does no network I/O and raises `SettingError` for
-    settings that cannot work together.
+    settings that cannot work together. A driver that proves by waiting has an attribute
+    `patience` (s), which then stands in for `[fencing] timeout`; `evidence` in its settings
+    looks up what was published of a host (see `watchdog.py`).
     """
 
     name: ClassVar[str]

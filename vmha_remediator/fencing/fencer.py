@@ -15,6 +15,7 @@ from vmha_remediator.fencing import inventory
 from vmha_remediator.fencing.bounded import Bounded
 from vmha_remediator.fencing.contract import FenceResult, Finding, Power
 from vmha_remediator.fencing.inventory import Confirmed, Inventory, Level, Method
+from vmha_remediator.fencing.watchdog import Evidence
 
 LOG = log.getLogger(__name__)
 
@@ -45,10 +46,13 @@ class Fencer:
     restart. Raises `ConfigError` at construction when the file cannot be used at all.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts, confirmed: Confirmed) -> None:
+    def __init__(
+        self, conf: cfg.ConfigOpts, confirmed: Confirmed, evidence: Evidence | None = None
+    ) -> None:
         self._path: str = conf.fencing.hosts_file
         self._timeout = float(conf.fencing.timeout)
         self._confirmed = confirmed
+        self._evidence = evidence
         self._bounded = Bounded()
         found = self._inventory()
         if not found.hosts:
@@ -121,7 +125,12 @@ class Fencer:
         return findings
 
     def _inventory(self) -> Inventory:
-        return inventory.load(self._path, timeout=self._timeout, confirmed=self._confirmed)
+        return inventory.load(
+            self._path,
+            timeout=self._timeout,
+            confirmed=self._confirmed,
+            evidence=self._evidence,
+        )
 
     def _fence_level(self, host: str, level: Level) -> FenceResult:
         """Return one result for all of a level's methods: a proof only if each has one."""
@@ -151,7 +160,10 @@ class Fencer:
         return Reading(method.name, power, f"reads {power.value}", ok=True)
 
     def _bound(self, host: str, method: Method, what: str, call: Callable[[], T]) -> T:
-        return self._bounded.run(f"{host} {method.name} {what}", self._timeout + GRACE, call)
+        seconds = self._timeout
+        if what == "fence":  # one that proves by waiting says for how long
+            seconds = getattr(method.driver, "patience", seconds)
+        return self._bounded.run(f"{host} {method.name} {what}", seconds + GRACE, call)
 
 
 def _told(results: list[FenceResult]) -> str:

@@ -67,7 +67,7 @@ def driver_classes() -> dict[str, type[FencingDriver]]:
     return {extension.name: extension.plugin for extension in manager}
 
 
-def load(path: str, *, timeout: float, confirmed: Confirmed) -> Inventory:
+def load(path: str, *, timeout: float, confirmed: Confirmed, evidence: object = None) -> Inventory:
     """Read the file; a missing one names no host.
 
     Raises `ConfigError` when it cannot be read or is not laid out as a hosts file. What is
@@ -84,7 +84,7 @@ def load(path: str, *, timeout: float, confirmed: Confirmed) -> Inventory:
             f"{path}: unknown key {sorted(map(str, unknown))[0]!r}; known are defaults, hosts"
         )
     classes = driver_classes()
-    common = {"timeout": timeout, "confirmed": confirmed}
+    common = {"timeout": timeout, "confirmed": confirmed, "evidence": evidence}
     levels: dict[str, tuple[Level, ...]] = {}
     problems: dict[str, str] = {}
     for name, entry in hosts.items():

@@ -20,7 +20,9 @@ class Policy:
     storm_share: float = 0.5  # of all hosts
     min_healthy: int = 1
     contradiction_tolerance: float = 3.0
-    proof_age: float = 30.0  # an older proof is checked again before the next evacuation
+    #: An older proof is checked again before the next evacuation. Less than any machine needs
+    #: from power to a nova-compute that starts guests: it may have been switched on since.
+    proof_age: float = 5.0
     heard_after: float = 10.0  # heard again for so long counts as being back
     fence_again: float = 10.0  # first pause before fencing is tried again; it doubles
     fence_again_limit: float = 300.0

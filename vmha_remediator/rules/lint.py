@@ -54,6 +54,7 @@ WELL: dict[str, float] = {
     metrics.REACHABLE.name: 1,
     metrics.ISOLATED.name: 0,
     metrics.WITNESSES.name: 3,
+    metrics.WATCHDOG.name: 0,
 }
 
 Values = dict[str, float]

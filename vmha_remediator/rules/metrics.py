@@ -45,6 +45,12 @@ WITNESSES = Metric(
     "vmha.host.witnesses", "count", "witnesses", "qualified witnesses behind these readings"
 )
 
+WATCHDOG = Metric(
+    "vmha.host.watchdog",
+    "s",
+    "witnesses",
+    "by its slot: it is reset so long after its last grounds to live; 0: no watchdog is armed",
+)
 #: What a host says of its own paths. No rule rests on them: with everybody's storage or network
 #: gone nobody is qualified to speak of others, and these two tell which of the two it is.
 STORAGE = Metric("vmha.host.storage", "bool", "host", "1: it reads the lease area and renews")
@@ -63,6 +69,7 @@ METRICS: dict[str, Metric] = {
         WITNESSES,
         STORAGE,
         HEARS,
+        WATCHDOG,
     )
 }
 #: What a host's own agent publishes of itself; everything else is said by witnesses.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long it takes to notice a death, term by term, from the values that are configured."""
+"""How long a death takes to be noticed, and a watchdog to be relied on, term by term."""
 
 from __future__ import annotations
 
@@ -134,3 +134,103 @@ def detection(
 def total(terms: list[Term]) -> tuple[float, float]:
     """Return (typical, worst) of all terms together, in seconds."""
     return sum(t.typical for t in terms), sum(t.worst for t in terms)
+
+
+# --- the watchdog ---------------------------------------------------------------------------
+
+#: Renewals that may fail or hang before a host counts its lease as lost: as many as a witness
+#: waits for (`vmha_pollsters.agent.witness.limits`), so both lose it at the same time.
+RENEWALS = 4.0
+#: A witness that hears a host may vouch for it this many renewals longer than its own words
+#: reach the others (its own writes may be so old while it counts as qualified) ...
+UNSEEN_RENEWALS = 2.5
+#: ... and this many heartbeats, after which its own state counts as unknown to itself.
+UNSEEN_BEATS = 3.5
+#: Two clocks together: NTP slews by at most 0.05 %; a watchdog's own oscillator is worse.
+CLOCK_RATE = 0.01
+#: Seconds for what is outside all clocks: whole-second watchdogs, the reset itself, writes that
+#: the host had sent before it and the storage does after it.
+MARGIN = 5.0
+
+
+@dataclass(frozen=True)
+class Wait:
+    """One term of the time after which a watchdog has certainly reset its host (seconds)."""
+
+    name: str
+    seconds: float
+    why: str
+
+
+def grounds_last(lease_interval: float) -> float:
+    """Return for how long (s) one renewal, or one acknowledgement, allows feeding."""
+    return RENEWALS * lease_interval
+
+
+def promise_terms(timeout: float, lease: float = 2.0, heartbeat: float = 1.0) -> list[Wait]:
+    """Return what a host's promise is made of: the longest that it lives without grounds.
+
+    `timeout` is the watchdog's, as the device itself says it; `lease` and `heartbeat` are the
+    intervals of renewals and beats (seconds). The interval of feeding is no
+    term: each feed looks at the age of its grounds, whenever it is.
+    """
+    return [
+        Wait("lease interval", lease, f"the lease is renewed every {lease:g} s"),
+        Wait(
+            "renewal I/O time-out",
+            grounds_last(lease) - lease,
+            "a renewal may fail or hang so long before the lease counts as lost",
+        ),
+        Wait(
+            "unseen word",
+            UNSEEN_RENEWALS * lease + UNSEEN_BEATS * heartbeat,
+            "so long a witness may acknowledge the host without the others knowing",
+        ),
+        Wait("watchdog time-out", timeout, "the watchdog fires so long after the last feed"),
+        Wait(
+            "late feed",
+            timeout,
+            "a feed that was decided in time may be carried out late (a host that stood still), "
+            "at worst just before the watchdog fires",
+        ),
+    ]
+
+
+def promise(timeout: float, lease: float = 2.0, heartbeat: float = 1.0) -> float:
+    """Return the longest time (s) from a host's last grounds to its reset by the watchdog."""
+    return sum(term.seconds for term in promise_terms(timeout, lease, heartbeat))
+
+
+def reset_terms(promised: float, margin: float = MARGIN) -> list[Wait]:
+    """Return what to wait, from the first reading that shows silence, with a host's promise.
+
+    Raises `RuleError` for a margin below the least.
+    """
+    if margin < MARGIN:
+        raise RuleError(f"a margin of {margin:g} s is below the least, {MARGIN:g} s")
+    return [
+        Wait("promise", promised, "the host's own word: it is reset at most so long after"),
+        Wait("clock rates", promised * CLOCK_RATE, f"clocks differ by up to {CLOCK_RATE:.0%}"),
+        Wait("margin", margin, "whole seconds, the reset itself, writes still under way"),
+    ]
+
+
+def waiting(terms: list[Wait], wanted: float | None = None) -> float:
+    """Return the sum, or the longer time that an operator wants.
+
+    Raises `RuleError` with the sum when the wanted time (s) is shorter.
+    """
+    needed = sum(term.seconds for term in terms)
+    if wanted is None:
+        return needed
+    if wanted < needed:
+        raise RuleError(
+            f"a wait of {wanted:g} s is too short to prove anything: it takes {needed:.1f} s "
+            f"({shown(terms)})"
+        )
+    return wanted
+
+
+def shown(terms: list[Wait]) -> str:
+    """Return the sum for people: "promise 34.0 s + clock rates 0.3 s + margin 5.0 s"."""
+    return " + ".join(f"{term.name} {term.seconds:.1f} s" for term in terms)

@@ -44,6 +44,11 @@ def init(
     """
     if not 1 <= hosts <= MAX_HOSTS:
         raise LeaseError(f"--hosts must be 1 to {MAX_HOSTS}, not {hosts}")
+    header = Header(cluster, uuid.uuid4(), hosts, time.time())
+    try:
+        first = pack_header(header)
+    except ValueError as exc:
+        raise LeaseError(f"--cluster: {exc}") from exc
     size = (FIRST_HOST + hosts) * BLOCK
     _refuse_if_used(path, force, sleep)
     _make_room(path, size)
@@ -51,8 +56,7 @@ def init(
     try:
         blocks.write(0, ZEROS)  # no agent mistakes a half-made area for a whole one
         blocks.wipe(1, FIRST_HOST + hosts - 1)
-        header = Header(cluster, uuid.uuid4(), hosts, time.time())
-        blocks.write(0, pack_header(header))
+        blocks.write(0, first)
     finally:
         blocks.close()
     return header
@@ -164,6 +168,7 @@ def dump(path: str) -> dict[str, Any]:
                 "flags": [f.name.lower() for f in Flag if f in slot.flags and f.name],
                 "written": slot.wall,
                 "watchdog_timeout": slot.watchdog_timeout,
+                "watchdog_promise": slot.watchdog_promise,
                 "views": {
                     str(n): {"heard": v.heard, "lease": v.lease, "probe": v.probe.name.lower()}
                     for n, v in enumerate(slot.views)

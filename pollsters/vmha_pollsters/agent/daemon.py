@@ -14,11 +14,12 @@ from typing import Any
 
 from vmha_pollsters.agent import witness
 from vmha_pollsters.agent.hearing import Hearing
-from vmha_pollsters.agent.heart import Heart, Route, Station
+from vmha_pollsters.agent.heart import Heart, Route, Standing, Station
 from vmha_pollsters.agent.keeper import Content, Identity, Keeper
 from vmha_pollsters.agent.probe import Prober
 from vmha_pollsters.agent.slots import SlotFile
 from vmha_pollsters.agent.storage import Reader, Seen, Writer
+from vmha_pollsters.agent.watchdog.tether import Armed, Tether
 from vmha_pollsters.agent.witness import Me, Peer, Qualification, Reading
 from vmha_pollsters.conf import GROUP, host_name, read_boot_id, read_keys, require
 from vmha_pollsters.lease.contract import LeaseDriver, Sight
@@ -34,9 +35,14 @@ RECOVERED = 12.0
 WATCH_BEATS = 10.0
 #: Up to this many slots one read of all is as cheap as a few small ones.
 SMALL_TABLE = 32
+#: From so many hosts on a witness takes stock once a beat, not twice, and looks at those that
+#: are well for their probes' sake in so many turns.
+CROWD = 200
+TURNS = 8
 STOP_TIMEOUT = 4.0
 #: A picture older than this many beats was left by a process that did not run: not written.
 OLD_PICTURE = 3.0
+NO_WATCHDOG = "none"
 
 
 JUST_STARTED = Qualification(False, ("it has just started",))
@@ -57,6 +63,7 @@ class Picture:
     isolated: bool = False
     next_roster: Roster | None = None
     problems: tuple[str, ...] = ()
+    armed: Armed | None = None  # the watchdog that may be promised
 
     @property
     def role(self) -> str:
@@ -95,10 +102,14 @@ class Agent:
         self.reader = Reader(
             SlotFile(path), driver, freshness, cluster, self._plan, self.limits.own_read
         )
+        self.tether: Tether | None = None
+        if settings.watchdog_driver != NO_WATCHDOG:
+            self.tether = Tether(settings.watchdog_socket)
         self.picture = Picture(time.monotonic())
         self._suspect: dict[str, float] = {}
         self._good: dict[int, float] = {}
         self._alone_since: float | None = None
+        self._turn = 0
 
     def run(self) -> None:
         """Work until `stop` is set."""
@@ -112,7 +123,7 @@ class Agent:
         ]
         for thread in threads:
             thread.start()
-        while not self.stop.wait(self.settings.heartbeat_interval / 2):
+        while not self.stop.wait(self._pause()):
             try:
                 self.tick()
             except Exception:  # the picture grows old, so this host falls silent by itself
@@ -127,12 +138,16 @@ class Agent:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
+    def _pause(self) -> float:
+        crowd = len(self.picture.peers) > CROWD
+        return float(self.settings.heartbeat_interval) * (1.0 if crowd else 0.5)
+
     def tick(self) -> None:
         """Take stock once: qualify, fuse, decide about roles, probe, and remember it all."""
         now = time.monotonic()
         before, seen, written = self.picture, self.reader.seen, self.writer.written
-        peers = tuple(self._peers(seen, written.slot, now))
         stale = seen.roster is None or seen.roster_age > self.limits.roster_stale
+        peers = tuple(self._peers(seen, self._scope(seen, written.slot, stale), written.slot, now))
         me = self._me(seen, now)
         qualification = witness.qualify(me, peers, self.limits)
         views = witness.believed(me, qualification, peers, seen.roster, self.limits)
@@ -147,6 +162,7 @@ class Agent:
                 written.slot, peers, seen.roster, stale, incumbents, self.limits
             )
         self._steer(written.slot, seen, peers)
+        self.heart.standing = self._standing(seen, bool(views), now)
         self._probe(peers, written.slot, now)
         self.picture = Picture(
             at=now,
@@ -160,6 +176,7 @@ class Agent:
             isolated=self._isolated(peers, written.slot, now),
             next_roster=wanted,
             problems=me.problems,
+            armed=self._promise(),
         )
         self._tell(before, self.picture)
 
@@ -179,10 +196,45 @@ class Agent:
             problems=tuple(problems),
         )
 
-    def _peers(self, seen: Seen, mine: int | None, now: float) -> Iterable[Peer]:
+    def _standing(self, seen: Seen, speaks: bool, now: float) -> Standing:
+        """Return what this host's packets say: see "The watchdog" in the contributors' guide."""
+        written = self.writer.written
+        bare = written.at is None or now - written.at > self.limits.lease_live
+        hosts = 0
+        if bare:  # an ordinary host of a big cluster reads a few slots only
+            hosts = sum(Flag.LEAVING not in slot.flags for slot in seen.slots.values())
+            hosts = max(hosts, len(seen.roster.members) if seen.roster is not None else 0)
+        vouches = witness.may_vouch(
+            speaks=speaks and Flag.QUALIFIED in written.flags,
+            bare=bare,
+            heard_bare=self.heart.bare(),
+            hosts=hosts,
+        )
+        return Standing(now, bare, vouches)
+
+    def _promise(self) -> Armed | None:
+        """Tell the feeder the newest grounds to live; return what the slot may promise."""
+        if self.tether is None:
+            return None
+        known = [t for t in (self.writer.written.at, self.heart.vouched()) if t is not None]
+        return self.tether.tell(max(known, default=None))
+
+    def _scope(self, seen: Seen, mine: int | None, stale: bool) -> Iterable[int]:
+        """Return the slots this host is to know of: all, or what an ordinary one reads."""
+        roster = seen.roster
+        ordinary = mine is not None and roster is not None and mine not in roster.witnesses
+        small = seen.header is None or seen.header.hosts <= SMALL_TABLE
+        if stale or small or not ordinary or mine is None:
+            return seen.slots
+        return {mine, *witness.targets(mine, roster, seen.slots)} & seen.slots.keys()
+
+    def _peers(
+        self, seen: Seen, scope: Iterable[int], mine: int | None, now: float
+    ) -> Iterable[Peer]:
         found: dict[str, Peer] = {}
         unknown = Sight(None, now)
-        for index, slot in sorted(seen.slots.items()):
+        for index in sorted(scope):
+            slot = seen.slots[index]
             lease = seen.sights.get(index, unknown)
             fresh = seen.fresh.get(index, unknown)
             own = index == mine
@@ -200,6 +252,7 @@ class Agent:
                 slot_age=fresh.age,
                 clock_offset=None if own else self.heart.clock_offset(slot.host),
                 problem=lease.problem or fresh.problem,
+                watchdog=slot.watchdog_promise if Flag.WATCHDOG in slot.flags else 0.0,
             )
             other = found.get(slot.host)
             found[slot.host] = peer if other is None else self._one_of(other, peer)
@@ -217,8 +270,9 @@ class Agent:
         for reading in readings:
             if reading.suspect:
                 self._suspect[reading.host] = now
-            recovering = now - self._suspect.get(reading.host, float("-inf")) < RECOVERED
-            marked.append(replace(reading, suspect=reading.suspect or recovering))
+            elif now - self._suspect.get(reading.host, float("-inf")) < RECOVERED:
+                reading = replace(reading, suspect=True)
+            marked.append(reading)
         return tuple(marked)
 
     def _incumbents(
@@ -237,19 +291,17 @@ class Agent:
             self.heart.steer(None)
             return
         names = {p.slot: p.host for p in peers if p.slot != mine}
-        expected = witness.senders(mine, seen.roster, names)
-        to = witness.targets(mine, seen.roster, names)
+        expected = witness.senders(mine, seen.roster, seen.slots)
+        to = witness.targets(mine, seen.roster, seen.slots) & names.keys()
         self.heart.steer(
             Route(
                 slot=mine,
-                targets={n: seen.slots[n].address for n in to if n in seen.slots},
+                targets={n: seen.slots[n].address for n in to},
                 senders=frozenset(
                     host for n, host in names.items() if expected is None or n in expected
                 ),
                 boots={
-                    slot.host: slot.boot_id
-                    for n, slot in seen.slots.items()
-                    if n in names and n in seen.fresh
+                    host: seen.slots[n].boot_id for n, host in names.items() if n in seen.fresh
                 },
             )
         )
@@ -265,8 +317,14 @@ class Agent:
         small = seen.header is not None and seen.header.hosts <= SMALL_TABLE
         if mine is None or not (watching or small):
             return
+        self._turn = (self._turn + 1) % TURNS
+        crowd = len(seen.slots) > CROWD
         for peer in peers:
             if peer.slot == mine or Flag.LEAVING in peer.flags or peer.slot not in seen.slots:
+                continue
+            heard = peer.opinion.heard
+            well = heard is not None and heard <= self.limits.suspect_heard
+            if crowd and well and peer.slot % TURNS != self._turn:
                 continue
             healthy = partial(self._is_well, peer.host)
             if watching or healthy():
@@ -306,13 +364,19 @@ class Agent:
             flags |= Flag.QUALIFIED
         if picture.isolated:
             flags |= Flag.ISOLATED
+        armed = picture.armed
+        if armed is not None:
+            flags |= Flag.WATCHDOG
         views: tuple[Opinion, ...] = ()
         header = self.reader.seen.header
         if header is not None and picture.role in ("master", "witness"):
             known = {p.slot: witness.aged(p.opinion, heard_by=passed) for p in picture.peers}
             views = tuple(known.get(n, NO_OPINION) for n in range(header.hosts))
         roster = picture.next_roster
-        return Content(flags, views), roster and replace(roster, written=time.time())
+        said = Content(flags, views)
+        if armed is not None:
+            said = replace(said, watchdog_timeout=armed.timeout, watchdog_promise=armed.promise)
+        return said, roster and replace(roster, written=time.time())
 
     def _plan(self) -> tuple[Iterable[int] | None, float]:
         """Return which slots to read next (None: all) and how long to rest after that."""
@@ -324,8 +388,8 @@ class Agent:
         rest = lease / 4 if watching and hurry else lease / 2
         if watching or small or picture.roster_stale or picture.slot is None:
             return None, rest
-        roster, known = picture.roster, [p.slot for p in picture.peers]
-        return {picture.slot, *witness.targets(picture.slot, roster, known)}, rest
+        known = self.reader.seen.slots
+        return {picture.slot, *witness.targets(picture.slot, picture.roster, known)}, 0.75 * lease
 
     def _tell(self, before: Picture, after: Picture) -> None:
         """Log what changed, one sentence a change, and have big news written at once."""
@@ -348,8 +412,9 @@ class Agent:
             picture.isolated,
             picture.next_roster and picture.next_roster.witnesses,
             tuple(
-                (p.slot, p.opinion.probe, p.opinion.heard is None or p.opinion.heard > slow)
+                (p.slot, p.opinion.probe)  # of a host that is heard, a probe is no news
                 for p in picture.peers
+                if p.opinion.heard is None or p.opinion.heard > slow
             ),
         )
 

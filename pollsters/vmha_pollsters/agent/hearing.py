@@ -7,10 +7,12 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from vmha_pollsters.agent.wire import Kind, Packet, Rejected
+from vmha_pollsters.agent.wire import ACKS, BEATS, Kind, Packet, Rejected
 
 #: Boots of a host that are over are remembered against replay, this many a host.
 OLD_BOOTS = 16
+#: An answer to a heartbeat older than this (s) is from another boot's clock, or worthless.
+VOUCH_LATE = 60.0
 
 
 @dataclass
@@ -20,6 +22,7 @@ class _Peer:
     old_boots: list[uuid.UUID] = field(default_factory=list)
     heard: float | None = None
     acked: float | None = None
+    bare: bool = False  # its latest heartbeat said that its lease is not renewed
     clock: float = 0.0  # the peer's wall clock minus our monotonic one
     expected_since: float | None = None
 
@@ -36,6 +39,7 @@ class Hearing:
         self._fresh = fresh
         self._peers: dict[str, _Peer] = {}
         self._begun: float | None = None
+        self.vouched: float | None = None  # when the newest heartbeat left that was vouched for
 
     def begin(self, now: float) -> None:
         """Start listening, or start anew after this process did not run for a while."""
@@ -80,8 +84,21 @@ class Hearing:
         peer.sequence = packet.sequence
         peer.heard = now
         peer.clock = packet.wall - now
-        if packet.kind is Kind.ACK:
+        if packet.kind in BEATS:
+            peer.bare = packet.kind is Kind.BARE_HEARTBEAT
+        if packet.kind in ACKS:
             peer.acked = now
+        if packet.kind is Kind.VOUCH:
+            self._note_vouched(packet.echo / 1000, now)
+
+    def _note_vouched(self, sent: float, now: float) -> None:
+        """Remember when the heartbeat left that was vouched for: it was heard no earlier.
+
+        Sequences are milliseconds of this host's own clock (see `Heart`), so an answer that
+        comes late counts no more than it should, and one from before a reboot not at all.
+        """
+        if now - VOUCH_LATE <= sent <= now + 1.0:
+            self.vouched = max(self.vouched or sent, min(sent, now))
 
     def age(self, host: str, now: float) -> float | None:
         """Return the seconds since `host` was heard; None: unknown."""
@@ -105,6 +122,13 @@ class Hearing:
         """Return the seconds since `host` acknowledged one of our heartbeats."""
         peer = self._peers.get(host)
         return None if peer is None or peer.acked is None else max(0.0, now - peer.acked)
+
+    def bare(self, now: float) -> int:
+        """Return how many hosts are being heard that say that their lease is not renewed."""
+        return sum(
+            peer.bare and peer.heard is not None and now - peer.heard <= self._fresh
+            for peer in self._peers.values()
+        )
 
     def clock_offset(self, host: str, now: float, wall: float) -> float | None:
         """Return how far ahead the clock of `host` is, in seconds; None unless just heard."""

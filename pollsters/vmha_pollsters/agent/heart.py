@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from vmha_pollsters.agent.hearing import Hearing
 from vmha_pollsters.agent.wire import (
+    BEATS,
     MAX_SIZE,
     Kind,
     Packet,
@@ -62,6 +63,15 @@ class Route:
     boots: Mapping[str, uuid.UUID]
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What this host's packets say about itself, as of `at` (monotonic seconds)."""
+
+    at: float = float("-inf")
+    bare: bool = False  # its own lease is not renewed any more
+    vouches: bool = False  # its acknowledgements count
+
+
 class Heart:
     """Sends a beat to every target, acknowledges what it hears, and knows how long ago.
 
@@ -81,6 +91,7 @@ class Heart:
         self._paused_until_drained = True
         self._acknowledged: dict[str, float] = {}
         self.taken = 0
+        self.standing = Standing()
         self.rejected: Counter[str] = Counter()
         self.problem: str | None = "not started"
 
@@ -122,6 +133,16 @@ class Heart:
         """Return the seconds since `host` said that it hears us; None: unknown."""
         with self._lock:
             return self._hearing.acked(host, self._drained)
+
+    def vouched(self) -> float | None:
+        """Return when (monotonic) the newest heartbeat left that somebody vouched for."""
+        with self._lock:
+            return self._hearing.vouched
+
+    def bare(self) -> int:
+        """Return how many hosts are heard that say that their lease is not renewed."""
+        with self._lock:
+            return self._hearing.bare(self._drained)
 
     def listening_for(self) -> float:
         """Return the seconds since listening began or began anew."""
@@ -203,8 +224,15 @@ class Heart:
             self.rejected[str(exc)] += 1
             LOG.debug("packet from %s refused: %s", sender[0], exc)
             return
-        if packet.kind is Kind.HEARTBEAT and self._ack_is_due(packet.host):
-            self._send(Kind.ACK, {packet.slot: sender}, route.slot, echo=packet.sequence)
+        if packet.kind in BEATS and self._ack_is_due(packet.host):
+            kind = Kind.VOUCH if self._stands().vouches else Kind.ACK
+            self._send(kind, {packet.slot: sender}, route.slot, echo=packet.sequence)
+
+    def _stands(self) -> Standing:
+        """Return this host's standing; one that is old, since nobody updates it, is none."""
+        standing = self.standing
+        late = time.monotonic() - standing.at > PAUSE_BEATS * self._me.interval
+        return Standing() if late else standing
 
     def _crowded(self) -> bool:
         route = self._route
@@ -225,7 +253,8 @@ class Heart:
             route = self._route
         if route is not None:
             addresses = {slot: (at, self._me.port) for slot, at in route.targets.items()}
-            self._send(Kind.HEARTBEAT, addresses, route.slot)
+            kind = Kind.BARE_HEARTBEAT if self._stands().bare else Kind.HEARTBEAT
+            self._send(kind, addresses, route.slot)
 
     def _send(
         self, kind: Kind, to: Mapping[int, tuple[str, int]], slot: int, echo: int = 0

@@ -54,6 +54,7 @@ class Content:
     flags: Flag = NO_FLAGS
     views: tuple[Opinion, ...] = ()
     watchdog_timeout: float = 0.0
+    watchdog_promise: float = 0.0
 
 
 class Keeper:
@@ -111,12 +112,7 @@ class Keeper:
         held, area = self.slot, self._area
         if held is None or area is None:
             raise ClaimLost("no slot is claimed")
-        header = check_header(self._blocks.read(0, 1), self._me.cluster)
-        if header.uuid != area:
-            raise self._lost("the slots area was initialised anew")
-        there = self._read_own(held.index, area)
-        if there is None:
-            raise self._lost(f"slot {held.index} was wiped")
+        there = self._still_there(held, area)
         if there.nonce != held.nonce and Flag.CLAIMING not in there.flags:
             raise self._lost(
                 f"slot {held.index} is now written by host '{there.host}' at {there.address}"
@@ -133,6 +129,7 @@ class Keeper:
             priority=held.priority,
             wall=self._wall(),
             watchdog_timeout=content.watchdog_timeout,
+            watchdog_promise=content.watchdog_promise,
             views=content.views,
         )
         self._put(slot, area)
@@ -181,6 +178,21 @@ class Keeper:
             priority=self._me.priority,
             wall=self._wall(),
         )
+
+    def _still_there(self, held: Slot, area: uuid.UUID) -> Slot:
+        """Return what is in our slot; only if that is strange the header is asked, too."""
+        try:
+            there = unpack_slot(self._blocks.read(FIRST_HOST + held.index, 1), held.index, area)
+        except Damaged:
+            there = held  # it is ours and about to be written again: that repairs it
+        else:
+            if there is not None:
+                return there
+        if check_header(self._blocks.read(0, 1), self._me.cluster).uuid != area:
+            raise self._lost("the slots area was initialised anew")
+        if there is None:
+            raise self._lost(f"slot {held.index} was wiped")
+        return there
 
     def _put(self, slot: Slot, area: uuid.UUID) -> None:
         self._blocks.write(FIRST_HOST + slot.index, pack_slot(slot, area))

@@ -38,6 +38,10 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="COMMAND")
     verbs.add_parser("run", help="run the agent (the default)").set_defaults(func=run)
 
+    verbs.add_parser(
+        "watchdog", help="feed this host's watchdog; runs beside the agent and outlives it"
+    ).set_defaults(func=feed_watchdog)
+
     status = verbs.add_parser("status", help="ask the running agent what it knows")
     status.add_argument("--json", action="store_true", help="as JSON")
     status.add_argument("--socket", metavar="PATH", help="its socket (default: as configured)")
@@ -89,6 +93,41 @@ def run(args: argparse.Namespace) -> int:
     agent.run()
     desk.close()
     LOG.info("agent of %s stops", agent.host)
+    logging.shutdown()
+    os._exit(0)  # a thread that hangs in storage I/O must not keep the process
+
+
+def feed_watchdog(args: argparse.Namespace) -> int:
+    """Feed the watchdog until SIGTERM or SIGINT, and until nobody relies on it any more."""
+    from vmha_pollsters import conf as configuration
+    from vmha_pollsters.agent.slots import SlotFile
+    from vmha_pollsters.agent.watchdog import feeder
+    from vmha_pollsters.agent.watchdog.promise import SlotPromise
+
+    conf = configuration.load(args.config_file)
+    settings = conf[configuration.GROUP]
+    logging.basicConfig(
+        level=settings.log_level,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    promise = SlotPromise(
+        SlotFile(configuration.require(conf, "lease_path")),
+        configuration.require(conf, "cluster"),
+        configuration.host_name(conf),
+        configuration.read_boot_id(conf),
+    )
+    feeds = feeder.Feeder(
+        feeder.load_driver(settings),
+        promise,
+        settings.lease_interval,
+        settings.heartbeat_interval,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: feeds.stop.set())
+    feeder.harden()
+    feeder.Ear(settings.watchdog_socket, feeds)
+    feeds.run()
     logging.shutdown()
     os._exit(0)  # a thread that hangs in storage I/O must not keep the process
 

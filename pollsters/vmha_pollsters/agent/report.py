@@ -13,30 +13,33 @@ from vmha_pollsters.agent.witness import Peer, Reading
 from vmha_pollsters.lease.layout import Flag
 from vmha_remediator.rules import metrics
 
+#: The metrics of a reading, in the order of `values`.
+_NAMES = (
+    metrics.HEARTBEAT_AGE.name,
+    metrics.LEASE_AGE.name,
+    metrics.REACHABLE.name,
+    metrics.ISOLATED.name,
+    metrics.WITNESSES.name,
+    metrics.WATCHDOG.name,
+)
+
 
 def values(reading: Reading) -> dict[str, float]:
     """Return the metrics of one reading; what is not known is absent."""
-    table: dict[str, float | None] = {
-        metrics.HEARTBEAT_AGE.name: reading.heartbeat_age,
-        metrics.LEASE_AGE.name: reading.lease_age,
-        metrics.REACHABLE.name: _number(reading.reachable),
-        metrics.ISOLATED.name: _number(reading.isolated),
-        metrics.WITNESSES.name: float(reading.witnesses),
+    r = reading
+    told = (r.heartbeat_age, r.lease_age, r.reachable, r.isolated, r.witnesses, r.watchdog)
+    return {
+        name: round(float(value), 3)
+        for name, value in zip(_NAMES, told, strict=True)
+        if value is not None
     }
-    return {name: round(value, 3) for name, value in table.items() if value is not None}
 
 
 def own(picture: Picture) -> dict[str, float]:
     """Return what this host says of its own paths; what it is too early to say is absent."""
-    table = {
-        metrics.STORAGE.name: _number(picture.qualification.storage),
-        metrics.HEARS.name: _number(picture.qualification.hears),
-    }
-    return {name: value for name, value in table.items() if value is not None}
-
-
-def _number(value: bool | None) -> float | None:
-    return None if value is None else float(value)
+    sure = picture.qualification
+    told = {metrics.STORAGE.name: sure.storage, metrics.HEARS.name: sure.hears}
+    return {name: float(value) for name, value in told.items() if value is not None}
 
 
 def readings(agent: Agent) -> dict[str, Any]:
@@ -99,6 +102,7 @@ def status(agent: Agent) -> dict[str, Any]:
             "term": roster.term,
             "stale": picture.roster_stale,
         },
+        "watchdog": _watchdog(agent),
         "believed": [names.get(n, f"slot {n}") for n in picture.witnesses],
         "heartbeats": {
             "problem": agent.heart.problem,
@@ -115,6 +119,19 @@ def _lease_problems(seen: Seen, written: Written, shown: set[int]) -> list[str]:
     for sights in (seen.fresh, seen.sights):
         found += [s.problem for slot, s in sorted(sights.items()) if slot not in shown]
     return list(dict.fromkeys(problem for problem in found if problem))
+
+
+def _watchdog(agent: Agent) -> dict[str, Any] | None:
+    """Return the state of this host's watchdog; None: none is configured."""
+    if agent.tether is None:
+        return None
+    armed = agent.picture.armed
+    return {
+        "armed": armed is not None,
+        "timeout": None if armed is None else _seconds(armed.timeout),
+        "promise": None if armed is None else _seconds(armed.promise),
+        "problem": agent.tether.problem,
+    }
 
 
 def _seconds(value: float | None) -> float | None:
@@ -140,6 +157,7 @@ def _peer(agent: Agent, picture: Picture, peer: Peer) -> dict[str, Any]:
         "clock": _seconds(peer.clock_offset),
         "probe": peer.opinion.probe.name.lower(),
         "probe_proven": list(agent.prober.proven(peer.host)),
+        "watchdog": _seconds(peer.watchdog or None),
         "problem": peer.problem,
         "published": None if reading is None else values(reading),
     }

@@ -15,10 +15,12 @@ from vmha_pollsters.lease.contract import Table
 from vmha_pollsters.lease.layout import (
     BLOCK,
     FIRST_HOST,
+    LEAD,
     Damaged,
     Header,
     Roster,
     Slot,
+    is_whole,
     unpack_header,
     unpack_roster,
     unpack_slot,
@@ -29,6 +31,10 @@ from vmha_remediator.errors import LeaseError
 NEAR = 16
 #: Most blocks in one write when an area is made.
 CHUNK = 256
+
+
+#: Slot number -> what tells its content from any other, and that content.
+Cache = dict[int, tuple[bytes, Slot]]
 
 
 class Blocks(Protocol):
@@ -160,7 +166,7 @@ def beginning(path: str, size: int) -> bytes:
         os.close(fd)
 
 
-def check_header(data: bytes, cluster: str | None = None) -> Header:
+def check_header(data: bytes | memoryview, cluster: str | None = None) -> Header:
     """Return the header in block 0; raises `LeaseError` if damaged or another cluster's."""
     try:
         header = unpack_header(data)
@@ -173,11 +179,18 @@ def check_header(data: bytes, cluster: str | None = None) -> Header:
     return header
 
 
-def read_table(blocks: Blocks, hosts: Iterable[int] | None, cluster: str, known: int) -> Table:
+def read_table(
+    blocks: Blocks,
+    hosts: Iterable[int] | None,
+    cluster: str,
+    known: int,
+    cache: Cache | None = None,
+) -> Table:
     """Read header, roster and the slots of `hosts` (None: all) and return them.
 
     `known` is the number of slots as read before (0: not yet): then all of them are fetched in
-    one read, and a few in as few reads as they have neighbourhoods.
+    one read, and a few in as few reads as they have neighbourhoods. `cache` keeps what was
+    unpacked for the next call: a slot that did not change costs its checksum only.
     Raises OSError, or `LeaseError` when the header is damaged or another cluster's.
     """
     started = time.monotonic()
@@ -187,11 +200,11 @@ def read_table(blocks: Blocks, hosts: Iterable[int] | None, cluster: str, known:
     found = _fetch(blocks, [0, 1, *(FIRST_HOST + n for n in wanted)])
     header = check_header(found[0], cluster)
     if header.hosts != known:  # made anew with another geometry
-        return read_table(blocks, hosts, cluster, header.hosts)
-    return _table(started, header, found, wanted)
+        return read_table(blocks, hosts, cluster, header.hosts, cache)
+    return _table(started, header, found, wanted, cache)
 
 
-def _fetch(blocks: Blocks, numbers: Iterable[int]) -> dict[int, bytes]:
+def _fetch(blocks: Blocks, numbers: Iterable[int]) -> dict[int, memoryview]:
     """Return the blocks with these ascending `numbers`; one read for those close together."""
     runs: list[list[int]] = []
     for number in numbers:
@@ -199,16 +212,20 @@ def _fetch(blocks: Blocks, numbers: Iterable[int]) -> dict[int, bytes]:
             runs[-1].append(number)
         else:
             runs.append([number])
-    found: dict[int, bytes] = {}
+    found: dict[int, memoryview] = {}
     for run in runs:
         first = run[0]
-        data = blocks.read(first, run[-1] - first + 1)
+        data = memoryview(blocks.read(first, run[-1] - first + 1))
         found |= {n: data[(n - first) * BLOCK : (n - first + 1) * BLOCK] for n in run}
     return found
 
 
 def _table(
-    started: float, header: Header, found: Mapping[int, bytes], hosts: Iterable[int]
+    started: float,
+    header: Header,
+    found: Mapping[int, memoryview],
+    hosts: Iterable[int],
+    cache: Cache | None,
 ) -> Table:
     slots: dict[int, Slot] = {}
     damaged: dict[int, str] = {}
@@ -220,10 +237,23 @@ def _table(
         problem = str(exc)
     for index in hosts:
         try:
-            slot = unpack_slot(found[FIRST_HOST + index], index, header.uuid)
+            slot = _slot(found[FIRST_HOST + index], index, header, cache)
         except Damaged as exc:
             damaged[index] = str(exc)
         else:
             if slot is not None:
                 slots[index] = slot
     return Table(started, time.monotonic(), header, roster, slots, damaged, problem)
+
+
+def _slot(block: memoryview, index: int, header: Header, cache: Cache | None) -> Slot | None:
+    if cache is None:
+        return unpack_slot(block, index, header.uuid)
+    mark = header.uuid.bytes + bytes(block[:LEAD]) + bytes(block[-4:])
+    known = cache.get(index)
+    if known is not None and known[0] == mark and is_whole(block):
+        return known[1]
+    slot = unpack_slot(block, index, header.uuid)
+    if slot is not None:
+        cache[index] = (mark, slot)
+    return slot

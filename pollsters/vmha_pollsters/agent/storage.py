@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from vmha_pollsters.agent.keeper import ClaimLost, Content, Keeper, Stopped
-from vmha_pollsters.agent.slots import Blocks, read_table
+from vmha_pollsters.agent.slots import Blocks, Cache, read_table
 from vmha_pollsters.lease.contract import LeaseDriver, Sight
-from vmha_pollsters.lease.layout import Header, Roster, Slot
+from vmha_pollsters.lease.layout import NO_FLAGS, Flag, Header, Roster, Slot
 from vmha_remediator.errors import LeaseError
 
 LOG = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class Written:
     slot: int | None = None
     at: float | None = None  # monotonic time at which the last good renewal began
     problem: str | None = "no slot claimed yet"
+    flags: Flag = NO_FLAGS  # what the last good renewal said
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Writer:
         slot = self._keeper.renew(content)
         if roster is not None:
             self._keeper.write_roster(roster)
-        self.written = Written(slot.index, began, None)
+        self.written = Written(slot.index, began, None, slot.flags)
 
     def _note(self, exc: Exception) -> None:
         problem = f"cannot renew the lease: {exc}"
@@ -119,7 +120,7 @@ class Writer:
         if problem != self.written.problem:
             LOG.error("%s; trying again", problem)
         slot = None if isinstance(exc, ClaimLost) else self.written.slot
-        self.written = Written(slot, self.written.at, problem)
+        self.written = Written(slot, self.written.at, problem, self.written.flags)
 
     def _rest(self, stop: threading.Event) -> None:
         stop.wait(KICK_GAP)
@@ -156,6 +157,7 @@ class Reader:
         self._cluster = cluster
         self._plan = plan
         self._pause = pause
+        self._cache: Cache = {}
         self._roster_since = (time.monotonic(), (0, 0, 0))
         self.events = Events()
         self.seen = Seen()
@@ -173,7 +175,7 @@ class Reader:
     def _read(self, hosts: Iterable[int] | None) -> Seen:
         before = self.seen
         known = before.header.hosts if before.header is not None else 0
-        table = read_table(self._blocks, hosts, self._cluster, known)
+        table = read_table(self._blocks, hosts, self._cluster, known, self._cache)
         fresh = self._freshness.look(table)
         sights = fresh if self._driver is self._freshness else self._driver.look(table)
         if before.problem:

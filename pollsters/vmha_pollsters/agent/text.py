@@ -51,6 +51,14 @@ def status(data: dict[str, Any]) -> str:
             f"roster     term {roster['term']}, master {roster['master']}, witnesses "
             f"{', '.join(roster['witnesses'])}{' (STALE)' if roster['stale'] else ''}"
         )
+    watchdog = data.get("watchdog")
+    if watchdog is not None:
+        lines.append(
+            f"watchdog   armed, {_cell(watchdog['timeout'])}; this host is reset at most "
+            f"{_cell(watchdog['promise'])} after its last grounds to live"
+            if watchdog["armed"]
+            else f"watchdog   NOT armed: {watchdog['problem'] or 'no grounds to live yet'}"
+        )
     if data["believed"]:
         lines.append(f"believes   {', '.join(data['believed'])}")
     lines += [f"event      {_when(at)} {what}" for at, what in lease["events"]]

@@ -24,6 +24,13 @@ class Kind(IntEnum):
 
     HEARTBEAT = 1
     ACK = 2
+    BARE_HEARTBEAT = 3  # the sender's own lease is not renewed any more
+    VOUCH = 4  # an acknowledgement whose word counts: its host may go on feeding its watchdog
+
+
+#: What a host sends by itself, and what it sends in answer.
+BEATS = frozenset({Kind.HEARTBEAT, Kind.BARE_HEARTBEAT})
+ACKS = frozenset({Kind.ACK, Kind.VOUCH})
 
 
 class Rejected(ValueError):
@@ -41,7 +48,7 @@ class Packet:
     boot_id: uuid.UUID
     sequence: int  # grows with every packet of a boot, also over restarts of the agent
     wall: float  # the sender's clock, to compare clocks only
-    echo: int = 0  # ACK: the sequence that is acknowledged
+    echo: int = 0  # ACKS: the sequence that is acknowledged
 
 
 def cluster_digest(cluster: str) -> bytes:

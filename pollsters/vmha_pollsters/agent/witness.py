@@ -80,6 +80,7 @@ class Peer:
     slot_age: float | None = None  # since its slot was last seen written: how old its views are
     clock_offset: float | None = None
     problem: str | None = None  # why its slot cannot be believed
+    watchdog: float = 0.0  # s, its promise: how long it lives at most without grounds; 0: none
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ class Reading:
     isolated: bool | None
     witnesses: int
     suspect: bool
+    watchdog: float | None = None
 
 
 def is_live(peer: Peer, limit: Limits) -> bool:
@@ -284,6 +286,17 @@ def believed(
     return views
 
 
+def may_vouch(*, speaks: bool, bare: bool, heard_bare: int, hosts: int) -> bool:
+    """Tell whether this host's acknowledgement keeps another's watchdog fed.
+
+    `speaks`: it publishes as a qualified witness, so whoever calls a host failed knows whom it
+    hears. Otherwise (`bare`: its own lease is not renewed) only when more than half of all
+    `hosts` that it knows say the same of themselves: then the storage is gone for the many, and
+    whoever still renews sees that, and concludes nothing from silence.
+    """
+    return speaks or (bare and 2 * (heard_bare + 1) > hosts)
+
+
 def aged(opinion: Opinion, heard_by: float, lease_by: float = 0.0) -> Opinion:
     """Return `opinion` with its ages grown by these many seconds."""
     return Opinion(
@@ -336,6 +349,7 @@ def _fuse_one(
             or reachable is False
             or isolated
         ),
+        watchdog=None if peer.problem else peer.watchdog,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from vmha_pollsters.lease.layout import Header, Roster, Slot
 
@@ -27,8 +27,7 @@ class Table:
     roster_problem: str | None = None
 
 
-@dataclass(frozen=True)
-class Sight:
+class Sight(NamedTuple):  # cheap to make: one a slot and look
     """What is known of one lease: its age in seconds at `seen`, None if not known (yet).
 
     `problem` says why the slot cannot be believed at all. `seen` is when the last successful

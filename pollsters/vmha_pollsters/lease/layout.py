@@ -12,6 +12,7 @@ import uuid
 import zlib
 from dataclasses import dataclass, field
 from enum import IntFlag
+from functools import lru_cache
 
 from vmha_pollsters.lease.views import MAX_BYTES, pack_views, unpack_views
 from vmha_pollsters.lease.views import MAX_HOSTS as MAX_HOSTS
@@ -27,11 +28,14 @@ VERSION = 1
 MAX_WITNESSES = 3
 NOBODY = 0xFFFF
 ZEROS = bytes(BLOCK)
+#: So many bytes at the start of a slot and the checksum at its end tell one content from others.
+LEAD = 128
+Block = bytes | memoryview
 
 _CRC = struct.Struct("<I")
 _HEADER = struct.Struct("<8sHHI16sd128s")
 _ROSTER = struct.Struct("<8sHHH16sQQd3H250s")
-_SLOT = struct.Struct("<8sHHHhHH16s16s16sQQdf255s64s")
+_SLOT = struct.Struct("<8sHHHhHH16s16s16sQQdf255s64sf")
 _VIEWS_AT = 512
 HEADER_MAGIC, ROSTER_MAGIC, SLOT_MAGIC = b"VMHALEAS", b"VMHAROST", b"VMHASLOT"
 
@@ -50,7 +54,7 @@ class Flag(IntFlag):
     ISOLATED = 2  # it hears no peer and its isolation addresses do not answer
     LEAVING = 4  # it stopped on purpose
     QUALIFIED = 8  # its view may be believed
-    WATCHDOG = 16  # an armed watchdog resets it when the agent stops
+    WATCHDOG = 16  # its armed watchdog resets it once nobody can vouch that it lives
 
 
 NO_FLAGS = Flag(0)
@@ -93,7 +97,8 @@ class Slot:
     flags: Flag = NO_FLAGS
     priority: int = 0
     wall: float = 0.0
-    watchdog_timeout: float = 0.0
+    watchdog_timeout: float = 0.0  # s, the armed watchdog's own; 0: none
+    watchdog_promise: float = 0.0  # s from its last grounds to its reset, at most; 0: none
     views: tuple[Opinion, ...] = field(default=(), repr=False)
 
     @property
@@ -107,21 +112,35 @@ def _seal(body: bytes) -> bytes:
     return data + _CRC.pack(zlib.crc32(data))
 
 
-def _open(data: bytes, magic: bytes, what: str) -> None:
+def is_whole(data: Block) -> bool:
+    """Tell whether the checksum of a block fits."""
+    return int.from_bytes(data[-4:], "little") == zlib.crc32(data[:-4])
+
+
+def _is_free(data: Block) -> bool:
+    return not data[0] and bytes(data) == ZEROS
+
+
+def _open(data: Block, magic: bytes, what: str) -> None:
     if len(data) != BLOCK:
         raise Damaged(f"{what}: {len(data)} bytes instead of {BLOCK}")
     if data[:8] != magic:
         raise Damaged(f"{what}: not one of ours (no {magic.decode()} mark)")
-    if _CRC.unpack(data[-4:])[0] != zlib.crc32(data[:-4]):
+    if not is_whole(data):
         raise Damaged(f"{what}: checksum does not fit")
     version = int.from_bytes(data[8:10], "little")
     if version != VERSION:
         raise Damaged(f"{what}: format version {version}, this agent knows {VERSION}")
 
 
+#: The same hosts come again with every look.
+_uuid = lru_cache(maxsize=4096)(lambda raw: uuid.UUID(bytes=raw))
+_decode = lru_cache(maxsize=8192)(lambda raw: raw.rstrip(b"\0").decode())
+
+
 def _text(raw: bytes, what: str) -> str:
     try:
-        return raw.rstrip(b"\0").decode()
+        return str(_decode(raw))
     except UnicodeDecodeError as exc:
         raise Damaged(f"{what}: text is not UTF-8") from exc
 
@@ -145,7 +164,7 @@ def pack_header(header: Header) -> bytes:
     )
 
 
-def unpack_header(data: bytes) -> Header:
+def unpack_header(data: Block) -> Header:
     """Return the header in a block; raises `Damaged`."""
     _open(data, HEADER_MAGIC, "header")
     _, _, block, hosts, ident, created, name = _HEADER.unpack_from(data)
@@ -174,9 +193,9 @@ def pack_roster(roster: Roster, area: uuid.UUID) -> bytes:
     )
 
 
-def unpack_roster(data: bytes, area: uuid.UUID) -> Roster | None:
+def unpack_roster(data: Block, area: uuid.UUID) -> Roster | None:
     """Return the roster in a block, None if none was ever written; raises `Damaged`."""
-    if data == ZEROS:
+    if _is_free(data):
         return None
     _open(data, ROSTER_MAGIC, "roster")
     _, _, master, writer, ident, term, sequence, written, a, b, c, raw = _ROSTER.unpack_from(data)
@@ -221,32 +240,33 @@ def pack_slot(slot: Slot, area: uuid.UUID) -> bytes:
         slot.watchdog_timeout,
         _fit(slot.host, 255, "host name"),
         _fit(slot.address, 64, "address"),
+        slot.watchdog_promise,
     )
     return _seal(fixed.ljust(_VIEWS_AT, b"\0") + pack_views(slot.views))
 
 
-def unpack_slot(data: bytes, index: int, area: uuid.UUID) -> Slot | None:
+def unpack_slot(data: Block, index: int, area: uuid.UUID) -> Slot | None:
     """Return what is in the block of host slot `index`, None if free; raises `Damaged`."""
-    if data == ZEROS:
+    if _is_free(data):
         return None
     what = f"slot {index}"
     _open(data, SLOT_MAGIC, what)
     (_, _, number, flags, priority, count, _, ident, boot, nonce, *rest) = _SLOT.unpack_from(data)
-    generation, sequence, wall, timeout, host, address = rest
+    generation, sequence, wall, timeout, host, address, promise = rest
     _same_area(ident, area, what)
     if number != index:
         raise Damaged(f"{what}: holds the data of slot {number}")
     if count > MAX_HOSTS:
         raise Damaged(f"{what}: a view of {count} hosts")
     try:
-        views = unpack_views(data[_VIEWS_AT:], count)
+        views = unpack_views(bytes(data[_VIEWS_AT:]), count) if count else ()
     except ValueError as exc:
         raise Damaged(f"{what}: {exc} in its view") from exc
     return Slot(
         index=index,
         host=_text(host, what),
         address=_text(address, what),
-        boot_id=uuid.UUID(bytes=boot),
+        boot_id=_uuid(boot),
         nonce=nonce,
         generation=generation,
         sequence=sequence,
@@ -254,6 +274,7 @@ def unpack_slot(data: bytes, index: int, area: uuid.UUID) -> Slot | None:
         priority=priority,
         wall=wall,
         watchdog_timeout=timeout,
+        watchdog_promise=promise,
         views=views,
     )
 

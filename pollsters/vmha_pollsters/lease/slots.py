@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from vmha_pollsters.lease.contract import Sight, Table
@@ -19,7 +19,7 @@ GAP_INTERVALS = 2
 FIGHT_INTERVALS = 15
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Memory:
     """What the looks so far told about one slot."""
 
@@ -70,7 +70,8 @@ class SlotsLease:
         if before is None:
             return _Memory(slot.version, now, sure=False, looked=now, past_nonces=(slot.nonce,))
         if before.version == slot.version:
-            return replace(before, looked=now)
+            before.looked = now
+            return before
         past, fought = before.past_nonces, before.fought_until
         if slot.nonce != past[-1]:
             fought = now + self._fight if slot.nonce in past else fought

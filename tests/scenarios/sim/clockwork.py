@@ -22,7 +22,9 @@ T = TypeVar("T")
 
 EPOCH = 1_800_000_000.0  # wall clock at virtual second 0
 #: Steps in one virtual instant; more means that something spins without waiting.
-MOST_AT_ONCE = 200_000
+MOST_AT_ONCE = 20_000
+#: The shortest wait: a remainder too small to move the clock must not be waited for for ever.
+LEAST = 1e-6
 
 
 class Machine(Protocol):
@@ -146,7 +148,7 @@ class Clockwork:
         task = self.running()
         task.ticket += 1
         if seconds is not None:
-            self._wake_later(task, max(0.0, seconds))
+            self._wake_later(task, max(LEAST, seconds))
         self._hub.switch()
 
     def running(self) -> Task:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -14,6 +15,14 @@ B = TypeVar("B")
 
 
 def spread(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """Yield the results in order; `work` must be a module's function."""
-    with ProcessPoolExecutor(os.cpu_count() or 1, get_context("fork")) as pool:
+    """Yield the results in order; `work` must be a module's function.
+
+    New processes, not forks: a test run has threads, and a fork would copy their locks.
+    """
+    cores = os.cpu_count() or 1
+    with ProcessPoolExecutor(cores, get_context("spawn"), initializer=_quiet) as pool:
         yield from pool.map(work, list(items))
+
+
+def _quiet() -> None:
+    warnings.simplefilter("ignore")  # of libraries, once a process

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from tests.scenarios.sim.faults import act
+from tests.scenarios.sim.invariants import Violation
 from tests.scenarios.sim.world import Cluster, World
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,7 +84,7 @@ def run(scenario: Scenario) -> Outcome:
             world.invariants.at_the_end()
             if scenario.expect.get("healed"):
                 world.invariants.healed()
-        except AssertionError as exc:
+        except Violation as exc:
             problems.append(str(exc))
         problems += _unexpected(world, scenario.expect)
     return Outcome("\n".join(world.lines) + "\n", tuple(problems))

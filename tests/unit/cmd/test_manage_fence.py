@@ -142,3 +142,28 @@ class TestConfirm:
 
         assert status == 1 and "add 'manual' to them and confirm again" in err
         assert machine.store().confirmation("h1") is None
+
+
+class TestTiming:
+    def test_every_term_is_shown_with_its_reason(self, machine: Machine) -> None:
+        status, out, _ = machine.manage("fence", "timing")
+
+        assert status == 0
+        amounts = [line[: line.index(" s ")].rsplit(None, 1) for line in out.splitlines()[1:]]
+        assert [(name.strip(), seconds) for name, seconds in amounts] == [
+            ("lease interval", "2.0"),
+            ("renewal I/O time-out", "6.0"),
+            ("unseen word", "8.5"),
+            ("watchdog time-out", "10.0"),
+            ("late feed", "10.0"),
+            ("= promise", "36.5"),
+            ("clock rates", "0.4"),
+            ("margin", "5.0"),
+            ("= wait", "41.9"),
+        ]
+
+    def test_a_wait_that_is_too_short_is_refused_with_the_sum(self, machine: Machine) -> None:
+        status, _, err = machine.manage("fence", "timing", "--wait", "30")
+
+        assert status == 1
+        assert "30 s is too short to prove anything: it takes 41.9 s" in err

@@ -22,6 +22,7 @@ from vmha_remediator.errors import ConfigError, TelemetryUnavailable
 from vmha_remediator.rules import metrics
 from vmha_remediator.rules.alarms import Change, Plan
 from vmha_remediator.rules.judge import Readings
+from vmha_remediator.rules.model import Thresholds
 
 NOON = datetime.datetime(2026, 1, 1, 12, 0, 0, tzinfo=datetime.UTC)
 H1, H2 = metrics.resource_id("h1"), metrics.resource_id("h2")
@@ -374,3 +375,53 @@ def test_a_plan_is_carried_out(server: Server) -> None:
     assert sent["PUT", "/v2/alarms/1"] == there | {"enabled": True}
     assert sent["POST", "/v2/alarms"] == new
     assert ("DELETE", "/v2/alarms/2") in sent, "and that it was gone already is no error"
+
+
+# --- history --------------------------------------------------------------------------------
+
+
+def steps_of(**values: list[Any]) -> dict[str, Any]:
+    """Return method -> points of Gnocchi, of which the first lies 20 s before noon."""
+    start = NOON - datetime.timedelta(seconds=20)
+    return {
+        method: [
+            [(start + datetime.timedelta(seconds=10 * n)).isoformat(), 10.0, value]
+            for n, value in enumerate(points)
+        ]
+        for method, points in values.items()
+    }
+
+
+def test_all_that_was_published_lately_is_read_step_by_step(server: Server) -> None:
+    names = [{"host_name": host, "ended_at": None} for host in ("h1", "h2", "h3", "gone")]
+    server.say("GET", "/v1/resource/vmha_host", 200, names)
+    own = {
+        "vmha.host.heartbeat.age": steps_of(min=[0.5, 9.0]),
+        "vmha.host.lease.age": steps_of(min=[1.0, 12.0]),
+        "vmha.host.reachable": steps_of(max=[1, 0]),
+        "vmha.host.watchdog": steps_of(min=[36.5, 0.0], max=[36.5, 36.5]),
+    }
+    ids = [metrics.resource_id(host) for host in ("h1", "h2", "h3", "gone")]
+    leases = dict(zip(ids, ([2.0, 14.0], [1.0], [1.5, 1.0], []), strict=True))
+
+    def answer(request: Request) -> tuple[int, Any]:
+        if len(request.body["search"]["in"]["id"]) == 1:
+            return 200, {"measures": {H1: own}}
+        name = "vmha.host.lease.age"
+        return 200, {"measures": {i: {name: steps_of(max=v)} for i, v in leases.items()}}
+
+    server.decide[AGGREGATES] = answer
+    first, second = gnocchi(server).history("h1", 60.0, Thresholds())
+    assert (first.heartbeat, first.lease, first.reachable) == (0.5, 1.0, 1.0)
+    assert (first.armed, first.most_renew) == (36.5, True)
+    assert second.at - first.at == 10.0
+    assert second.at == NOON.replace(tzinfo=datetime.UTC).timestamp() - 10.0
+    assert (second.heartbeat, second.lease, second.reachable) == (9.0, 12.0, 0.0)
+    # h2 has not been published yet in the newest step: what it was before counts.
+    assert (second.watchdog, second.armed, second.most_renew) == ((0.0, 36.5), 0.0, True)
+
+
+def test_a_host_of_which_nothing_was_published_has_no_history(server: Server) -> None:
+    server.say("GET", "/v1/resource/vmha_host", 200, [])
+    server.say(*AGGREGATES, 200, {"measures": {}})
+    assert gnocchi(server).history("h1", 60.0, Thresholds()) == []

@@ -15,8 +15,9 @@ import pytest
 from vmha_pollsters import conf as configuration
 from vmha_pollsters.agent import report, text
 from vmha_pollsters.agent.daemon import Agent
+from vmha_pollsters.agent.heart import Standing
 from vmha_pollsters.agent.storage import Events, Seen, Written
-from vmha_pollsters.agent.witness import Peer
+from vmha_pollsters.agent.watchdog.tether import Armed
 from vmha_pollsters.lease.contract import Sight
 from vmha_pollsters.lease.layout import Flag, Header, Opinion, Probe, Roster, Slot
 
@@ -34,6 +35,9 @@ class Heart:
         self.rejected: dict[str, int] = {}
         self.ages: dict[str, float | None] = {"h2": 0.5, "h3": 0.5, "h4": 0.5}
         self.route: Any = None
+        self.standing = Standing()
+        self.bare_ones = 0
+        self.vouched_at: float | None = None
 
     def heard(self, host: str) -> float | None:
         return self.ages.get(host)
@@ -50,6 +54,12 @@ class Heart:
 
     def clock_offset(self, host: str) -> float | None:
         return 0.0
+
+    def bare(self) -> int:
+        return self.bare_ones
+
+    def vouched(self) -> float | None:
+        return self.vouched_at
 
     def steer(self, route: Any) -> None:
         self.route = route
@@ -99,12 +109,14 @@ class Host:
         }
         self.sights = {n: Sight(1.0, 0.0) for n in range(4)}
         self.events = Events()
+        self.hosts = 8
         self.roster: Roster | None = Roster(0, (0, 1, 2), frozenset(range(4)), 1, 1, 0)
+        self.renewed = 0.0  # s ago
 
     def tick(self) -> dict[str, Any]:
         """Let one cycle pass and return what the pollster would get."""
         now = time.monotonic()
-        header = Header("c", AREA, 8)
+        header = Header("c", AREA, self.hosts)
         seen = Seen(
             at=now,
             since=now - 100.0,
@@ -117,7 +129,7 @@ class Host:
             problem=None,
         )
         self.agent.reader = SimpleNamespace(seen=seen, events=Events())  # type: ignore[assignment]
-        written = Written(0, now, None)
+        written = Written(0, now - self.renewed, None, OK)
         self.agent.writer = SimpleNamespace(  # type: ignore[assignment]
             written=written, events=self.events
         )
@@ -144,6 +156,7 @@ def test_a_well_cluster_is_published(host: Host) -> None:
         "vmha.host.reachable": 1.0,
         "vmha.host.isolated": 0.0,
         "vmha.host.witnesses": 3.0,
+        "vmha.host.watchdog": 0.0,
     }
 
 
@@ -256,10 +269,27 @@ def test_a_witness_reads_all_a_member_of_a_big_cluster_a_few(host: Host) -> None
         host.agent.picture,
         slot=50,
         roster=Roster(0, (0, 1, 2), frozenset(range(100)), 1, 1, 0),
-        peers=tuple(Peer(n, f"h{n}") for n in range(100)),
     )
-    host.agent.reader.seen = replace(host.agent.reader.seen, header=Header("c", AREA, 200))
-    assert host.agent._plan() == ({0, 1, 2, 50, 49, 51}, 1.0)
+    host.agent.reader.seen = replace(
+        host.agent.reader.seen,
+        header=Header("c", AREA, 200),
+        slots={n: replace(host.slots[0], index=n) for n in range(100)},
+    )
+    assert host.agent._plan() == ({0, 1, 2, 50, 49, 51}, 1.5)
+
+
+def test_an_ordinary_host_of_a_big_cluster_takes_stock_of_its_correspondents_only(
+    host: Host,
+) -> None:
+    host.slots = {n: replace(host.slots[0], index=n, host=f"h{n + 1}") for n in range(100)}
+    host.sights = {n: Sight(1.0, 0.0) for n in range(100)}
+    host.roster = Roster(50, (50, 51, 52), frozenset(range(100)), 1, 1, 50)
+    host.hosts = 200
+    assert host.tick()["role"] == "member"
+    assert [p.slot for p in host.agent.picture.peers] == [0, 1, 50, 51, 52, 99]
+    assert host.heart.route.targets.keys() == {1, 50, 51, 52, 99}
+    assert host.heart.route.senders == {"h2", "h51", "h52", "h53", "h100"}
+    assert host.heart.route.boots.keys() == host.heart.route.senders
 
 
 def test_status_reads_well(host: Host) -> None:
@@ -296,3 +326,64 @@ def test_status_of_an_agent_that_has_just_started_reads_well(tmp_path: Path) -> 
     assert "clock      not compared: no live peer is heard" in lines
     assert "roster     none yet" in lines
     assert "  problem  no slot claimed yet" in lines
+
+
+class Feeder:
+    """Stands for the line to the feeder."""
+
+    def __init__(self, armed: Armed | None) -> None:
+        self.armed = armed
+        self.told: list[float | None] = []
+        self.problem: str | None = None
+
+    def tell(self, grounds: float | None) -> Armed | None:
+        self.told.append(grounds)
+        return self.armed
+
+
+def test_an_armed_watchdog_is_promised_in_the_slot_and_shown(host: Host) -> None:
+    feeder = host.agent.tether = Feeder(Armed(10.0, 36.5))  # type: ignore[assignment]
+    host.tick()
+    content, _ = host.agent._content()
+    assert Flag.WATCHDOG in content.flags
+    assert (content.watchdog_timeout, content.watchdog_promise) == (10.0, 36.5)
+    assert feeder.told == [host.agent.writer.written.at]
+    assert "watchdog   armed, 10.0 s" in text.status(report.status(host.agent))
+
+
+def test_the_newest_of_renewal_and_acknowledgement_is_what_it_lives_on(host: Host) -> None:
+    feeder = host.agent.tether = Feeder(None)  # type: ignore[assignment]
+    host.renewed = 30.0
+    host.heart.vouched_at = time.monotonic() - 1.0
+    host.tick()
+    assert feeder.told == [host.heart.vouched_at]
+    assert Flag.WATCHDOG not in host.agent._content()[0].flags
+    assert "watchdog   NOT armed" in text.status(report.status(host.agent))
+
+
+def test_the_promise_of_another_host_is_published(host: Host) -> None:
+    host.slots[3] = replace(host.slots[3], flags=OK | Flag.WATCHDOG, watchdog_promise=36.5)
+    assert told(host.tick(), "h4")["vmha.host.watchdog"] == 36.5
+
+
+def test_a_qualified_witness_vouches_for_whom_it_hears(host: Host) -> None:
+    host.tick()
+    assert (host.heart.standing.vouches, host.heart.standing.bare) == (True, False)
+
+
+def test_without_a_lease_it_vouches_only_when_most_have_none(host: Host) -> None:
+    host.renewed = 9.0
+    host.heart.bare_ones = 1
+    host.tick()
+    assert (host.heart.standing.vouches, host.heart.standing.bare) == (False, True)
+    host.heart.bare_ones = 2
+    host.tick()
+    assert host.heart.standing.vouches
+
+
+def test_the_last_word_holds_no_promise(host: Host) -> None:
+    host.agent.tether = Feeder(Armed(10.0, 36.5))  # type: ignore[assignment]
+    host.tick()
+    host.agent.stop.set()
+    content, _ = host.agent._content()
+    assert (content.flags, content.watchdog_promise) == (Flag.LEAVING, 0.0)

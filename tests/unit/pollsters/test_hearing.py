@@ -100,3 +100,34 @@ def test_the_clock_is_compared_only_with_hosts_just_heard(hearing: Hearing) -> N
     # It sent 5000.0 when our clock, which says 4998.5 at 102.0, said 4997.5.
     assert hearing.clock_offset("h1", 102.0, wall=4998.5) == 2.5
     assert hearing.clock_offset("h1", 106.0, wall=5002.5) is None
+
+
+def vouch(sequence: int, echo: int) -> Packet:
+    return Packet(Kind.VOUCH, "h1", 0, 1, BOOT, sequence, wall=5000.0, echo=echo)
+
+
+def test_grounds_are_as_old_as_the_heartbeat_that_was_vouched_for(hearing: Hearing) -> None:
+    hearing.take(vouch(1, echo=101_500), 104.0, BOOTS)
+    assert hearing.vouched == 101.5
+    hearing.take(vouch(2, echo=100_900), 105.0, BOOTS)  # overtaken
+    assert hearing.vouched == 101.5
+
+
+@pytest.mark.parametrize("echo", [0, 39_000, 106_500], ids=["none", "too late", "another boot"])
+def test_an_answer_to_no_heartbeat_of_ours_is_no_grounds(hearing: Hearing, echo: int) -> None:
+    hearing.take(vouch(1, echo), 105.0, BOOTS)
+    assert hearing.vouched is None
+
+
+def test_a_plain_acknowledgement_is_no_grounds(hearing: Hearing) -> None:
+    hearing.take(beat(1, kind=Kind.ACK), 101.0, BOOTS)
+    assert hearing.vouched is None
+
+
+def test_hosts_without_a_lease_are_counted_while_they_are_heard(hearing: Hearing) -> None:
+    hearing.take(beat(1, kind=Kind.BARE_HEARTBEAT), 101.0, BOOTS)
+    assert hearing.bare(104.0) == 1
+    assert hearing.bare(106.0) == 0
+    hearing.take(beat(2, kind=Kind.BARE_HEARTBEAT), 107.0, BOOTS)
+    hearing.take(beat(3), 108.0, BOOTS)
+    assert hearing.bare(108.0) == 0

@@ -26,6 +26,7 @@ SLOT = Slot(
     priority=-2,
     wall=1.5e9,
     watchdog_timeout=8.0,
+    watchdog_promise=36.5,
     views=(Opinion(0.3, 1.2, Probe.ANSWERS), Opinion(None, None), Opinion(25.0, 280.0)),
 )
 ROSTER = Roster(2, (2, 0), frozenset({0, 2, 1999}), term=3, sequence=8, writer=2, written=1.5e9)

@@ -21,7 +21,7 @@ from vmha_pollsters.pollsters import HostPollster
 from vmha_remediator.errors import AgentUnavailable
 from vmha_remediator.rules import metrics
 
-DEAD = Reading(1, "h2", 6.0, 9.0, False, False, witnesses=2, suspect=True)
+DEAD = Reading(1, "h2", 6.0, 9.0, False, False, witnesses=2, suspect=True, watchdog=36.5)
 WELL = Reading(2, "h3", 0.5, 1.0, True, False, witnesses=3, suspect=False)
 
 
@@ -76,6 +76,7 @@ def test_a_witness_publishes_everything_it_knows(
         ("h2", "vmha.host.reachable"): 0.0,
         ("h2", "vmha.host.isolated"): 0.0,
         ("h2", "vmha.host.witnesses"): 2.0,
+        ("h2", "vmha.host.watchdog"): 36.5,
     }
 
 

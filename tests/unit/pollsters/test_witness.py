@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -255,12 +256,12 @@ def seen_by(witnesses: dict[int, Opinion], of: Peer | None = None) -> witness.Re
 
 def test_a_well_host() -> None:
     reading = seen_by({0: WELL, 1: Opinion(0.2, 1.5), 2: Opinion(0.9, 0.4)})
-    assert reading == witness.Reading(3, "h3", 0.2, 0.4, True, False, witnesses=3, suspect=False)
+    assert reading == witness.Reading(3, "h3", 0.2, 0.4, True, False, 3, False, watchdog=0.0)
 
 
 def test_a_dead_host() -> None:
     reading = seen_by({0: DEAD, 1: Opinion(29.0, 28.5, Probe.SILENT)})
-    assert reading == witness.Reading(3, "h3", 29.0, 28.5, False, False, witnesses=2, suspect=True)
+    assert reading == witness.Reading(3, "h3", 29.0, 28.5, False, False, 2, True, watchdog=0.0)
 
 
 def test_one_witness_that_hears_it_is_enough() -> None:
@@ -431,3 +432,19 @@ def test_a_told_lease_age_grows_only_as_far_as_own_looks_confirm(
     views = {3: Opinion(2.0, 3.0)}
     table = peers(h1=peer(1, views=views, slot_age=1.5), h3=peer(3, Opinion(9.0, own)))
     assert witness.believed(ME, FIT, table, ROSTER, LIMITS)[1][3].lease == told
+
+
+@pytest.mark.parametrize(
+    ("situation", "vouches"),
+    [
+        ({"speaks": True, "bare": False, "heard_bare": 0}, True),
+        ({"speaks": False, "bare": False, "heard_bare": 3}, False),
+        ({"speaks": False, "bare": True, "heard_bare": 1}, False),
+        ({"speaks": False, "bare": True, "heard_bare": 2}, True),
+    ],
+    ids=["a witness", "not one", "storage gone for half", "storage gone for more than half"],
+)
+def test_whose_acknowledgement_keeps_a_watchdog_fed(
+    situation: dict[str, Any], vouches: bool
+) -> None:
+    assert witness.may_vouch(**situation, hosts=4) is vouches
