@@ -136,9 +136,8 @@ def qualify(me: Me, peers: Sequence[Peer], limit: Limits) -> Qualification:
     why = list(me.problems)
     if me.slot is None:
         why.append("it has no slot of its own")
-    lost = _too_old("its own lease was last renewed", me.write_age, limit.own_write)
-    lost += _too_old("the slots were last read", me.read_age, limit.own_read)
-    why += lost
+    why += _too_old("its own lease was last renewed", me.write_age, limit.own_write)
+    why += _too_old("the slots were last read", me.read_age, limit.own_read)
     if me.listening < limit.settle:
         why.append(f"it has been listening for {me.listening:.1f} s only")
     if me.read_age is not None and me.reading < limit.settle_read:
@@ -155,6 +154,9 @@ def qualify(me: Me, peers: Sequence[Peer], limit: Limits) -> Qualification:
     if not clock_ok:
         why.append(f"its clock is {clock:+.1f} s off the median of its peers' clocks")
     early = me.listening < limit.settle
+    # Slow storage makes unfit to speak of others; lost it is when a lease would be, too.
+    ages = (me.write_age, me.read_age)
+    works = all(age is not None and age < limit.lease_live for age in ages)
     return Qualification(
         not why,
         tuple(why),
@@ -162,7 +164,7 @@ def qualify(me: Me, peers: Sequence[Peer], limit: Limits) -> Qualification:
         live,
         clock_ok,
         clock,
-        storage=None if early else not lost,
+        storage=None if early else works,
         hears=None if early else 2 * heard > live,
     )
 

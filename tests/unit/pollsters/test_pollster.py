@@ -32,6 +32,7 @@ def answer(*readings: Reading, age: float = 0.1) -> dict[str, Any]:
         "role": "witness",
         "why": [],
         "clock_ok": True,
+        "own": {"vmha.host.storage": 1.0, "vmha.host.hears": 1.0},
         "hosts": [
             {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)}
             for r in readings
