@@ -45,10 +45,10 @@ class Usage:
     requests: int  # read and write calls on files
     read: int  # bytes
     taken: int  # packets believed
-    sent: int  # packets that the simulated hosts sent
+    lost: int  # packets that the kernel dropped or the agent refused
 
 
-def usage(pid: int, status: dict[str, Any], sent: int) -> Usage:
+def usage(pid: int, status: dict[str, Any]) -> Usage:
     """Read the process's counters."""
     proc = Path(f"/proc/{pid}")
     fields = (proc / "stat").read_text().rpartition(")")[2].split()
@@ -61,8 +61,16 @@ def usage(pid: int, status: dict[str, Any], sent: int) -> Usage:
         requests=int(io["syscr"]) + int(io["syscw"]),
         read=int(io["rchar"]),
         taken=int(status["heartbeats"]["taken"]),
-        sent=sent,
+        lost=sum(status["heartbeats"]["refused"].values()) + dropped(pid),
     )
+
+
+def dropped(pid: int) -> int:
+    """Return how many packets found the buffers of the process's UDP sockets full."""
+    names = [link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir()]
+    mine = {name[len("socket:[") : -1] for name in names if name.startswith("socket:[")}
+    rows = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
+    return sum(int(row[12]) for row in rows if row[9] in mine)
 
 
 class Crowd:
@@ -73,27 +81,14 @@ class Crowd:
             subprocess.Popen(
                 [sys.executable, "-m", "tests.bench.peers"],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
                 text=True,
             )
             for _ in plans
         ]
         for process, plan in zip(self._processes, plans, strict=True):
-            self._tell(process, json.dumps(asdict(plan)))
-
-    def _tell(self, process: subprocess.Popen[str], line: str) -> None:
-        assert process.stdin is not None
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
-
-    def sent(self) -> int:
-        """Return how many heartbeats were sent to the agent so far."""
-        total = 0
-        for process in self._processes:
-            self._tell(process, "?")
-            assert process.stdout is not None
-            total += int(json.loads(process.stdout.readline())["sent"])
-        return total
+            assert process.stdin is not None
+            process.stdin.write(json.dumps(asdict(plan)) + "\n")
+            process.stdin.flush()
 
     def stop(self) -> None:
         for process in self._processes:
@@ -109,8 +104,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def agent_among(folder: Path, hosts: int, watches: bool) -> Iterator[tuple[int, str, Crowd]]:
-    """Start the agent and its crowd; yield its process id, its socket and the crowd."""
+def agent_among(folder: Path, hosts: int, watches: bool) -> Iterator[tuple[int, str]]:
+    """Start the agent and its crowd; yield the agent's process id and its socket."""
     path, key, own = folder / "slots", secrets.token_hex(16), 0 if watches else hosts // 2
     header = area.init(str(path), hosts, "bench")
     (folder / "key").write_text(key)
@@ -155,7 +150,7 @@ def agent_among(folder: Path, hosts: int, watches: bool) -> Iterator[tuple[int, 
         )
         stack.callback(agent.wait, 10)
         stack.callback(agent.terminate)
-        yield agent.pid, str(folder / "agent.sock"), crowd
+        yield agent.pid, str(folder / "agent.sock")
 
 
 def settled(path: str, hosts: int, watches: bool) -> dict[str, Any]:
@@ -179,19 +174,18 @@ def measure(hosts: int, watches: bool, seconds: float) -> list[object]:
     """Return one row of the table."""
     with (
         tempfile.TemporaryDirectory(prefix="vmha-bench-") as folder,
-        agent_among(Path(folder), hosts, watches) as (pid, path, crowd),
+        agent_among(Path(folder), hosts, watches) as (pid, path),
     ):
-        before = usage(pid, settled(path, hosts, watches), crowd.sent())
+        before = usage(pid, settled(path, hosts, watches))
         published = 0
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             time.sleep(POLL)
             published = max(published, len(ask(path, "readings")["hosts"]))
         status = ask(path, "status")
-        after = usage(pid, status, crowd.sent())
+        after = usage(pid, status)
     passed = after.at - before.at
-    sent, taken = after.sent - before.sent, after.taken - before.taken
-    loss = 100.0 * max(0, sent - taken) / sent if watches and sent else None
+    taken, lost = after.taken - before.taken, after.lost - before.lost
     return [
         status["role"],
         hosts,
@@ -200,7 +194,7 @@ def measure(hosts: int, watches: bool, seconds: float) -> list[object]:
         f"{taken / passed:.0f}",
         f"{(after.requests - before.requests) / passed:.1f}",
         f"{(after.read - before.read) / passed / 1024:.0f}",
-        "-" if loss is None else f"{loss:.2f}",
+        f"{100 * lost / (taken + lost):.2f}",
         published,
     ]
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulated hosts for the agent's benchmark: real UDP heartbeats, real slots on storage.
 
-Run as `python -m tests.bench.peers` with a JSON object on standard input (see `Plan`); writes
-one JSON line {"sent": N} to standard output for each line it is sent, and ends with its input.
+Run as `python -m tests.bench.peers` with one JSON line on standard input (see `Plan`); ends
+with its input.
 """
 
 from __future__ import annotations
@@ -64,7 +64,6 @@ class Peers:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.sent = 0
         self._area = uuid.UUID(plan.area)
         self._digest = cluster_digest(plan.cluster)
         self._key = plan.key.encode()
@@ -94,9 +93,7 @@ class Peers:
         while True:
             ready, _, _ = select.select([sys.stdin, *answering], [], [], 0.005)
             if sys.stdin in ready:
-                if not sys.stdin.readline():
-                    return
-                print(json.dumps({"sent": self.sent}), flush=True)
+                return
             for sock in ready:
                 if isinstance(sock, socket.socket):
                     self._acknowledge(sock)
@@ -122,7 +119,6 @@ class Peers:
         )
         to = (address(self.plan.agent), self.plan.port)
         self._sockets[number].sendto(pack(packet, self._digest, self._key), to)
-        self.sent += 1
 
     def _acknowledge(self, sock: socket.socket) -> None:
         number = next(n for n, mine in self._sockets.items() if mine is sock)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.scenarios.__main__ import play
 from tests.scenarios.sim import script
 from tests.scenarios.sim.many import spread
 
@@ -20,7 +19,7 @@ def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[str, script.Outcom
         for item in request.session.items
         if getattr(item, "originalname", "") == test_scenario.__name__
     )
-    yield dict(zip(wanted, spread(play, wanted), strict=True))
+    yield dict(zip(wanted, spread(script.play, wanted), strict=True))
 
 
 @pytest.mark.parametrize("name", script.names())
@@ -36,6 +35,8 @@ def test_scenario(name: str, outcomes: dict[str, script.Outcome]) -> None:
 @pytest.mark.parametrize("name", script.names())
 def test_a_scenario_is_complete(name: str) -> None:
     folder = script.ROOT / name
-    assert sorted(script.FILES) == sorted(path.name for path in folder.iterdir())
+    # What is known to end wrong has no log that it should end like.
+    files = set(script.FILES) - ({"log.expect"} if script.load(name).xfail else set())
+    assert files == {path.name for path in folder.iterdir()}
     readme = (folder / "README").read_text(encoding="utf-8").strip().splitlines()
     assert 3 <= len(readme) <= 8

@@ -13,10 +13,10 @@ from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.observer import Observer
 from vmha_remediator.errors import StoreUnavailable
-from vmha_remediator.remedy.incident import Change
+from vmha_remediator.remedy.incident import Change, Incident
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.rules.templates import Thresholds
-from vmha_remediator.store import Store
+from vmha_remediator.store import Doorbell, Store
 from vmha_remediator.store.database import Database
 from vmha_remediator.store.models import Base
 
@@ -32,24 +32,30 @@ class FlakyDatabase(Database):
     """A database that can go away."""
 
     gone = False
+    version = 0  # of what is in it
 
     def write(self, work: Callable[[Any], T]) -> T:
-        self._check()
+        self.check()
+        self.version += 1
         return super().write(work)
 
     def read(self, work: Callable[[Any], T]) -> T:
-        self._check()
+        self.check()
         return super().read(work)
 
-    def _check(self) -> None:
+    def check(self) -> None:
         if self.gone:
             raise StoreUnavailable("the database cannot be used now")
 
 
 class QuickStore(Store):
-    """The store, without asking SQLite twice a second whether anybody has rung."""
+    """The store, which does not ask SQLite again while nothing has been written."""
 
-    _rung = True
+    def __init__(self, database: FlakyDatabase, clock: Callable[[], float]) -> None:
+        super().__init__(database, clock)
+        self._flaky = database
+        self._rung = True
+        self._known: dict[tuple[Any, ...], tuple[int, Any]] = {}
 
     def ring(self, rule: str, host: str, source: str) -> None:
         super().ring(rule, host, source)
@@ -58,6 +64,37 @@ class QuickStore(Store):
     def has_doorbells(self) -> bool:
         self._rung = self._rung and super().has_doorbells()
         return self._rung
+
+    def take_doorbells(self) -> list[Doorbell]:
+        return super().take_doorbells() if self.has_doorbells() else []
+
+    def incidents(self, active_only: bool = False, limit: int | None = None) -> list[Incident]:
+        ask = super().incidents
+        return self._once(("incidents", active_only), lambda: ask(active_only, limit))
+
+    def incident(self, incident_id: int) -> Incident:
+        ask = super().incident
+        return self._once(("incident", incident_id), lambda: ask(incident_id))
+
+    def active(self, host: str) -> Incident | None:
+        ask = super().active
+        return self._once(("active", host), lambda: ask(host))
+
+    def unreported(self) -> list[Change]:
+        ask = super().unreported
+        return self._once(("unreported",), ask)
+
+    def confirmation(self, host: str) -> str | None:
+        ask = super().confirmation
+        return self._once(("confirmation", host), lambda: ask(host))
+
+    def _once(self, key: tuple[Any, ...], ask: Callable[[], T]) -> T:
+        self._flaky.check()
+        version, found = self._known.get(key, (-1, None))
+        if version != self._flaky.version:
+            found = ask()
+            self._known[key] = (self._flaky.version, found)
+        return cast("T", found)
 
 
 @dataclass

@@ -70,7 +70,7 @@ def _before(verb: str, *values: str) -> Fault:
 #: What may happen, and how often in comparison to others.
 FAULTS: tuple[tuple[int, Fault], ...] = (
     (6, _some("power-off")),
-    (3, _some("power-on")),
+    (3, _after("power-on", "6", "12", "25")),
     (2, _one("lose-power")),
     (3, _after("reboot", "6", "15", "30")),
     (4, _one("hang")),

@@ -51,9 +51,10 @@ def power_off(world: World, *names: str) -> None:
 
 
 @verb("power-on")
-def power_on(world: World, *names: str) -> None:
-    for host in _hosts(world, names):
-        host.power_on()
+def power_on(world: World, name: str, seconds: str = "20") -> None:
+    """Switch a host on; its services are up after so many seconds."""
+    for host in _hosts(world, [name]):
+        host.power_on(float(seconds))
 
 
 @verb("reboot")
@@ -123,15 +124,17 @@ def leave(world: World, *names: str) -> None:
 
 
 @verb("crash-loop")
-def crash_loop(world: World, name: str, every: str, until: str) -> None:
-    """Let an agent die and start again, over and over."""
-    host = world.hosts[name]
+def crash_loop(world: World, name: str, lives: str, rests: str, times: str) -> None:
+    """Let an agent die and start again some times: it lives and rests so many seconds."""
+    host, left = world.hosts[name], int(times)
 
     def die() -> None:
+        nonlocal left
+        left -= 1
         host.kill("agent")
-        world.clockwork.after(0.5, lambda: host.start("agent"))
-        if world.clockwork.now + float(every) < float(until):
-            world.clockwork.after(float(every), die)
+        world.clockwork.after(float(rests), lambda: host.start("agent"))
+        if left:
+            world.clockwork.after(float(rests) + float(lives), die)
 
     die()
 
@@ -328,18 +331,16 @@ def engine(world: World, deed: str, name: str = "engine") -> None:
         world.clockwork.release(process)
 
 
-@verb("kill-engine-when")
-def kill_engine_when(world: World, state: str, back: str) -> None:
-    """Kill the engine as soon as an incident is in a state; start it again after a while."""
+@verb("when")
+def when(world: World, state: str, *line: str) -> None:
+    """Do something as soon as an incident is in a state."""
 
     def look() -> None:
         states = {i.state for i in world.control.store.incidents(active_only=True)}
-        if S(state) not in states:
+        if S(state) in states:
+            act(world, " ".join(line))
+        else:
             world.clockwork.after(0.05, look)
-            return
-        world.log("FAULT", f"the engine dies, an incident is {state}")
-        world.control.kill()
-        world.clockwork.after(float(back), lambda: act(world, "engine start"))
 
     look()
 

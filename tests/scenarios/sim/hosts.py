@@ -177,11 +177,8 @@ class Host:
 
     def slot_age(self) -> float | None:
         """Return how long ago its agent last wrote its slot, None: never."""
-        for index, slot in self.world.area.slots().items():
-            if slot.host == self.name:
-                written = self.world.area.written.get(2 + index)
-                return None if written is None else self.world.clockwork.now - written
-        return None
+        written = self.storage.renewed
+        return None if written is None else self.world.clockwork.now - written
 
 
 def _key(folder: File) -> File:

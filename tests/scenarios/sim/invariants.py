@@ -21,6 +21,9 @@ SEEN = 6.0
 RENEWED = 4.0
 #: A verdict may rest on measures that are this old at most (the window that is read).
 WINDOW = 30.0
+#: A machine that was switched on less long ago cannot have started a guest yet; nobody can ask
+#: for its power and act on the answer in no time.
+JUST_ON = 5.0
 FAILURE = "failure"  # the one rule that may lead to fencing and evacuation
 EVERY = 1.0  # s between two looks at everything that is not told by an event
 
@@ -136,7 +139,9 @@ class Invariants:
         if incident.proof is None or incident.proof.proves != POWER_OFF:
             self.violation("proof first", f"{what} without a stored proof")
         by_person = incident.proof is not None and incident.proof.driver == "manual"
-        if not by_person and self._boots_off.get(source.name) != source.boots:
+        proven = self._boots_off.get(source.name) == source.boots
+        fresh = self._world.clockwork.now - source.booted <= JUST_ON
+        if not by_person and not proven and not fresh:
             self.violation("proof first", f"{what}, but the proof is not of this boot")
         if source.powered and server.id in source.guests:
             self.violation("proof first", f"{what}, where it still runs")

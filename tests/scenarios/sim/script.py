@@ -90,6 +90,11 @@ def run(scenario: Scenario) -> Outcome:
     return Outcome("\n".join(world.lines) + "\n", tuple(problems))
 
 
+def play(name: str) -> Outcome:
+    """Load and run one scenario."""
+    return run(load(name))
+
+
 def incidents(world: World) -> list[str]:
     """Return all incidents, oldest first, as "host rule state"."""
     found = world.control.store.incidents()

@@ -13,14 +13,8 @@ from vmha_pollsters.lease.layout import (
     BLOCK,
     FIRST_HOST,
     ZEROS,
-    Damaged,
     Header,
-    Roster,
-    Slot,
     pack_header,
-    unpack_header,
-    unpack_roster,
-    unpack_slot,
 )
 
 CLUSTER = "sim"
@@ -32,6 +26,7 @@ class Path:
 
     state: str = "works"
     latency: float = 0.0
+    renewed: float | None = None  # when this host last wrote a slot
     _stuck: list[Callable[[], None]] = field(default_factory=list)
 
     def set(self, state: str) -> None:
@@ -61,7 +56,6 @@ class Area:
         self.blocks: dict[int, bytes] = {}
         self.made = 0
         self.missing = False
-        self.written: dict[int, float] = {}  # block -> virtual time of the last write
         self.format()
 
     def format(self) -> None:
@@ -76,29 +70,6 @@ class Area:
         data = bytearray(self.blocks[block])
         data[100] ^= 0xFF
         self.blocks[block] = bytes(data)
-
-    def slots(self) -> dict[int, Slot]:
-        """Return what is in the slots; damaged ones are left out."""
-        found = {}
-        try:
-            area = unpack_header(self.blocks[0]).uuid
-        except Damaged:
-            return {}
-        for index in range(self.hosts):
-            try:
-                slot = unpack_slot(self.blocks[FIRST_HOST + index], index, area)
-            except Damaged:
-                continue
-            if slot is not None:
-                found[index] = slot
-        return found
-
-    def roster(self) -> Roster | None:
-        """Return the roster, None when there is none to be trusted."""
-        try:
-            return unpack_roster(self.blocks[1], unpack_header(self.blocks[0]).uuid)
-        except Damaged:
-            return None
 
 
 class Blocks:
@@ -120,6 +91,7 @@ class Blocks:
         if self._area.missing:
             raise OSError(errno.ENOENT, "No such file or directory")
         self._area.blocks[block] = data
-        self._area.written[block] = self._clockwork.now
+        if block >= FIRST_HOST:
+            self._path.renewed = self._clockwork.now
 
     def close(self) -> None: ...

@@ -40,6 +40,7 @@ class Cluster:
     priorities: Mapping[str, int] = field(default_factory=dict)
     resume_guests: bool = False  # nova-compute starts its guests when its host boots
     slots: int = 0  # of the area; 0: two more than hosts
+    latency: float = 0.0  # s, of every request to the storage
     policy: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -99,6 +100,7 @@ class World:
             for name in names:
                 self.nova.boot(name, host, vm_state="stopped", status="SHUTOFF")
         for machine in self.hosts.values():
+            machine.storage.latency = self.cluster.latency
             for kind in ("agent", "poller", "compute"):
                 machine.start(kind)
         aodh = self._service("aodh")
