@@ -9,7 +9,7 @@ do now; a slow BMC or a large evacuation therefore holds nobody else up.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from oslo_log import log
@@ -169,13 +169,13 @@ class Engine:
         suspects |= alarming
         if not suspects and not self.watch.is_due(False, self.interval):
             return trouble
-        taken = {incident.host for incident in self.store.incidents(active_only=True)}
+        taken = {i.host: i.rule for i in self.store.incidents(active_only=True)}
         try:
-            judged = self.observer.judge(sorted(suspects - taken))
+            judged = self.observer.judge(sorted(suspects - taken.keys()))
             for host, found in judged.items():
                 if found.standing is not None and found.standing.action == "recover":
                     self._open(host, found, epoch)  # before anything that takes time
-            self._scan(bool(suspects - taken), taken, epoch)
+            self._scan(bool(suspects - taken.keys()), taken, epoch)
         except TelemetryUnavailable as exc:
             self._suspects |= suspects
             self._say_unread(str(exc))
@@ -185,11 +185,15 @@ class Engine:
                 self._open(host, found, epoch)
         return trouble
 
-    def _scan(self, urgent: bool, taken: set[str], epoch: int) -> None:
-        """Look at all hosts, when it is time: for silence, and for what is wrong with most."""
+    def _scan(self, urgent: bool, taken: Mapping[str, str], epoch: int) -> None:
+        """Look at all hosts, when it is time: for silence, and for what is wrong with most.
+
+        `taken` names the rule of each active incident, by its host.
+        """
         if not self.watch.is_due(urgent, self.interval):
             return
-        situation, silent = self.watch.take(self.observer.judge(self._known))
+        told = taken.get(EVERYBODY, "")
+        situation, silent = self.watch.take(self.observer.judge(self._known), told)
         self._say_read()
         if situation is not None and EVERYBODY not in taken:
             self._open_now(situation, epoch)

@@ -79,10 +79,10 @@ class Observer:
         found = self._telemetry.readings_of(names) if names else {}
         return {host: self._judge(readings) for host, readings in found.items()}
 
-    def limits(self, share: float) -> cluster.Limits:
+    def limits(self, share: float, standing: str) -> cluster.Limits:
         """Return what makes it most of the hosts, by the rules' thresholds in force."""
         limits = self._thresholds(self.agents)
-        return cluster.Limits(share, limits.heartbeat_age, limits.lease_age)
+        return cluster.Limits(share, limits.heartbeat_age, limits.lease_age, standing)
 
     def _judge(self, readings: Readings) -> Judged:
         limits = self._thresholds(self.agents)

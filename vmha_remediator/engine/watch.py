@@ -69,15 +69,15 @@ class Watch:
         self._since.clear()
         self._quiet.clear()
 
-    def take(self, found: Mapping[str, Judged]) -> tuple[Verdict | None, list[Verdict]]:
-        """Take a scan of all hosts in.
+    def take(self, found: Mapping[str, Judged], told: str) -> tuple[Verdict | None, list[Verdict]]:
+        """Take a scan of all hosts in; `told` names the situation that is reported, if any.
 
         Returns the cluster's situation once it has stood long enough, and the silence of each
         single host that nobody has watched for long enough.
         """
         now = self.clock.monotonic()
         self._next = now + self.timing.scan_interval
-        limits = self.observer.limits(self.timing.share)
+        limits = self.observer.limits(self.timing.share, told)
         readings = [judged.readings for judged in found.values()]
         quiet = [r for r in readings if not cluster.witnessed(r.values)]
         services = self._list_services() if quiet else self._services

@@ -37,6 +37,7 @@ class Limits:
     share: float = 0.5  # more than this share of the hosts
     heartbeat_age: float = 5.0
     lease_age: float = 8.0
+    standing: str = ""  # the situation that is told: it stands until half the share is left
 
 
 Test = Callable[[Mapping[str, float], Limits], bool]
@@ -50,6 +51,14 @@ def witnessed(values: Mapping[str, float]) -> bool:
 def silent(values: Mapping[str, float], limits: Limits) -> bool:
     """Tell whether no witness says anything of the host."""
     return not witnessed(values)
+
+
+def tells(values: Mapping[str, float], limits: Limits) -> bool:
+    """Tell whether anything of the paths can be learnt from the host: it does not look dead."""
+    dead = _is(values, metrics.LEASE_AGE, limits.lease_age, old=True) and _is(
+        values, metrics.HEARTBEAT_AGE, limits.heartbeat_age, old=True
+    )
+    return bool(values) and not dead
 
 
 def lost_storage(values: Mapping[str, float], limits: Limits) -> bool:
@@ -84,7 +93,7 @@ class Situation:
     name: str
     severity: str
     test: Test  # whether one host is in it
-    of_known: bool  # its share is counted of the hosts of which anything is known
+    of_known: bool  # its share is counted of the hosts that tell anything about it
     what: str  # what those hosts have in common
     advice: str
     explains: frozenset[str]  # verdicts on single hosts that are not told while it stands
@@ -143,9 +152,13 @@ def judge(readings: Sequence[Readings], limits: Limits) -> tuple[Verdict, ...]:
         )
     verdicts: list[Verdict] = []
     for situation in SITUATIONS:
-        among = [r for r in readings if r.values] if situation.of_known else list(readings)
+        among = list(readings)
+        if situation.of_known:
+            among = [r for r in readings if tells(r.values, limits)]
         hit = sorted(r.host for r in among if situation.test(r.values, limits))
         stands = len(hit) >= FEWEST and len(hit) > limits.share * len(among)
+        if situation.name == limits.standing:
+            stands = bool(hit) and len(hit) > limits.share / 2 * len(among)
         stands = stands and all(v.state is not State.ALARM for v in verdicts)
         state = State.ALARM if stands else State.OK
         if situation.of_known and not among:

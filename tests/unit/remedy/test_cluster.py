@@ -51,6 +51,7 @@ def _standing(*hosts: dict[str, float], share: float = 0.5) -> str | None:
         (None, [NOTHING]),
         ("storage-outage", [STALLED, STALLED, STALLED, STALLED]),
         ("storage-outage", [NO_LEASE, NO_LEASE, NO_LEASE, WELL]),
+        ("storage-outage", [NO_LEASE, NO_LEASE, NO_LEASE, DEAD, WELL, WELL]),
         (None, [NO_LEASE, NO_LEASE, WELL, WELL]),
         ("network-outage", [DEAF, DEAF, DEAF, DEAF]),
         ("network-outage", [NOTHING, NOTHING, DEAF, DEAF]),
@@ -74,6 +75,13 @@ def test_most_hosts_in_one_trouble_are_one_situation(
 def test_how_many_are_most_is_configured() -> None:
     assert _standing(STALLED, STALLED, WELL, WELL, share=0.4) == "storage-outage"
     assert _standing(STALLED, STALLED, STALLED, WELL, share=0.8) is None
+
+
+@pytest.mark.parametrize(("wanted", "lost"), [("ok", 0), ("ok", 1), ("alarm", 2), ("alarm", 4)])
+def test_what_is_told_stands_until_half_of_the_share_is_left(wanted: str, lost: int) -> None:
+    readings = [Readings(f"h{n}", NO_LEASE if n < lost else WELL) for n in range(4)]
+    told = judge(readings, Limits(standing="storage-outage"))[0]
+    assert told.state.value == wanted
 
 
 def test_the_sentence_says_who_and_what_to_do() -> None:
