@@ -6,7 +6,7 @@ LAB := $(BIN)/python -m tests.lab
 N ?= 10
 .DEFAULT_GOAL := help
 
-.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover docs clean
+.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover bench-agent docs clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -38,10 +38,13 @@ unit: deps  ## Tests that need no lab
 lab-test: deps  ## Tests on the real cloud only
 	$(BIN)/python -m pytest -m lab
 
-bench: bench-failover  ## All benchmarks
+bench: bench-failover bench-agent  ## All benchmarks
 
 bench-failover: deps  ## Power loss to every VM running again, N times: min, median, max a stage
 	$(LAB) bench-failover --runs $(N)
+
+bench-agent: deps  ## What one agent costs among 10, 100 and 1000 simulated hosts (4 minutes)
+	$(BIN)/python -m tests.bench.agent
 
 docs: deps  ## Build the documentation into doc/build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html doc/source doc/build/html

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,17 +52,26 @@ def usage(pid: int, status: dict[str, Any]) -> Usage:
     """Read the process's counters."""
     proc = Path(f"/proc/{pid}")
     fields = (proc / "stat").read_text().rpartition(")")[2].split()
-    io = dict(line.split(": ") for line in (proc / "io").read_text().splitlines())
+    # By thread: those that only answer on the unix socket end before this is read.
+    threads = []
+    for task in (proc / "task").iterdir():
+        with suppress(OSError):  # it ended just now
+            threads.append(_fields(task / "io"))
     rss = next(x for x in (proc / "status").read_text().splitlines() if x.startswith("VmRSS"))
     return Usage(
         at=time.monotonic(),
         cpu=(int(fields[11]) + int(fields[12])) / TICKS,
         rss=int(rss.split()[1]),
-        requests=int(io["syscr"]) + int(io["syscw"]),
-        read=int(io["rchar"]),
+        requests=sum(io["syscr"] + io["syscw"] for io in threads),
+        read=sum(io["rchar"] for io in threads),
         taken=int(status["heartbeats"]["taken"]),
         lost=sum(status["heartbeats"]["refused"].values()) + dropped(pid),
     )
+
+
+def _fields(file: Path) -> dict[str, int]:
+    lines = (line.split(": ") for line in file.read_text().splitlines())
+    return {name: int(value) for name, value in lines}
 
 
 def dropped(pid: int) -> int:
@@ -165,7 +174,8 @@ def settled(path: str, hosts: int, watches: bool) -> dict[str, Any]:
             continue
         heard = [p for p in status["peers"] if p["heard"] is not None and p["heard"] < 4.0]
         wanted = hosts if watches else min(WITNESSES + 2, hosts)
-        if status["qualified"] and len(heard) >= wanted:
+        probes = any(p["probe_proven"] for p in heard) or not watches  # it loads code for them
+        if status["qualified"] and len(heard) >= wanted and probes:
             return status
     raise SystemExit(f"the agent did not settle: {status.get('why')}; hears {status.get('hears')}")
 

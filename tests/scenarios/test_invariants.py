@@ -32,7 +32,7 @@ def world() -> Iterator[World]:
         yield world
 
 
-def play(world: World, *steps: str, until: float = 60.0) -> str:
+def play(world: World, *steps: str, until: float = 45.0) -> str:
     """Play a script and return what was violated, empty when nothing was."""
     for step in steps:
         when, line = step.split(maxsplit=1)
@@ -126,7 +126,7 @@ def test_a_verdict_on_a_host_without_measures(world: World, monkeypatch: Any) ->
         return replace(next(v for v in verdicts if v.rule == "failure"), state=State.ALARM)
 
     monkeypatch.setattr(judge, "standing", jump)
-    found = play(world, "15 silence h4", "55 ring failure h4")
+    found = play(world, "12 silence h4", "52 ring failure h4", until=60.0)
     assert found.startswith("no verdict from silence: ")
 
 

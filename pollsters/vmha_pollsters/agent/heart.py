@@ -224,7 +224,7 @@ class Heart:
             self.rejected[str(exc)] += 1
             LOG.debug("packet from %s refused: %s", sender[0], exc)
             return
-        if packet.kind in BEATS and self._ack_is_due(packet.host):
+        if packet.kind in BEATS and self._ack_is_due(packet):
             kind = Kind.VOUCH if self._stands().vouches else Kind.ACK
             self._send(kind, {packet.slot: sender}, route.slot, echo=packet.sequence)
 
@@ -238,14 +238,18 @@ class Heart:
         route = self._route
         return route is not None and len(route.senders) > CROWD
 
-    def _ack_is_due(self, host: str) -> bool:
-        """Tell whether to acknowledge a heartbeat of `host` now, and remember it if so."""
-        if not self._crowded():
+    def _ack_is_due(self, packet: Packet) -> bool:
+        """Tell whether to acknowledge a heartbeat now, and remember it if so.
+
+        A host without a lease lives by its acknowledgements and gets every one.
+        """
+        if packet.kind is Kind.BARE_HEARTBEAT or not self._crowded():
             return True
         now = time.monotonic()
-        if now - self._acknowledged.get(host, float("-inf")) < 1.5 * self._me.interval:
+        before = self._acknowledged.get(packet.host, float("-inf"))
+        if now - before < 1.5 * self._me.interval:
             return False
-        self._acknowledged[host] = now
+        self._acknowledged[packet.host] = now
         return True
 
     def _beat(self) -> None:

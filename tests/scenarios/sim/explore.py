@@ -228,12 +228,16 @@ def _calm_down(world: World) -> None:
 
 
 def _be_the_person(world: World) -> None:
-    """Release what is held, take back force-downs of ours, start agents that had left."""
+    """Do what incidents ask for, take old force-downs back, start what was left stopped."""
     store = world.control.store
     for incident in store.incidents(active_only=True):
         if incident.state is S.HELD and not incident.released_by:
             world.log("FAULT", f"a person releases the incident of {incident.host}")
             store.release(incident.id, "ann")
+        if "nova-compute has to be restarted" in incident.said:
+            world.log("FAULT", f"a person restarts nova-compute on {incident.host}")
+            world.hosts[incident.host].kill("compute")
+            world.hosts[incident.host].start("compute")
     ours = {i.host for i in store.incidents(active_only=True)}
     for host in sorted(world.nova.forced - ours):
         records = [r for r in world.nova.records if r.source == host and r.status == "done"]

@@ -199,13 +199,13 @@ class Invariants:
             self.violation("liveness", f"{name} of a failed host neither runs nor is listed")
 
     def lost(self) -> list[str]:
-        """Return the protected VMs that should run, do not, and are not listed anywhere."""
-        listed = set()
-        held = set()
-        for incident in self._world.control.store.incidents(active_only=True):
-            listed |= {v.server_id for v in incident.vms if v.status is VmStatus.PENDING}
-            if incident.state is S.HELD:
-                held.add(incident.host)
+        """Return the protected VMs that should run, do not, and are not listed anywhere.
+
+        The list of an incident that is over counts, too: people were told of it at its end.
+        """
+        found = self._world.control.store.incidents()
+        listed = {v.server_id for i in found for v in i.vms if v.status is VmStatus.PENDING}
+        held = {i.host for i in found if i.state is S.HELD}
         running = {vm for host in self._world.hosts.values() for vm in host.guests}
         return [
             server.name

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from vmha_pollsters.agent.hearing import Hearing
-from vmha_pollsters.agent.heart import Heart, Route, Station
-from vmha_pollsters.agent.wire import Kind, Packet, cluster_digest, pack
+from vmha_pollsters.agent.heart import CROWD, Heart, Route, Station
+from vmha_pollsters.agent.wire import Kind, Packet, cluster_digest, pack, unpack
 
 KEY, NEXT_KEY = b"the key of today, long enough", b"the key of tomorrow, long enough"
 BOOT = {"h1": uuid.UUID(int=1), "h2": uuid.UUID(int=2)}
@@ -121,3 +121,31 @@ def test_an_address_that_is_not_there_is_reported(pair: Pair) -> None:
     one = pair.heart("h1", KEY)
     until(lambda: "cannot listen on 192.0.2.1" in (one.problem or ""), "it says so")
     assert one.listening_for() == 0.0
+
+
+def test_in_a_crowd_every_other_heartbeat_is_acknowledged_but_all_of_a_host_without_lease(
+    pair: Pair,
+) -> None:
+    one = pair.heart("h1", KEY)
+    crowd = frozenset(f"h{n}" for n in range(2, CROWD + 3))
+    until(lambda: one.listening_for() > 0, "it listens")
+
+    def acknowledged(kind: Kind, first: int) -> int:
+        """Return how many of five heartbeats are, which the answer to a sixth one tells."""
+        sent = [(kind, "h2", 1, first + n) for n in range(5)]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.2", 0))
+            sock.settimeout(10)
+            for what, host, slot, number in [*sent, (Kind.BARE_HEARTBEAT, "h3", 2, first)]:
+                beat = Packet(what, host, slot, 0, uuid.UUID(int=slot + 1), number, time.time())
+                data = pack(beat, cluster_digest("c"), KEY)
+                sock.sendto(data, (pair.address["h1"], pair.port))
+            answers = 0
+            while unpack(sock.recv(2000), cluster_digest("c"), [KEY]).to != 2:
+                answers += 1
+            return answers
+
+    assert acknowledged(Kind.HEARTBEAT, 1) == 5, "a small cluster: each one"
+    one.steer(Route(0, {}, crowd, BOOT))
+    assert acknowledged(Kind.BARE_HEARTBEAT, 6) == 5
+    assert acknowledged(Kind.HEARTBEAT, 11) < 5
