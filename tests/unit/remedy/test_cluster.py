@@ -15,7 +15,6 @@ from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.rules import metrics
 from vmha_remediator.rules.judge import Readings, State
 
-
 M = metrics
 OWN = {M.HEARTBEAT.name: 1.0, M.STORAGE.name: 1.0, M.HEARS.name: 1.0}
 WELL = {
