@@ -86,7 +86,7 @@ def conclude(
     if not steps:
         return Conclusion(Finding.NEVER, f"nothing is known of {host}'s watchdog: no readings")
     last = steps[-1]
-    if last.watchdog is None or not last.watchdog[0]:
+    if last.watchdog is None or not last.watchdog[1]:
         return Conclusion(
             Finding.NEVER, f"{host} has said that no watchdog is armed, or nothing about one"
         )

@@ -15,6 +15,7 @@ from tests.lab.suite.conftest import Cloud
 from tests.lab.suite.test_failure import latest, recovered
 from tests.lab.watch import both, incident_state, verdict
 from vmha_pollsters.ask import ask
+from vmha_remediator.errors import AgentUnavailable
 
 pytestmark = pytest.mark.lab
 
@@ -22,8 +23,13 @@ HOST = "h3"
 
 
 def armed() -> bool:
-    state = ask(str(layout.host_dir(HOST) / "agent.sock"), "status")["watchdog"]
-    return state is not None and bool(state["armed"])
+    """Tell whether the host's slot holds its promise, as all others read it."""
+    others = [host for host in layout.HOSTS if host != HOST]
+    try:
+        told = [ask(str(layout.host_dir(h) / "agent.sock"), "status")["peers"] for h in others]
+    except AgentUnavailable:
+        return False
+    return all(any(p["host"] == HOST and p["watchdog"] for p in peers) for peers in told)
 
 
 def restart_agent() -> None:
@@ -35,18 +41,20 @@ def restart_agent() -> None:
 @pytest.fixture
 def host(cloud: Cloud) -> Iterator[str]:
     """Yield a host with a watchdog and without a BMC."""
-    watchdog.enable(HOST)
-    restart_agent()
-    process.wait_for(armed, f"the watchdog of {HOST} to be armed", 30)
-    redfish.set_mode(HOST, "refuse")
-    watchdog.fence_by(HOST, ["watchdog"])
-    yield HOST
-    watchdog.fence_by(HOST, None)
-    redfish.set_mode(HOST, "ok")
-    process.stop(hosts.process_name(HOST, "watchdog"))
-    watchdog.disable(HOST)
-    if hosts.power_state(HOST) == "on":
+    try:
+        watchdog.enable(HOST)
         restart_agent()
+        process.wait_for(armed, f"the watchdog of {HOST} to be armed", 30)
+        redfish.set_mode(HOST, "refuse")
+        watchdog.fence_by(HOST, ["watchdog"])
+        yield HOST
+    finally:
+        watchdog.fence_by(HOST, None)
+        redfish.set_mode(HOST, "ok")
+        process.stop(hosts.process_name(HOST, "watchdog"))
+        watchdog.disable(HOST)
+        if hosts.power_state(HOST) == "on":
+            restart_agent()
 
 
 @pytest.mark.parametrize("under", ["/", "/vmha"], ids=["all storage", "the leases only"])

@@ -315,10 +315,11 @@ class TestSecretFiles:
         assert f"chmod 600 {secret}" in trouble and "pw123" not in trouble
 
 
-def test_both_drivers_are_installed_under_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_driver_is_installed_under_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
 
     assert {name: cls.name for name, cls in inventory.driver_classes().items()} == {
         "manual": "manual",
         "redfish": "redfish",
+        "watchdog": "watchdog",
     }

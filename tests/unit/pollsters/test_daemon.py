@@ -112,6 +112,7 @@ class Host:
         self.hosts = 8
         self.roster: Roster | None = Roster(0, (0, 1, 2), frozenset(range(4)), 1, 1, 0)
         self.renewed = 0.0  # s ago
+        self.watched = 100.0  # s for which the slots have been read without a pause
 
     def tick(self) -> dict[str, Any]:
         """Let one cycle pass and return what the pollster would get."""
@@ -119,7 +120,7 @@ class Host:
         header = Header("c", AREA, self.hosts)
         seen = Seen(
             at=now,
-            since=now - 100.0,
+            since=now - self.watched,
             header=header,
             roster=self.roster,
             roster_age=0.5,
@@ -172,6 +173,13 @@ def test_what_it_writes_is_what_it_sees(host: Host) -> None:
     assert content.views[7] == Opinion()
     assert roster is not None
     assert (roster.master, roster.sequence) == (0, 2)
+
+
+def test_who_has_just_begun_to_look_writes_no_roster(host: Host) -> None:
+    host.watched = 0.0
+    host.sights = {0: Sight(1.0, 0.0)}  # nobody else's lease is known yet
+    host.tick()
+    assert host.agent._content()[1] is None
 
 
 def test_a_picture_from_before_a_freeze_is_never_written(host: Host) -> None:

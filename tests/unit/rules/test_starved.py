@@ -58,13 +58,19 @@ def test_no_readings_no_proof() -> None:
     assert judge([]).finding is Finding.NEVER
 
 
-@pytest.mark.parametrize("promise", [None, (0.0, 0.0), (0.0, PROMISE)])
+@pytest.mark.parametrize("promise", [None, (0.0, 0.0)])
 def test_a_host_whose_last_word_was_that_none_is_armed(
     promise: tuple[float, float] | None,
 ) -> None:
     steps = story(9)
     steps[-1] = replace(steps[-1], watchdog=promise)
     assert judge(steps).finding is Finding.NEVER
+
+
+def test_one_that_was_armed_within_the_newest_step_is_waited_for() -> None:
+    steps = story(9)
+    steps[-1] = replace(steps[-1], watchdog=(0.0, PROMISE))
+    assert judge(steps).finding is Finding.NOT_YET
 
 
 def test_old_readings_say_nothing_about_now() -> None:
