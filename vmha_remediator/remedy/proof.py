@@ -23,9 +23,13 @@ def wants_power(incident: Incident, facts: Facts, now: float, policy: Policy) ->
         return False
     if facts.heard:
         return incident.state is not S.RECOVERED
+    gone = facts.cluster.fenced if facts.cluster is not None else frozenset[str]()
     due = incident.state is S.FENCED or any(
-        vm.status in (VmStatus.WAITING, VmStatus.PENDING, VmStatus.REQUESTED)
-        and vm.not_before <= now
+        (vm.status is VmStatus.MOVING and vm.dest in gone)  # it is to be moved once more
+        or (
+            vm.status in (VmStatus.WAITING, VmStatus.PENDING, VmStatus.REQUESTED)
+            and vm.not_before <= now
+        )
         for vm in incident.vms
     )
     old = now - incident.proof.time > policy.proof_age
