@@ -57,8 +57,12 @@ class HostPollster(plugin_base.PollsterBase):
         self._say(logging.INFO, _sentence(answer))
         # Gnocchi drops what is older than its newest point: one from a clock that is ahead
         # would blind the metric for as long.
-        if answer["clock_ok"] and self._own_pace.is_due(answer["host"], 0, False, now):
+        own = answer.get("own", {})
+        doubts = not all(own.values())
+        if answer["clock_ok"] and self._own_pace.is_due(answer["host"], 0, doubts, now):
             yield _sample(metrics.HEARTBEAT.name, answer["host"], 1.0)
+            for name, value in own.items():
+                yield _sample(name, answer["host"], value)
         hosts = answer["hosts"]
         self._pace.forget_all_but({entry["host"] for entry in hosts})
         for entry in hosts:

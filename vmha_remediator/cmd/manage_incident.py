@@ -88,13 +88,20 @@ def _list(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
     return 0
 
 
+def _subject(incident: Incident) -> str:
+    """Return whom it is about: a host, or what is wrong with most of them at once."""
+    from vmha_remediator.remedy.pieces import subject
+
+    return subject(incident)
+
+
 def _summary(incident: Incident) -> tuple[object, ...]:
     done = sum(1 for vm in incident.vms if vm.status == "done")
     vms = f"{done}/{len(incident.vms)}" if incident.vms else "-"
     why = incident.reason or incident.evidence
     return (
         incident.id,
-        incident.host,
+        _subject(incident),
         incident.rule,
         incident.state,
         output.moment(incident.opened),
@@ -125,7 +132,8 @@ def _show(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
 def _facts(incident: Incident) -> list[tuple[str, str]]:
     proof = incident.proof
     return [
-        ("Incident", f"{incident.id}, {incident.rule} of {incident.host} ({incident.severity})"),
+        ("Incident",
+         f"{incident.id}, {incident.rule} of {_subject(incident)} ({incident.severity})"),
         ("State", str(incident.state)),
         ("Why", incident.reason),
         ("To do", incident.advice),
@@ -167,7 +175,7 @@ def _release(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
     store = _store(conf)
     incident = store.incident(args.id)
     if incident.state == "held" and not args.yes:
-        print(f"Incident {incident.id}, {incident.rule} of {incident.host}, is held:")
+        print(f"Incident {incident.id}, {incident.rule} of {_subject(incident)}, is held:")
         print(f"  {incident.reason}")
         print(f"Releasing it overrules '{incident.held_by}' for this incident.")
         output.demand(incident.host, "Type the host's name to release it:")

@@ -15,6 +15,7 @@ from oslo_log import log
 from vmha_remediator.conf import (
     api,
     cloud,
+    cluster,
     database,
     engine,
     evacuation,
@@ -27,7 +28,19 @@ from vmha_remediator.conf import (
 from vmha_remediator.errors import ConfigError
 
 #: Modules that each define GROUP (str) and OPTS (list of oslo.config options).
-GROUPS = (api, cloud, database, engine, evacuation, fencing, guards, rules, telemetry, webhook)
+GROUPS = (
+    api,
+    cloud,
+    cluster,
+    database,
+    engine,
+    evacuation,
+    fencing,
+    guards,
+    rules,
+    telemetry,
+    webhook,
+)
 
 
 def register(conf: cfg.ConfigOpts) -> None:

@@ -76,4 +76,43 @@ OPTS: list[cfg.Opt] = [
         "Until then nothing is started elsewhere. Too short: a witness that has just taken over "
         "holds an incident.",
     ),
+    cfg.IntOpt(
+        "flap_after",
+        default=3,
+        min=0,
+        help="So many situations that are only reported, of one host within flap_window, make it "
+        "flapping: told once, without waiting for report_after. 0: never. Too low: two "
+        "unrelated troubles are called flapping.",
+    ),
+    cfg.FloatOpt(
+        "flap_window",
+        default=300.0,
+        min=1.0,
+        help="Seconds in which flap_after counts. Too short: a link that fails every few "
+        "minutes is told each time.",
+    ),
+    cfg.FloatOpt(
+        "flap_calm",
+        default=300.0,
+        min=0.0,
+        help="Seconds for which a flapping host must be in no situation before that is cleared. "
+        "Too short: it is told again and again.",
+    ),
+    cfg.IntOpt(
+        "quarantine_after",
+        default=3,
+        min=0,
+        help="A host that has been fenced more often than this within quarantine_window is not "
+        "taken back when it returns: it stays forced down until a person releases its incident. "
+        "0: every host is always taken back. Too low: a host is kept out after ordinary repairs. "
+        "Too high: VMs are placed again and again on a host that keeps failing.",
+    ),
+    cfg.FloatOpt(
+        "quarantine_window",
+        default=86400.0,
+        min=1.0,
+        help="Seconds in which quarantine_after counts; longer than incidents are kept in the "
+        "database makes no difference. Too short: a host that fails once a day is always taken "
+        "back.",
+    ),
 ]

@@ -9,7 +9,7 @@ do now; a slow BMC or a large evacuation therefore holds nobody else up.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from oslo_log import log
@@ -18,15 +18,17 @@ from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.observer import Judged, Observer
 from vmha_remediator.engine.ports import Alarms, Leading, Telemetry
+from vmha_remediator.engine.watch import Timing, Watch
 from vmha_remediator.errors import (
     ServiceUnavailable,
     StaleEpoch,
     StoreUnavailable,
     TelemetryUnavailable,
 )
+from vmha_remediator.remedy.cluster import EVERYBODY, SILENT
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.states import IncidentState as S
-from vmha_remediator.rules.judge import State, Verdict
+from vmha_remediator.rules.judge import Verdict
 from vmha_remediator.store import Store
 
 LOG = log.getLogger(__name__)
@@ -54,6 +56,7 @@ class Engine:
     interval: float = 2.0
     active_interval: float = 0.5
     report_after: float = 6.0
+    watching: Timing = field(default_factory=Timing)
     closing: Callable[[], None] = field(default=lambda: None)
     epoch: int | None = field(default=None, init=False)
 
@@ -61,6 +64,9 @@ class Engine:
         self._leadership: int | None = None
         self._suspects: set[str] = set()
         self._silent: set[str] = set()
+        self._known: list[str] = []
+        self._unread = False
+        self.watch = Watch(self.observer, self.clock, self.watching)
         self._young: dict[str, tuple[str, float]] = {}
         self._next_list = self._next_hosts = self._next_say = 0.0
         self._hot = False
@@ -156,55 +162,110 @@ class Engine:
 
     def _look(self, epoch: int) -> str:
         """Open incidents where a verdict stands; return what could not be looked at."""
-        trouble = ""
         suspects, self._suspects = self._suspects | self.crew.take_ended(), set()
         suspects |= {bell.host for bell in self.store.take_doorbells()}
+        suspects.discard(EVERYBODY)
+        alarming, trouble = self._alarming()
+        suspects |= alarming
+        if not suspects and not self.watch.is_due(False, self.interval):
+            return trouble
+        taken = {i.host: i.rule for i in self.store.incidents(active_only=True)}
         try:
-            suspects |= self._alarming()
+            judged = self.observer.judge(sorted(suspects - taken.keys()))
+            for host, found in judged.items():
+                if found.standing is not None and found.standing.action == "recover":
+                    self._open(host, found, epoch)  # before anything that takes time
+            self._scan(bool(suspects - taken.keys()), taken, epoch)
+        except TelemetryUnavailable as exc:
+            self._suspects |= suspects
+            self._say_unread(str(exc))
+            return str(exc)
+        for host, found in judged.items():
+            if found.standing is None or found.standing.action != "recover":
+                self._open(host, found, epoch)
+        return trouble
+
+    def _scan(self, urgent: bool, taken: Mapping[str, str], epoch: int) -> None:
+        """Look at all hosts, when it is time: for silence, and for what is wrong with most.
+
+        `taken` names the rule of each active incident, by its host.
+        """
+        if not self.watch.is_due(urgent, self.interval):
+            return
+        told = taken.get(EVERYBODY, "")
+        situation, silent = self.watch.take(self.observer.judge(self._known), told)
+        self._say_read()
+        if situation is not None and EVERYBODY not in taken:
+            self._open_now(situation, epoch)
+        for verdict in silent:
+            if verdict.host not in taken:
+                self._open_now(verdict, epoch)
+
+    def _say_unread(self, why: str) -> None:
+        """Say once that nothing can be read: that is no silence of the hosts."""
+        self.watch.blind()
+        if not self._unread:
+            self._unread = True
+            LOG.warning("nobody is protected now, the measures cannot be read: %s", why)
+
+    def _say_read(self) -> None:
+        if self._unread:
+            self._unread = False
+            LOG.warning("the measures can be read again")
+
+    def _alarming(self) -> tuple[set[str], str]:
+        """List Aodh's alarms, not oftener than every interval: lost webhooks don't matter.
+
+        Returns the hosts, and what could not be asked.
+        """
+        hosts: set[str] = set()
+        trouble = ""
+        now = self.clock.monotonic()
+        if now >= self._next_list:
+            self._next_list = now + self.interval
+            try:
+                hosts = {host for _rule, host in self.alarms.alarming()}
+            except TelemetryUnavailable as exc:
+                trouble = str(exc)
+        try:
             self._count_agents()
         except TelemetryUnavailable as exc:
             trouble = str(exc)
-        if not suspects:
-            return trouble
-        taken = {incident.host for incident in self.store.incidents(active_only=True)}
-        try:
-            judged = self.observer.judge(sorted(suspects - taken))
-        except TelemetryUnavailable as exc:
-            self._suspects |= suspects
-            return str(exc)
-        for host, found in judged.items():
-            self._open(host, found, epoch)
-        return trouble
-
-    def _alarming(self) -> set[str]:
-        """List Aodh's alarms, not oftener than every interval: lost webhooks don't matter."""
-        now = self.clock.monotonic()
-        if now < self._next_list:
-            return set()
-        self._next_list = now + self.interval
-        return {host for _rule, host in self.alarms.alarming()}
+        return hosts, trouble
 
     def _count_agents(self) -> None:
         now = self.clock.monotonic()
         if now < self._next_hosts:
             return
-        self.observer.agents = len(self.telemetry.hosts())
+        self._known = self.telemetry.hosts()
+        self.observer.agents = len(self._known)
         self._next_hosts = now + HOSTS_EVERY
 
     def _open(self, host: str, found: Judged, epoch: int) -> None:
         standing = found.standing
-        if standing is None:
+        if standing is None or standing.rule == SILENT:
             self._young.pop(host, None)
-            if all(v.state is State.UNKNOWN for v in found.verdicts):
+            if standing is not None and host not in self._known:
                 self._note_silence(host)
             return
+        self._silent.discard(host)
+        if self.watch.explains(standing.rule):
+            self._suspects.add(host)  # one report for all of them, not one each
+            return
+        if standing.action != "recover" and host not in self._young:
+            onset = self.watch.onset(standing)
+            if onset is not standing:
+                self._open_now(onset, epoch)
+                return
         if self._is_young(standing):
             self._suspects.add(host)  # looked at again in the next cycle
             return
-        self._young.pop(host, None)
-        self._silent.discard(host)
+        self._open_now(standing, epoch)
+
+    def _open_now(self, standing: Verdict, epoch: int) -> None:
+        self._young.pop(standing.host, None)
         incident = self.store.open_incident(
-            host,
+            standing.host,
             standing.rule,
             standing.action,
             standing.severity,
@@ -230,7 +291,7 @@ class Engine:
         return now - since < self.report_after
 
     def _note_silence(self, host: str) -> None:
-        """Say once that a host, or a name that nobody knows, has no measures."""
+        """Say once that a name which nobody knows has no measures; a host's silence is told."""
         if host not in self._silent:
             self._silent.add(host)
             LOG.warning(

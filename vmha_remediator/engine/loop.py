@@ -19,6 +19,7 @@ from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.leader import Leader, engine_name
 from vmha_remediator.engine.observer import Observer
+from vmha_remediator.engine.watch import Timing
 from vmha_remediator.fencing.fencer import Fencer
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.rules import templates
@@ -46,6 +47,22 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
         fence_again=guards.fence_again,
         fence_again_limit=guards.fence_again_limit,
         heard_after=guards.heard_after,
+        flap_calm=guards.flap_calm,
+        quarantine_after=guards.quarantine_after,
+        quarantine_window=guards.quarantine_window,
+    )
+
+
+def make_timing(conf: cfg.ConfigOpts) -> Timing:
+    """Return when something is wrong with most hosts, or comes and goes too often."""
+    whole, guards = conf.cluster, conf.guards
+    return Timing(
+        share=whole.share,
+        scan_interval=whole.scan_interval,
+        report_after=whole.report_after,
+        silent_after=whole.silent_after,
+        flap_after=guards.flap_after,
+        flap_window=guards.flap_window,
     )
 
 
@@ -109,6 +126,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         interval=conf.engine.interval,
         active_interval=conf.engine.active_interval,
         report_after=conf.guards.report_after,
+        watching=make_timing(conf),
         closing=lambda: requests.shutdown(wait=True),
     )
 

@@ -13,13 +13,13 @@ from oslo_log import log
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
 from vmha_remediator.errors import TelemetryUnavailable
-from vmha_remediator.remedy import proof
+from vmha_remediator.remedy import cluster, pieces, proof
 from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, Service
 from vmha_remediator.remedy.incident import SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.rules import judge, metrics
-from vmha_remediator.rules.judge import Readings, Verdict
+from vmha_remediator.rules.judge import Readings, State, Verdict
 from vmha_remediator.rules.templates import Template, Thresholds
 from vmha_remediator.store import Store
 
@@ -67,6 +67,8 @@ class Observer:
         self._lock = threading.Lock()
         #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
         self.agents = 0
+        #: What the latest scan of all hosts says of them as a whole; empty: not known now.
+        self.situations: tuple[Verdict, ...] = ()
 
     def judge(self, hosts: Iterable[str]) -> dict[str, Judged]:
         """Return what the rules say of each host on fresh measures.
@@ -77,9 +79,15 @@ class Observer:
         found = self._telemetry.readings_of(names) if names else {}
         return {host: self._judge(readings) for host, readings in found.items()}
 
+    def limits(self, share: float, standing: str) -> cluster.Limits:
+        """Return what makes it most of the hosts, by the rules' thresholds in force."""
+        limits = self._thresholds(self.agents)
+        return cluster.Limits(share, limits.heartbeat_age, limits.lease_age, standing)
+
     def _judge(self, readings: Readings) -> Judged:
         limits = self._thresholds(self.agents)
-        verdicts = tuple(judge.judge(self._templates, readings, limits))
+        found = judge.judge(self._templates, readings, limits)
+        verdicts = (*found, cluster.silence(readings))
         return Judged(readings, verdicts, judge.standing(verdicts))
 
     def facts(self, incident: Incident) -> Facts:
@@ -87,6 +95,9 @@ class Observer:
 
         Without telemetry every rule is UNKNOWN. Raises `CloudUnavailable`, `StoreUnavailable`.
         """
+        if incident.host == cluster.EVERYBODY:
+            known = self.situations
+            return Facts(incident.host, verdicts=known, standing=judge.standing(known))
         measures = self._pool.submit(self._with_measures, incident)
         wants_vms = incident.state in _VMS or (incident.state is S.HELD and _unsettled(incident))
         seen = self._pool.submit(self._vms, incident) if wants_vms else None
@@ -98,9 +109,11 @@ class Observer:
             measured,
             service=facts.service,
             cluster=facts.cluster,
+            situation=facts.situation,
+            failures=self._failures(incident),
             in_flight_elsewhere=facts.in_flight_elsewhere,
             confirmed=self._confirmed(incident),
-            deeds=self._deeds(incident),
+            deeds=self._deeds(incident, measured.standing),
         )
         if seen is not None:
             migrations, servers = seen.result()
@@ -130,8 +143,17 @@ class Observer:
     def _confirmed(self, incident: Incident) -> str | None:
         return self._store.confirmation(incident.host) if incident.state is S.HELD else None
 
-    def _deeds(self, incident: Incident) -> tuple[str, ...]:
-        return next((t.actions for t in self._templates if t.name == incident.rule), ())
+    def _failures(self, incident: Incident) -> int:
+        if incident.state is not S.RECOVERED or not self._policy.quarantine_after:
+            return 0
+        since = self._clock.now() - self._policy.quarantine_window
+        return self._store.fenced_since(incident.host, since)
+
+    def _deeds(self, incident: Incident, standing: Verdict | None) -> tuple[str, ...]:
+        """Return what the rule asks for; a flapping host is in now one situation, now another."""
+        flapping = incident.rule == cluster.FLAPPING and standing is not None
+        rule = standing.rule if flapping and standing is not None else incident.rule
+        return next((t.actions for t in self._templates if t.name == rule), ())
 
     def _with_services(self, incident: Incident, facts: Facts) -> Facts:
         services = self._all_services()
@@ -143,8 +165,26 @@ class Observer:
             if other.id != incident.id
             for vm in other.vms
         )
-        cluster = self._cluster(services, active)
-        return replace(facts, service=mine, cluster=cluster, in_flight_elsewhere=elsewhere)
+        return replace(
+            facts,
+            service=mine,
+            cluster=self._cluster(services, active),
+            situation=self._situation(active),
+            in_flight_elsewhere=elsewhere,
+        )
+
+    def _situation(self, active: Iterable[Incident]) -> Verdict | None:
+        """Return the cluster's reported situation while it still stands, or is not known."""
+        told = next((i for i in active if i.host == cluster.EVERYBODY), None)
+        if told is None:
+            return None
+        return Verdict(
+            told.rule, told.host, State.ALARM, told.action, told.severity, told.evidence
+        )
+
+    def services(self) -> list[Service]:
+        """Return Nova's compute services, at most a moment old; raises `CloudUnavailable`."""
+        return self._all_services()
 
     def _all_services(self) -> list[Service]:
         with self._lock:
@@ -165,9 +205,7 @@ class Observer:
         failures = [i for i in active if i.action == "recover"]
         return Cluster(
             hosts=frozenset(s.host for s in services),
-            failing=frozenset(
-                i.host for i in failures if i.state is not S.RECOVERED or i.opened >= recent
-            ),
+            failing=frozenset(i.host for i in failures if not _over_with(i) or i.opened >= recent),
             fenced=frozenset(i.host for i in failures if i.proven_off),
             unwell=frozenset(i.host for i in active)
             | frozenset(s.host for s in services if not s.up or not s.enabled or s.forced_down),
@@ -184,6 +222,11 @@ class Observer:
             if server is not None:
                 servers[server.id] = server
         return migrations, tuple(servers.values())
+
+
+def _over_with(incident: Incident) -> bool:
+    """Tell whether its VMs are taken care of: it waits for its host, or for a person's word."""
+    return incident.state is S.RECOVERED or incident.held_by == pieces.QUARANTINE
 
 
 def _unsettled(incident: Incident) -> bool:

@@ -14,6 +14,8 @@ UNDER_WAY = frozenset({"accepted", "pre-migrating", "migrating", "running", "que
 NOT_STARTED = "error"
 #: Set by the destination: something may have been started there.
 FAILED = "failed"
+#: Begins Nova's disabled_reason where scheduling was disabled by us; only that is undone.
+OUR_REASON = "vmha:"
 FINISHED = frozenset({"done", "completed"})
 #: Until the source's nova-compute has restarted, these keep its force-down in place.
 UNFINISHED = UNDER_WAY | {"done"}
@@ -102,6 +104,8 @@ class Facts:
     power: str | None = None  # "on" | "off" | "unknown"
     confirmed: str | None = None  # a person's word that the host is off
     in_flight_elsewhere: int = 0
+    situation: Verdict | None = None  # what is wrong with most hosts at once, if it is reported
+    failures: int = 0  # how often it was fenced within [guards] quarantine_window
     deeds: tuple[str, ...] = ()  # what the incident's rule asks for beside its report
 
     def state_of(self, rule: str) -> State:

@@ -6,9 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from vmha_remediator.remedy import cluster
 from vmha_remediator.remedy.facts import Facts
 from vmha_remediator.remedy.incident import SERVICE_WRITES, Incident
 from vmha_remediator.remedy.policy import Policy
+
+#: Held by what is wrong with most hosts; it ends by itself.
+SITUATION = "cluster-situation"
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,20 @@ def min_healthy(incident: Incident, facts: Facts, now: float, policy: Policy) ->
     )
 
 
+def situation(incident: Incident, facts: Facts, now: float, policy: Policy) -> Objection | None:
+    """Object while most hosts are in a situation that makes this host's evidence worthless."""
+    standing = facts.situation
+    known = cluster.BY_NAME.get(standing.rule) if standing is not None else None
+    if standing is None or known is None or not known.spoils:
+        return None
+    return Objection(
+        SITUATION,
+        f"{standing.rule} stands for {cluster.CLUSTER}: {known.spoils}",
+        f"when it is over {facts.host} is judged anew by itself; if it is really down: "
+        f"{release_command(incident)}",
+    )
+
+
 Guard = Callable[[Incident, Facts, float, Policy], Objection | None]
 
 #: In the order in which they are asked; the key is what a release waives.
@@ -112,6 +130,7 @@ GUARDS: Mapping[str, Guard] = {
     "no-service": no_service,
     "operator-force-down": operator_forced_down,
     "contradiction": contradiction,
+    SITUATION: situation,
     "storm": storm,
     "min-healthy": min_healthy,
 }

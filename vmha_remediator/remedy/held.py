@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from vmha_remediator.remedy import guards, pieces, vms
+from vmha_remediator.remedy import guards, pieces, proof, vms
 from vmha_remediator.remedy.facts import Facts
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.policy import Policy
@@ -21,12 +21,20 @@ def held(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
         return pieces.resume(incident, S.FENCING, f"{facts.confirmed}: fencing goes on")
     if incident.released_by:
         return released(incident, facts)
+    if incident.held_by == guards.SITUATION and facts.situation is None:
+        return pieces.resume(incident, S.DETECTED, "the cluster's situation is over: judged anew")
+    if incident.held_by == pieces.QUARANTINE and not facts.heard and _fails(incident, facts):
+        return proof.anew(incident)
     if fence_again_due(incident, facts, now, policy):
         return Plan((Fence(host),), f"{host}: held for want of a proof; fencing is tried again")
     follow: tuple[Step, ...] = ()
     if facts.servers is not None and facts.migrations is not None:
         follow = vms.steps_for(incident, facts, now, policy, may_start="its incident is held")
     return Plan(follow, f"{host}: held for a person: {incident.reason}. {incident.advice}")
+
+
+def _fails(incident: Incident, facts: Facts) -> bool:
+    return facts.state_of(incident.rule) is State.ALARM
 
 
 def fence_again_due(incident: Incident, facts: Facts, now: float, policy: Policy) -> bool:
@@ -46,6 +54,8 @@ def fence_again_due(incident: Incident, facts: Facts, now: float, policy: Policy
 
 def released(incident: Incident, facts: Facts) -> Plan:
     host, who = incident.host, incident.released_by
+    if incident.held_by == pieces.QUARANTINE:
+        return pieces.resume(incident, S.RECOVERED, f"released by {who}: {host} may return")
     if not incident.fencing_begun:
         return pieces.resume(incident, S.DETECTED, f"released by {who}: judged anew")
     untouched = all(vm.started is None for vm in incident.vms)

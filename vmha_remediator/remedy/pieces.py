@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vmha_remediator.remedy.facts import Facts
+from vmha_remediator.remedy.cluster import CLUSTER, EVERYBODY
+from vmha_remediator.remedy.facts import OUR_REASON, Facts
 from vmha_remediator.remedy.incident import Incident, VmStatus
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.remedy.steps import (
@@ -20,8 +21,7 @@ from vmha_remediator.remedy.steps import (
 )
 from vmha_remediator.rules.judge import State
 
-#: Begins Nova's disabled_reason where scheduling was disabled by us; only that is undone.
-OUR_REASON = "vmha:"
+QUARANTINE = "quarantine"
 NO_PROOF = "no-proof"
 STILL_ALIVE = "still-alive"
 HEARD_AGAIN = "heard-again"
@@ -37,6 +37,11 @@ FRESH: Mapping[str, Any] = {
 }
 
 
+def subject(incident: Incident) -> str:
+    """Return whom an incident is about, for a sentence."""
+    return CLUSTER if incident.host == EVERYBODY else incident.host
+
+
 def gone(incident: Incident, facts: Facts) -> bool:
     """Tell whether the rule says positively that its situation is over."""
     return facts.state_of(incident.rule) is State.OK
@@ -47,7 +52,7 @@ def evidence(incident: Incident, facts: Facts) -> str:
 
 
 def clear(incident: Incident, facts: Facts, why: str) -> Plan:
-    sentence = f"{incident.rule} of {incident.host} {why}"
+    sentence = f"{incident.rule} of {subject(incident)} {why}"
     return Plan((*enable(facts), Move(S.CLEARED, sentence)), sentence)
 
 
@@ -66,6 +71,15 @@ def disable(incident: Incident, facts: Facts) -> tuple[Step, ...]:
     if not wanted or service is None or not service.enabled:
         return ()
     reason = f"{OUR_REASON} {incident.rule} (incident {incident.id})"
+    return (DisableScheduling(service.id, service.host, reason),)
+
+
+def keep_off(incident: Incident, facts: Facts) -> tuple[Step, ...]:
+    """Keep new VMs off a host that is quarantined: our force-down does, or scheduling is off."""
+    service = facts.service
+    if service is None or service.forced_down or not service.enabled:
+        return ()
+    reason = f"{OUR_REASON} {QUARANTINE} (incident {incident.id})"
     return (DisableScheduling(service.id, service.host, reason),)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from vmha_remediator.remedy import before, held, pieces, recovery
+from vmha_remediator.remedy.cluster import FLAPPING, SILENT, wants_watch
 from vmha_remediator.remedy.facts import Facts
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.policy import Policy
@@ -31,13 +32,15 @@ def next_steps(incident: Incident, facts: Facts, now: float, policy: Policy | No
 
 def reported(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
     """Keep a report open while its rule holds; a failure takes over at once."""
-    host, standing = incident.host, facts.standing
+    host, standing = pieces.subject(incident), facts.standing
     if standing is not None and standing.action == "recover":
         sentence = f"{incident.rule} of {host} has become {standing.rule}"
         return Plan((Move(S.CLEARED, sentence),), sentence)
     if incident.released_by:
         return pieces.clear(incident, facts, f"was closed by {incident.released_by}")
-    state = facts.state_of(incident.rule)
+    if host == incident.host and incident.rule == SILENT and not wants_watch(facts.service):
+        return pieces.clear(incident, facts, "does not matter: its compute service is disabled")
+    state, calm = report_state(incident, facts, policy)
     if state is State.UNKNOWN:
         return Plan((), f"{host}: {incident.rule} reported; no measures now, so it stands")
     if state is State.ALARM:
@@ -47,9 +50,23 @@ def reported(incident: Incident, facts: Facts, now: float, policy: Policy) -> Pl
         )
     if incident.well_since is None:
         return Plan((Note({"well_since": now}),), f"{host}: {incident.rule} no longer holds")
-    if now - incident.well_since < policy.clear_after:
+    if now - incident.well_since < calm:
         return Plan((), f"{host}: {incident.rule} no longer holds; waiting whether it stays so")
     return pieces.clear(incident, facts, f"has become {standing.rule}" if standing else "is over")
+
+
+def report_state(incident: Incident, facts: Facts, policy: Policy) -> tuple[State, float]:
+    """Return what the incident's rule says now, and how long it must be over to be believed.
+
+    A flapping host is in whichever situation that is only reported; it is over when it has
+    been in none for a good while.
+    """
+    if incident.rule != FLAPPING:
+        return facts.state_of(incident.rule), policy.clear_after
+    if facts.standing is not None and facts.standing.rule != SILENT:
+        return State.ALARM, policy.flap_calm
+    known = any(v.state is State.OK for v in facts.verdicts if v.rule != SILENT)
+    return State.OK if known else State.UNKNOWN, policy.flap_calm
 
 
 def over(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:

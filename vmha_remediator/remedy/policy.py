@@ -27,6 +27,9 @@ class Policy:
     fence_again: float = 10.0  # first pause before fencing is tried again; it doubles
     fence_again_limit: float = 300.0
     clear_after: float = 15.0  # a report is cleared when its rule has not held for so long
+    flap_calm: float = 300.0  # the same for a host that is reported as flapping
+    quarantine_after: int = 3  # a host fenced more often is not re-admitted; 0: never mind
+    quarantine_window: float = 86400.0
 
     def retry_after(self, attempts: int) -> float:
         """Return the pause after the given number of failed attempts."""

@@ -121,6 +121,13 @@ def recovered(incident: Incident, facts: Facts, now: float, policy: Policy) -> P
     return Plan(steps, f"{host}: recovered ({pieces.tally(incident)}), waiting for it to return")
 
 
+def quarantined(incident: Incident, facts: Facts, policy: Policy) -> bool:
+    """Tell whether a host that is back has failed too often to be trusted with VMs."""
+    if not policy.quarantine_after or pieces.QUARANTINE in incident.waived:
+        return False
+    return facts.failures > policy.quarantine_after
+
+
 def readmit(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
     host, service = incident.host, facts.service
     follow = vms.steps_for(incident, facts, now, policy, may_start=f"{host} is back")
@@ -136,6 +143,17 @@ def readmit(incident: Incident, facts: Facts, now: float, policy: Policy) -> Pla
             f"{host}: is back, but {len(waiting)} evacuation records are not completed: its "
             f"nova-compute has to be restarted, so that it removes what was moved away",
         )
+    if quarantined(incident, facts, policy):
+        hold = Hold(
+            pieces.QUARANTINE,
+            f"{host} is back, but has failed {facts.failures} times within "
+            f"{policy.quarantine_window:g} s ([guards] quarantine_after is "
+            f"{policy.quarantine_after}), so it takes no part; {pieces.tally(incident)}",
+            f"find out why {host} keeps failing; to let it take part again: "
+            f"{guards.release_command(incident)}",
+        )
+        steps = (*follow, *stay(incident), *pieces.keep_off(incident, facts), hold)
+        return Plan(steps, f"{host}: held, {hold.reason}")
     sentence = f"{host} is back and takes part again; {pieces.tally(incident)}"
     return Plan(
         (

@@ -47,6 +47,8 @@ THRESHOLD_OF = {
 #: Readings of a host with which nothing is wrong.
 WELL: dict[str, float] = {
     metrics.HEARTBEAT.name: 1,
+    metrics.STORAGE.name: 1,
+    metrics.HEARS.name: 1,
     metrics.HEARTBEAT_AGE.name: 0,
     metrics.LEASE_AGE.name: 0,
     metrics.REACHABLE.name: 1,

@@ -51,11 +51,29 @@ WATCHDOG = Metric(
     "witnesses",
     "by its slot: it is reset so long after its last grounds to live; 0: no watchdog is armed",
 )
+#: What a host says of its own paths. No rule rests on them: with everybody's storage or network
+#: gone nobody is qualified to speak of others, and these two tell which of the two it is.
+STORAGE = Metric("vmha.host.storage", "bool", "host", "1: it reads the lease area and renews")
+HEARS = Metric(
+    "vmha.host.hears", "bool", "host", "1: it hears more than half of the hosts that live"
+)
 
 METRICS: dict[str, Metric] = {
     m.name: m
-    for m in (HEARTBEAT, HEARTBEAT_AGE, LEASE_AGE, REACHABLE, ISOLATED, WITNESSES, WATCHDOG)
+    for m in (
+        HEARTBEAT,
+        HEARTBEAT_AGE,
+        LEASE_AGE,
+        REACHABLE,
+        ISOLATED,
+        WITNESSES,
+        STORAGE,
+        HEARS,
+        WATCHDOG,
+    )
 }
+#: What a host's own agent publishes of itself; everything else is said by witnesses.
+OWN = frozenset(m.name for m in METRICS.values() if m.said_by == "host")
 
 
 @dataclass(frozen=True)

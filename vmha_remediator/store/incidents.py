@@ -49,6 +49,15 @@ class Incidents(Part):
 
         return self.database.read(read)
 
+    def fenced_since(self, host: str, since: float) -> int:
+        """Return how often `host` has been fenced since then (s since the epoch)."""
+        query = sa.select(sa.func.count(ChangeRow.id)).where(
+            ChangeRow.host == host,
+            ChangeRow.after == str(IncidentState.FENCED),
+            ChangeRow.time >= since,
+        )
+        return self.database.read(lambda session: session.scalar(query) or 0)
+
     def open_incident(
         self, host: str, rule: str, action: str, severity: str, evidence: str, *, epoch: int
     ) -> Incident:

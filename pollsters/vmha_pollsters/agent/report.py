@@ -35,6 +35,13 @@ def values(reading: Reading) -> dict[str, float]:
     }
 
 
+def own(picture: Picture) -> dict[str, float]:
+    """Return what this host says of its own paths; what it is too early to say is absent."""
+    sure = picture.qualification
+    told = {metrics.STORAGE.name: sure.storage, metrics.HEARS.name: sure.hears}
+    return {name: float(value) for name, value in told.items() if value is not None}
+
+
 def readings(agent: Agent) -> dict[str, Any]:
     """Return everything to publish now.
 
@@ -49,6 +56,7 @@ def readings(agent: Agent) -> dict[str, Any]:
         "qualified": picture.qualification.ok,
         "why": list(picture.qualification.why),
         "clock_ok": picture.qualification.clock_ok,
+        "own": own(picture),
         "hosts": [
             {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)}
             for r in picture.readings

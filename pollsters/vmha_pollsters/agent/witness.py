@@ -106,6 +106,8 @@ class Qualification:
     live: int = 0  # hosts that should be heard, this one included
     clock_ok: bool = True  # a wrong clock must not even date this host's own heartbeat
     clock: float | None = None  # seconds this host's clock is ahead of its peers' median
+    storage: bool | None = None  # its own way to the lease area works; None: too early to say
+    hears: bool | None = None  # it hears more than half of the live; None: too early to say
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,20 @@ def qualify(me: Me, peers: Sequence[Peer], limit: Limits) -> Qualification:
     clock_ok = clock is None or abs(clock) <= limit.clock
     if not clock_ok:
         why.append(f"its clock is {clock:+.1f} s off the median of its peers' clocks")
-    return Qualification(not why, tuple(why), heard, live, clock_ok, clock)
+    early = me.listening < limit.settle
+    # Slow storage makes unfit to speak of others; lost it is when a lease would be, too.
+    ages = (me.write_age, me.read_age)
+    works = all(age is not None and age < limit.lease_live for age in ages)
+    return Qualification(
+        not why,
+        tuple(why),
+        heard,
+        live,
+        clock_ok,
+        clock,
+        storage=None if early else works,
+        hears=None if early else 2 * heard > live,
+    )
 
 
 def _too_old(what: str, age: float | None, most: float) -> list[str]:

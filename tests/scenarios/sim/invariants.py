@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.scenarios.sim.hosts import Host
+from vmha_remediator.remedy import cluster
 from vmha_remediator.remedy.facts import Migration, Server
 from vmha_remediator.remedy.incident import POWER_OFF, Change, Incident, VmStatus
 from vmha_remediator.remedy.states import IncidentState as S
@@ -170,6 +171,11 @@ class Invariants:
 
     def _opened(self, change: Change) -> None:
         now = self._world.clockwork.now
+        if change.rule in cluster.BY_NAME:
+            incident = self._incident(change.host)
+            if incident is not None and incident.action != "report":
+                self.violation("no action", f"{change.rule} is not only told")
+            return
         last = self._world.telemetry.published.get(change.host)
         if last is None or now - last > WINDOW + 5.0:
             self.violation(

@@ -104,7 +104,7 @@ class Telemetry:
             if host in self.silent:
                 continue
             self.series.setdefault((host, name), Series({})).add(stamp, value)
-            if name != metrics.HEARTBEAT.name:
+            if name not in metrics.OWN:
                 self.published[host] = self._world.clockwork.now
 
     # -- what the engine reads ------------------------------------------------------------

@@ -192,6 +192,7 @@ class SimTelemetry:
             return {}
         host, now = self._world.hosts[name], self._world.clock.time
         return {
+            metrics.STORAGE.name: float(host.storage),
             metrics.HEARTBEAT_AGE.name: now - host.beat,
             metrics.LEASE_AGE.name: now - host.lease,
             metrics.REACHABLE.name: float(host.powered and host.network),

@@ -75,8 +75,8 @@ def test_isolation_that_becomes_a_failure_is_recovered(sim: Sim) -> None:
     assert sim.world.runs_on("id-a") != ["h1"]
 
 
-def _flap(sim: Sim, down: float, up: float) -> None:
-    for _ in range(6):
+def _flap(sim: Sim, down: float, up: float, times: int = 6) -> None:
+    for _ in range(times):
         sim.world.hosts["h1"].network = False
         sim.run(down)
         sim.world.hosts["h1"].network = True
@@ -84,8 +84,20 @@ def _flap(sim: Sim, down: float, up: float) -> None:
 
 
 def test_a_short_flap_is_not_worth_a_report(sim: Sim) -> None:
-    _flap(sim, down=10, up=4)
+    _flap(sim, down=10, up=4, times=2)
+    sim.run(60)
     assert sim.reports.told() == []
+
+
+def test_short_flaps_that_go_on_are_told_once_as_flapping(sim: Sim) -> None:
+    _flap(sim, down=10, up=4)
+    assert sim.reports.told() == ["h1:reported"]
+    assert sim.incident("h1").rule == "flapping"
+    sim.run(250)
+    assert sim.state("h1") == "reported"
+    sim.run(100)
+    assert sim.reports.told() == ["h1:reported", "h1:cleared"]
+    assert _untouched(sim)
 
 
 def test_a_flapping_network_is_reported_once(sim: Sim) -> None:

@@ -32,6 +32,7 @@ def answer(*readings: Reading, age: float = 0.1) -> dict[str, Any]:
         "role": "witness",
         "why": [],
         "clock_ok": True,
+        "own": {"vmha.host.storage": 1.0, "vmha.host.hears": 1.0},
         "hosts": [
             {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)}
             for r in readings
@@ -77,6 +78,8 @@ def test_a_witness_publishes_everything_it_knows(
         ("h2", "vmha.host.isolated"): 0.0,
         ("h2", "vmha.host.witnesses"): 2.0,
         ("h2", "vmha.host.watchdog"): 36.5,
+        ("h1", "vmha.host.storage"): 1.0,
+        ("h1", "vmha.host.hears"): 1.0,
     }
 
 

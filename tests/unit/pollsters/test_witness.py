@@ -42,7 +42,7 @@ ME = Me(slot=0, write_age=1.0, read_age=0.5, listening=100.0, reading=100.0)
 
 def test_a_host_that_writes_reads_and_hears_is_qualified() -> None:
     assert witness.qualify(ME, peers(), LIMITS) == Qualification(
-        True, (), heard=4, live=4, clock=0.0
+        True, (), heard=4, live=4, clock=0.0, storage=True, hears=True
     )
 
 
