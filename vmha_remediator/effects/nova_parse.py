@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from keystoneauth1 import exceptions as ks_exc
 from openstack import exceptions as sdk_exc
 
 from vmha_remediator.errors import CloudUnavailable
-from vmha_remediator.remedy.facts import Migration, Server, Service
+from vmha_remediator.remedy.facts import Migration, Server, Service, Stop
 
 
 def seconds(text: str | None) -> float | None:
@@ -71,6 +71,7 @@ def server(raw: Mapping[str, Any], properties: Mapping[str, str]) -> Server:
         extra_specs={k: str(v) for k, v in (flavor.get("extra_specs") or {}).items()},
         image_properties=properties,
         fault=str((raw.get("fault") or {}).get("message") or ""),
+        power_state=raw.get("OS-EXT-STS:power_state"),
     )
 
 
@@ -84,6 +85,18 @@ def migration(raw: Mapping[str, Any]) -> Migration:
         status=str(raw["status"]),
         created=seconds(raw["created_at"]) or 0.0,
     )
+
+
+def last_stop(actions: Iterable[Mapping[str, Any]]) -> Stop | None:
+    """Return the latest request to stop a server among its actions, in any order.
+
+    Nova's own requests (its guest was found off) name no user.
+    """
+    stops = [a for a in actions if a["action"] == "stop"]
+    if not stops:
+        return None
+    latest = max(stops, key=lambda a: str(a["start_time"]))
+    return Stop(by=latest.get("user_id"), at=seconds(latest["start_time"]) or 0.0)
 
 
 def message(response: requests.Response) -> str:

@@ -52,6 +52,15 @@ class Server:
     extra_specs: Mapping[str, str] = field(default_factory=dict)
     image_properties: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
+    power_state: int | None = None  # as Nova last recorded it, up to ten minutes ago
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A request to stop a server; `by` is a user's id, None: Nova found its guest off."""
+
+    by: str | None
+    at: float  # seconds since the epoch
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,7 @@ class Facts:
     situation: Verdict | None = None  # what is wrong with most hosts at once, if it is reported
     failures: int = 0  # how often it was fenced within [guards] quarantine_window
     deeds: tuple[str, ...] = ()  # what the incident's rule asks for beside its report
+    moot: str = ""  # why a report on what is no host matters no more
 
     def state_of(self, rule: str) -> State:
         """Return what one rule says now; a rule that was not judged is UNKNOWN."""
