@@ -11,7 +11,8 @@ import pytest
 
 from tests.unit.engine.sim import VirtualClock
 from tests.unit.remedy.build import server, service
-from vmha_remediator.engine.observer import Judged, Observer
+from vmha_remediator.engine.judged import Judged
+from vmha_remediator.engine.observer import Observer
 from vmha_remediator.engine.vm_watch import AT_A_TIME, VmWatch
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, TelemetryUnavailable
 from vmha_remediator.remedy import vm_failure
