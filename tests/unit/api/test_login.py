@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logging in for the page: the token stays in a cookie that no script and no other site can use."""
+"""Logging in for the page: the token stays in a cookie that no script or other site can use."""
 
 from __future__ import annotations
 
