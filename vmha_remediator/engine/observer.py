@@ -12,10 +12,10 @@ from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
-from vmha_remediator.errors import TelemetryUnavailable
+from vmha_remediator.errors import CloudRefused, TelemetryUnavailable
 from vmha_remediator.remedy import cluster, pieces, proof
-from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, Service
-from vmha_remediator.remedy.incident import SETTLED, Incident, VmStatus
+from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, ServerGroup, Service
+from vmha_remediator.remedy.incident import IN_FLIGHT, SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.rules import judge, metrics
@@ -29,6 +29,8 @@ LOG = log.getLogger(__name__)
 _VMS = frozenset({S.FENCED, S.EVACUATING, S.RECOVERED})
 #: One listing of services serves all incidents that ask within this time, in seconds.
 SERVICES_FOR = 0.3
+#: The same for the server groups.
+GROUPS_FOR = 30.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Observer:
         self._storm_window = storm_window
         self._pool = pool
         self._services: tuple[float, list[Service]] | None = None
+        self._server_groups: tuple[float, tuple[ServerGroup, ...]] | None = None
         self._lock = threading.Lock()
         #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
         self.agents = 0
@@ -112,12 +115,13 @@ class Observer:
             situation=facts.situation,
             failures=self._failures(incident),
             in_flight_elsewhere=facts.in_flight_elsewhere,
+            unfinished=facts.unfinished,
             confirmed=self._confirmed(incident),
             deeds=self._deeds(incident, measured.standing),
         )
         if seen is not None:
             migrations, servers = seen.result()
-            facts = replace(facts, migrations=migrations, servers=servers)
+            facts = replace(facts, migrations=migrations, servers=servers, groups=self._groups())
         if proof.wants_power(incident, facts, self._clock.now(), self._policy):
             facts = replace(facts, power=self._fencing.power(incident.host).value)
         return facts
@@ -159,18 +163,20 @@ class Observer:
         services = self._all_services()
         active = self._store.incidents(active_only=True)
         mine = next((s for s in services if s.host == incident.host), None)
-        elsewhere = sum(
-            vm.status in (VmStatus.REQUESTED, VmStatus.MOVING)
+        unfinished = tuple(
+            vm
             for other in active
             if other.id != incident.id
             for vm in other.vms
+            if vm.status not in (VmStatus.DONE, VmStatus.SKIPPED)
         )
         return replace(
             facts,
             service=mine,
             cluster=self._cluster(services, active),
             situation=self._situation(active),
-            in_flight_elsewhere=elsewhere,
+            in_flight_elsewhere=sum(vm.status in IN_FLIGHT for vm in unfinished),
+            unfinished=unfinished,
         )
 
     def _situation(self, active: Iterable[Incident]) -> Verdict | None:
@@ -203,13 +209,32 @@ class Observer:
         services = list(services)
         recent = self._clock.now() - self._storm_window
         failures = [i for i in active if i.action == "recover"]
+        down = frozenset(s.host for s in services if not s.up or s.forced_down)
         return Cluster(
             hosts=frozenset(s.host for s in services),
             failing=frozenset(i.host for i in failures if not _over_with(i) or i.opened >= recent),
             fenced=frozenset(i.host for i in failures if i.proven_off),
             unwell=frozenset(i.host for i in active)
             | frozenset(s.host for s in services if not s.up or not s.enabled or s.forced_down),
+            troubled=down | frozenset(i.host for i in active),
         )
+
+    def _groups(self) -> tuple[ServerGroup, ...]:
+        """Return the server groups, read now and then: members hardly ever change."""
+        with self._lock:
+            now = self._clock.monotonic()
+            if self._server_groups is None or now - self._server_groups[0] >= GROUPS_FOR:
+                self._server_groups = (now, self._read_groups())
+            return self._server_groups[1]
+
+    def _read_groups(self) -> tuple[ServerGroup, ...]:
+        try:
+            return tuple(self._cloud.groups())
+        except CloudRefused as exc:
+            LOG.warning(
+                "server groups cannot be read, so their members move side by side: %s", exc
+            )
+            return ()
 
     def _vms(self, incident: Incident) -> tuple[tuple[Migration, ...], tuple[Server, ...]]:
         """Read records before servers: a VM then never looks left behind that has just moved."""
