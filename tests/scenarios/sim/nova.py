@@ -165,7 +165,8 @@ class Nova:
         self._set(server_id, vm_state=to, status=to.upper(), task_state=None)
 
     def groups(self) -> list[ServerGroup]:
-        self._request()
+        if self.apart:  # the time of a request that finds nothing would be in every log
+            self._request()
         return [
             ServerGroup(name, name, "anti-affinity", members)
             for name, members in self.apart.items()
