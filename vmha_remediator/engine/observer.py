@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor as Pool
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
+from vmha_remediator.engine import destinations
+from vmha_remediator.engine.destinations import Destinations
+from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
 from vmha_remediator.errors import CloudRefused, TelemetryUnavailable
 from vmha_remediator.remedy import cluster, pieces, proof
@@ -27,19 +31,14 @@ LOG = log.getLogger(__name__)
 
 #: States whose planner looks at VMs.
 _VMS = frozenset({S.FENCED, S.EVACUATING, S.RECOVERED})
+#: What of the facts is measured.
+_MEASURED = (
+    "verdicts", "standing", "heartbeat_age", "lease_age", "fresh_heartbeat", "fresh_lease",
+)  # fmt: skip
 #: One listing of services serves all incidents that ask within this time, in seconds.
 SERVICES_FOR = 0.3
 #: The same for the server groups.
 GROUPS_FOR = 30.0
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What the rules say of one host."""
-
-    readings: Readings
-    verdicts: tuple[Verdict, ...]
-    standing: Verdict | None
 
 
 class Observer:
@@ -68,6 +67,7 @@ class Observer:
         self._services: tuple[float, list[Service]] | None = None
         self._server_groups: tuple[float, tuple[ServerGroup, ...]] | None = None
         self._lock = threading.Lock()
+        self._destinations = Destinations(cloud, self.judge, clock, policy)
         #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
         self.agents = 0
         #: What the latest scan of all hosts says of them as a whole; empty: not known now.
@@ -109,13 +109,9 @@ class Observer:
             facts = self._with_services(incident, facts)
         measured = measures.result()
         facts = replace(
-            measured,
-            service=facts.service,
-            cluster=facts.cluster,
-            situation=facts.situation,
+            facts,
+            **{name: getattr(measured, name) for name in _MEASURED},
             failures=self._failures(incident),
-            in_flight_elsewhere=facts.in_flight_elsewhere,
-            unfinished=facts.unfinished,
             confirmed=self._confirmed(incident),
             deeds=self._deeds(incident, measured.standing),
         )
@@ -170,12 +166,16 @@ class Observer:
             for vm in other.vms
             if vm.status not in (VmStatus.DONE, VmStatus.SKIPPED)
         )
+        elsewhere = [vm.dest for vm in unfinished if vm.status in IN_FLIGHT]
+        if destinations.wanted(incident):
+            facts = self._destinations.look(facts, services, active)
         return replace(
             facts,
             service=mine,
             cluster=self._cluster(services, active),
             situation=self._situation(active),
-            in_flight_elsewhere=sum(vm.status in IN_FLIGHT for vm in unfinished),
+            in_flight_elsewhere=len(elsewhere),
+            in_flight_to=Counter(dest for dest in elsewhere if dest),
             unfinished=unfinished,
         )
 
@@ -216,7 +216,7 @@ class Observer:
             fenced=frozenset(i.host for i in failures if i.proven_off),
             unwell=frozenset(i.host for i in active)
             | frozenset(s.host for s in services if not s.up or not s.enabled or s.forced_down),
-            troubled=down | frozenset(i.host for i in active),
+            in_trouble=down | frozenset(i.host for i in active),
         )
 
     def _groups(self) -> tuple[ServerGroup, ...]:

@@ -33,6 +33,7 @@ class Service:
     forced_down: bool
     updated_at: float | None = None
     disabled_reason: str | None = None
+    zone: str = ""  # availability zone
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ class Server:
     image_properties: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
     power: int | None = None  # nova.compute.power_state: 1 running, 4 shutdown; None: not told
+    zone: str | None = None  # availability zone that it must stay in; None: any
+    ram: int = 0  # MB, by its flavor
+    project: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Cluster:
     failing: frozenset[str]  # unfinished failures, this host's included
     fenced: frozenset[str]  # proven off
     unwell: frozenset[str]  # any active incident or a service that Nova calls down
-    troubled: frozenset[str] = frozenset()  # the same, without those that are only disabled
+    in_trouble: frozenset[str] = frozenset()  # the same, without those that are only disabled
 
     @property
     def healthy(self) -> int:
@@ -119,6 +123,11 @@ class Facts:
     in_flight_elsewhere: int = 0
     groups: tuple[ServerGroup, ...] = ()
     unfinished: tuple[VmRecord, ...] = ()  # VMs that other incidents are not done with
+    in_flight_to: Mapping[str, int] = field(default_factory=dict)  # of those, by destination
+    services: tuple[Service, ...] = ()  # all of them, when VMs are to be placed
+    troubled: Mapping[str, str] = field(default_factory=dict)  # hosts not well -> their verdict
+    unwatched: frozenset[str] = frozenset()  # hosts of which no witness says anything
+    free: Mapping[str, int] = field(default_factory=dict)  # MB; empty: not asked, not known
     situation: Verdict | None = None  # what is wrong with most hosts at once, if it is reported
     failures: int = 0  # how often it was fenced within [guards] quarantine_window
     deeds: tuple[str, ...] = ()  # what the incident's rule asks for beside its report

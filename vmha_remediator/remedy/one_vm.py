@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from vmha_remediator.remedy import groups, original
+from vmha_remediator.remedy import candidates, groups, original
 from vmha_remediator.remedy.facts import FAILED, FINISHED, NOT_STARTED, Facts, Migration, Server
 from vmha_remediator.remedy.incident import VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -66,9 +66,11 @@ class Case:
     vm: VmRecord
     server: Server | None
     last: Migration | None  # its latest evacuation in this incident
+    tried: Mapping[str, int]  # destinations that were named and refused it, with how often
     facts: Facts
     now: float
     policy: Policy
+    chooser: candidates.Chooser
     journaled: VmRecord | None = None  # the record as it is stored, where `vm` is ahead of it
 
     @property
@@ -87,7 +89,7 @@ def _settle(case: Case, status: VmStatus, sentence: str, **fields: object) -> St
     return None if record == stored else FollowVm(record, f"{case.vm.name}: {sentence}")
 
 
-def _pending(case: Case, reason: str, **fields: object) -> Step | None:
+def pending(case: Case, reason: str, **fields: object) -> Step | None:
     return _settle(case, VmStatus.PENDING, reason, **fields)
 
 
@@ -115,7 +117,7 @@ def _fenced(case: Case, host: str | None) -> bool:
 def _follow(case: Case, migration: Migration) -> Step | None:
     dest = migration.dest or case.vm.dest
     if case.now - migration.created > case.policy.stuck_after:
-        return _pending(
+        return pending(
             case,
             f"its evacuation to {dest or 'a host not chosen yet'} makes no progress "
             f"(record {migration.id}, {migration.status}); look at nova-compute there",
@@ -142,13 +144,13 @@ def _elsewhere(case: Case, server: Server) -> Step | None:
         vm = replace(vm, migration_id=case.vm.migration_id)
     case = replace(case, vm=vm, journaled=case.vm)
     if server.vm_state == "error":
-        return _pending(case, f"arrived on {dest} in error: {server.fault or 'no fault'}")
+        return pending(case, f"arrived on {dest} in error: {server.fault or 'no fault'}")
     action = original.action(vm, server.vm_state)
     if action is None:
         return _arrived(case, server, dest)
-    if case.facts.cluster is not None and dest in case.facts.cluster.troubled:
+    if case.facts.cluster is not None and dest in case.facts.cluster.in_trouble:
         # What is asked of a dead nova-compute waits in its queue until it lives again.
-        return _pending(case, f"is {server.vm_state} on {dest}, which is in trouble itself")
+        return pending(case, f"is {server.vm_state} on {dest}, which is in trouble itself")
     if action == vm.acted and case.now < vm.not_before:
         return None
     return StartVm(vm) if action == "start" else RestoreVm(vm, action)
@@ -187,6 +189,9 @@ def _failed(case: Case, server: Server, last: Migration) -> Step | None:
     attempts = max(case.vm.attempts, 1)
     what = f"attempt {attempts} failed: {server.fault or last.status}"
     again = case.now + case.policy.retry_after(attempts)
+    refused = last.status == NOT_STARTED and last.dest is not None
+    if refused and case.chooser.untried(server, case.tried):
+        again = case.now  # only that host has no room for it
     late = attempts >= case.policy.quick_attempts
     half = case.vm.may_run_on
     if last.status == FAILED and server.vm_state == "error" and not _dest_died(case):
@@ -234,8 +239,8 @@ def _unstick(case: Case, server: Server, task: str) -> Step | None:
     if task in REBUILD_TASKS and case.now < case.vm.not_before + case.policy.stuck_after:
         return None  # an evacuation whose record has not been seen yet
     if task in DELETE_TASKS or not server.launched:
-        return _pending(case, f"was in the middle of '{task}' when its host died")
-    return _pending(
+        return pending(case, f"was in the middle of '{task}' when its host died")
+    return pending(
         case,
         f"was in the middle of '{task}' when its host died, so it may exist elsewhere; find out "
         f"where it runs, then: openstack server set --state error {case.vm.server_id}",
@@ -245,7 +250,7 @@ def _unstick(case: Case, server: Server, task: str) -> Step | None:
 def _evacuate(case: Case, server: Server) -> Step | None:
     vm, last, state = case.vm, case.last, server.vm_state
     if not server.launched and state in ("error", "building"):
-        return _pending(case, "was never started; delete it or build it again")
+        return pending(case, "was never started; delete it or build it again")
     if _dest_died(case) and server.task_state:
         to = "error" if vm.vm_state == "error" else "active"
         return ResetState(vm, to, f"its destination {last.dest if last else ''} died too")
@@ -257,7 +262,7 @@ def _evacuate(case: Case, server: Server) -> Step | None:
         return _settle(case, VmStatus.SKIPPED, "was deleted, and can only be restored by hand")
     if state not in EVACUABLE:
         known = STUCK.get(state, f"Nova does not evacuate a server that is {state}")
-        return _pending(case, known.format(id=vm.server_id))
+        return pending(case, known.format(id=vm.server_id))
     half = vm.may_run_on
     if half is None and last and last.status == FAILED and state == "error":
         half = last.dest or SOMEWHERE
@@ -272,7 +277,7 @@ def _evacuate(case: Case, server: Server) -> Step | None:
 def _once_more(case: Case, server: Server, dest: str) -> Step | None:
     """Try again where it may have been started: only there Nova refuses to start it twice."""
     if dest == SOMEWHERE or case.vm.attempts > SAME_DEST_ATTEMPTS:
-        return _pending(
+        return pending(
             case,
             f"its evacuation to {dest} failed half-way ({server.fault or 'no fault'}); "
             f"make sure that it does not run there, then evacuate it by hand",

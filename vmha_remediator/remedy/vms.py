@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from vmha_remediator.remedy import groups, one_vm, original, protect
-from vmha_remediator.remedy.facts import Facts, Migration, Server
+from vmha_remediator.remedy import candidates, groups, one_vm, original, protect
+from vmha_remediator.remedy.facts import NOT_STARTED, Facts, Migration, Server
 from vmha_remediator.remedy.incident import IN_FLIGHT, Incident, VmRecord, VmStatus
+from vmha_remediator.remedy.one_vm import Case
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.steps import ConfirmResize, Evacuate, FollowVm, ResetState, Step
 
@@ -51,31 +53,69 @@ def steps_for(
 
     `may_start` is empty when evacuations may begin now, else the reason why not.
     """
-    servers = {s.id: s for s in facts.servers or ()}
-    last = _latest(facts.migrations or (), incident)
+    chooser = candidates.Chooser(facts, policy, Counter(facts.in_flight_to))
     following: list[Step] = []
-    starting: list[Step] = []
+    ready: list[tuple[Case, Step]] = []
     in_flight = facts.in_flight_elsewhere
+    for case in _cases(incident, facts, now, policy, chooser):
+        step = one_vm.next_step(case)
+        if isinstance(step, STARTING):
+            ready.append((case, step))
+            continue
+        following += () if step is None else (step,)
+        record = step.record if isinstance(step, FollowVm) else case.vm
+        if record.status in IN_FLIGHT and not case.has_left:
+            in_flight += 1
+            chooser.take(record.dest, case.server)
+    if may_start:
+        return (*following, *(s for case, _ in ready for s in _postponed(case.vm, may_start)))
+    starting: list[Step] = []
     turns = groups.Turns(facts.groups, _moving(incident) | facts.moving_elsewhere)
+    for case, step in ready:
+        if in_flight >= policy.parallel:
+            break
+        if rival := turns.rival(case.vm.server_id):
+            following += _postponed(case.vm, f"waits for {rival}")
+            continue
+        placed = _placed(case, step)
+        if isinstance(placed, STARTING):
+            starting.append(placed)
+            in_flight += 1
+            turns.take(case.vm.server_id)
+        elif placed is not None:
+            following.append(placed)
+    return (*following, *starting)
+
+
+def _cases(
+    incident: Incident, facts: Facts, now: float, policy: Policy, chooser: candidates.Chooser
+) -> Iterator[Case]:
+    """Yield the VMs that are not over with, most important first."""
+    servers = {s.id: s for s in facts.servers or ()}
+    records = _of_this_incident(facts.migrations or (), incident)
     for vm in sorted(incident.vms, key=lambda v: (-v.priority, v.name, v.server_id)):
         if vm.status in (VmStatus.DONE, VmStatus.SKIPPED):
             continue
-        case = one_vm.Case(
-            vm, servers.get(vm.server_id), last.get(vm.server_id), facts, now, policy
-        )
-        step = one_vm.next_step(case)
-        if step is None:
-            in_flight += vm.status in IN_FLIGHT and not case.has_left
-        elif not isinstance(step, STARTING):
-            following.append(step)
-            in_flight += isinstance(step, FollowVm) and step.record.status in IN_FLIGHT
-        elif may_start or (rival := turns.rival(vm.server_id)):
-            following += _postponed(vm, may_start or f"waits for {rival}")
-        elif in_flight < policy.parallel:
-            starting.append(step)
-            in_flight += 1
-            turns.take(vm.server_id)
-    return (*following, *starting)
+        own = [m for m in records if m.server_id == vm.server_id]
+        tried = Counter(m.dest for m in own if m.dest and m.status == NOT_STARTED)
+        server, last = servers.get(vm.server_id), own[-1] if own else None
+        yield Case(vm, server, last, tried, facts, now, policy, chooser)
+
+
+def _placed(case: Case, step: Step) -> Step | None:
+    """Give an evacuation its destination; None: every host that could take it is busy."""
+    if not isinstance(step, Evacuate) or case.server is None:
+        return step
+    if step.dest is not None:  # it can only be there
+        case.chooser.take(step.dest, case.server)
+        return step
+    choice = case.chooser.choose(case.server, case.tried)
+    if choice.nowhere:
+        return one_vm.pending(case, choice.nowhere)
+    if choice.full:
+        return None
+    case.chooser.take(choice.dest, case.server)
+    return replace(step, dest=choice.dest)
 
 
 def _moving(incident: Incident) -> frozenset[str]:
@@ -91,16 +131,13 @@ def give_up(incident: Incident, why: str) -> tuple[Step, ...]:
     )
 
 
-def _latest(migrations: Iterable[Migration], incident: Incident) -> Mapping[str, Migration]:
-    """Return each server's latest evacuation that this incident can have caused."""
+def _of_this_incident(migrations: Iterable[Migration], incident: Incident) -> list[Migration]:
+    """Return the evacuations that this incident can have caused, oldest first."""
     begun = incident.fencing_since or incident.opened
-    found: dict[str, Migration] = {}
-    for migration in sorted(migrations, key=lambda m: m.created):
-        # Nova stamps whole seconds with its own clock; a minute covers both. An older one
-        # that is still under way counts too: somebody else evacuates this VM.
-        if migration.under_way or migration.created >= begun - 60:
-            found[migration.server_id] = migration
-    return found
+    # Nova stamps whole seconds with its own clock; a minute covers both. An older one that is
+    # still under way counts too: somebody else evacuates this VM.
+    found = [m for m in migrations if m.under_way or m.created >= begun - 60]
+    return sorted(found, key=lambda m: m.created)
 
 
 def _postponed(vm: VmRecord, why: str) -> list[Step]:

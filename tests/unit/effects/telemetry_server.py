@@ -19,7 +19,7 @@ class Request:
     method: str
     path: str
     body: Any
-    version: str | None = None  # OpenStack-API-Version, "compute 2.95"
+    version: str | None = None  # the microversion asked for
 
 
 @dataclass
@@ -47,9 +47,14 @@ def serving() -> Iterator[Server]:
         def _answer(self) -> None:
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             path = self.path.partition("?")[0]
-            body = json.loads(raw) if raw else None
-            version = self.headers.get("OpenStack-API-Version")
-            server.requests.append(Request(self.command, self.path, body, version))
+            server.requests.append(
+                Request(
+                    self.command,
+                    self.path,
+                    json.loads(raw) if raw else None,
+                    self.headers.get("OpenStack-API-Version"),
+                )
+            )
             if server.hang is not None:
                 server.hang.wait()
             key = (self.command, path)

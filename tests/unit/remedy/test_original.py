@@ -127,7 +127,7 @@ def test_nothing_is_asked_of_a_host_in_trouble() -> None:
     vm = replace(MOVED, vm_state="active", wish="active")
     done = Migration("m1", "id-a", "h1", "h2", "done", NOW - 1)
     there = server("a", host="h2", vm_state="stopped")
-    troubled = replace(known.cluster, troubled=frozenset({"h1", "h2"}))
+    troubled = replace(known.cluster, in_trouble=frozenset({"h1", "h2"}))
     (step,) = _plan((vm,), replace(known, servers=(there,), migrations=(done,), cluster=troubled))
     assert isinstance(step, FollowVm)
     assert step.record.status is VmStatus.PENDING
