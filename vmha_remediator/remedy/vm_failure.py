@@ -185,7 +185,7 @@ def _really_off(facts: VmFacts, limits: Limits, now: float) -> Decision | None:
     assert facts.server is not None
     if facts.runs:
         return _leave(facts, "nova-compute says that it runs")
-    if facts.runs is None and facts.server.power_state not in RECORDED_OFF:
+    if facts.runs is None and facts.server.power not in RECORDED_OFF:
         return _wait(facts, "nova-compute cannot say whether it runs, and has not recorded it off")
     since = facts.off_since
     if since is None or now - since < limits.settle:

@@ -114,9 +114,9 @@ def test_a_forged_or_stale_alarm_restarts_nothing(fields: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("recorded", [4, 6])
 def test_a_hypervisor_without_diagnostics_leaves_novas_record_to_go_by(recorded: int) -> None:
-    known = facts(server("web", power_state=recorded), runs=None)
+    known = facts(server("web", power=recorded), runs=None)
     assert decide(known).act is Act.RESTART
-    assert decide(replace(known, server=server("web", power_state=1))).act is Act.WAIT
+    assert decide(replace(known, server=server("web", power=1))).act is Act.WAIT
 
 
 def test_after_so_many_restarts_it_is_told_once() -> None:
