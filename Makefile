@@ -49,8 +49,9 @@ bench-agent: deps  ## What one agent costs among 10, 100 and 1000 simulated host
 docs: deps  ## Build the documentation into doc/build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html doc/source doc/build/html
 
-soak-sim: deps  ## 2000 random fault sequences on a virtual clock; a failing seed is printed
+soak-sim: deps  ## 2000 random fault sequences, and the engine killed everywhere, on a virtual clock
 	$(BIN)/python -m tests.scenarios explore --seeds 2000
+	$(BIN)/python -m tests.scenarios crash --all --brief
 
 clean: down  ## Take the lab down and remove what builds left
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
