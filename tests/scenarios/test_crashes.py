@@ -38,7 +38,7 @@ def test_a_report_that_is_lost_with_its_engine_is_found(monkeypatch: pytest.Monk
         return True
 
     monkeypatch.setattr(People, "mark_reported", claim_for_good)
-    fate = crash.run("aodh-down", width=2, brief=True, every=7)
+    fate = crash.run("aodh-down", width=2, brief=True, where="after store mark_told")
     assert any("nobody was told" in death.problem for death in fate.bad)
 
 
