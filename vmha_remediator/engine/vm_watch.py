@@ -98,7 +98,7 @@ class VmWatch:
         """Take in which VMs' alarms ring; hand out those that are due."""
         now = self.clock.monotonic()
         with self._lock:
-            for server_id in rung:
+            for server_id in sorted(rung):
                 self._notes.setdefault(server_id, _Note(now, until=now, again=True)).rung = now
             self._forget(now)
             due = [s for s, n in self._notes.items() if self._is_due(s, n, now)]
