@@ -41,6 +41,14 @@ OPTS: list[cfg.Opt] = [
         "the scheduler checks it. Wrong: VMs crowd where the scheduler's weights would not "
         "have put them.",
     ),
+    cfg.FloatOpt(
+        "depends_wait",
+        default=600.0,
+        min=0.0,
+        help="Longest time, in seconds, for which a VM waits for those named in its metadata "
+        "vmha:depends-on, counted from the proof that its host is off. Too short: it starts "
+        "before them. Too long: it stays down although they cannot come back.",
+    ),
     cfg.IntOpt(
         "quick_attempts",
         default=3,

@@ -8,6 +8,7 @@ openstacksdk's session, catalogue and version discovery. Every method may raise
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -60,6 +61,13 @@ class Nova:
         """Return one server, or None when it is gone."""
         body = self._json("GET", f"/servers/{quote(server_id)}", SERVERS, missing=True)
         return None if body is None else self._server(body["server"])
+
+    def called(self, name: str) -> list[Server]:
+        """Return every server, of any project, of exactly that name."""
+        pattern = quote(f"^{re.escape(name)}$", safe="")
+        path = f"/servers/detail?all_tenants=1&name={pattern}&limit={PAGE}"
+        found = (self._server(raw) for raw in self._pages(path, "servers", SERVERS))
+        return [server for server in found if server.name == name]
 
     def evacuations(self, host: str) -> list[Migration]:
         """Return the records of all evacuations away from `host`."""

@@ -156,7 +156,7 @@ class Executor:
 
     def _journal_vms(self, incident: Incident, step: steps.JournalVms, epoch: int) -> Incident:
         names = ", ".join(sorted(record.name for record in step.records))
-        doing = f"wrote down {len(step.records)} VMs: {names}"
+        doing = "; ".join((f"wrote down {len(step.records)} VMs: {names}", *step.remarks))
         with self._journaled(incident, step, doing, epoch):
             self.store.save_vms(incident, step.records, epoch=epoch)
         return self.store.incident(incident.id)

@@ -37,6 +37,7 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
         parallel=moves.parallel,
         parallel_per_host=moves.parallel_per_host,
         candidates=moves.candidates,
+        depends_wait=moves.depends_wait,
         quick_attempts=moves.quick_attempts,
         retry_first=moves.retry_first,
         retry_limit=moves.retry_limit,

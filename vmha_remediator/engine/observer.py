@@ -16,6 +16,7 @@ from vmha_remediator.engine import destinations
 from vmha_remediator.engine.destinations import Destinations
 from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
+from vmha_remediator.engine.relations import Relations
 from vmha_remediator.errors import TelemetryUnavailable
 from vmha_remediator.remedy import cluster, pieces, proof
 from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, Service
@@ -35,6 +36,7 @@ _VMS = frozenset({S.FENCED, S.EVACUATING, S.RECOVERED})
 _MEASURED = (
     "verdicts", "standing", "heartbeat_age", "lease_age", "fresh_heartbeat", "fresh_lease",
 )  # fmt: skip
+_OVER = frozenset({VmStatus.DONE, VmStatus.SKIPPED})
 #: One listing of services serves all incidents that ask within this time, in seconds.
 SERVICES_FOR = 0.3
 
@@ -64,6 +66,7 @@ class Observer:
         self._pool = pool
         self._services: tuple[float, list[Service]] | None = None
         self._lock = threading.Lock()
+        self._relations = Relations(cloud, clock, policy)
         self._destinations = Destinations(cloud, self.judge, clock, policy)
         #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
         self.agents = 0
@@ -114,7 +117,8 @@ class Observer:
         )
         if seen is not None:
             migrations, servers = seen.result()
-            facts = replace(facts, migrations=migrations, servers=servers)
+            others = self._relations.look(incident, servers)
+            facts = replace(facts, migrations=migrations, servers=servers, others=others)
         if proof.wants_power(incident, facts, self._clock.now(), self._policy):
             facts = replace(facts, power=self._fencing.power(incident.host).value)
         return facts
@@ -166,6 +170,7 @@ class Observer:
             cluster=self._cluster(services, active),
             situation=self._situation(active),
             in_flight_elsewhere=len(elsewhere),
+            recovering=frozenset(vm.server_id for vm in others if vm.status not in _OVER),
             in_flight_to=Counter(dest for dest in elsewhere if dest),
         )
 

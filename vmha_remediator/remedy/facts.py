@@ -104,6 +104,9 @@ class Facts:
     service: Service | None = None
     cluster: Cluster | None = None
     servers: tuple[Server, ...] | None = None
+    others: tuple[Server, ...] = ()  # elsewhere, on which some of them depend
+    recovering: frozenset[str] = frozenset()  # servers that other incidents are not done with
+    leaves_stopped: bool = False  # Nova leaves what it evacuates stopped
     migrations: tuple[Migration, ...] | None = None
     power: str | None = None  # "on" | "off" | "unknown"
     confirmed: str | None = None  # a person's word that the host is off

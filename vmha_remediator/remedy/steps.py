@@ -90,6 +90,7 @@ class JournalVms(Step):
     """Write down protected VMs as they were, before anything is done to them."""
 
     records: tuple[VmRecord, ...]
+    remarks: tuple[str, ...] = ()  # what people should know of their wishes
 
 
 @dataclass(frozen=True)

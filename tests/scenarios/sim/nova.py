@@ -72,6 +72,10 @@ class Nova:
         self._request()
         return self.servers_by_id.get(server_id)
 
+    def called(self, name: str) -> list[Server]:
+        self._request()
+        return [s for s in self.servers_by_id.values() if s.name == name]
+
     def free_memory(self) -> dict[str, int]:
         self._request()
         return {host: self._free(host) for host in self._world.hosts}

@@ -37,6 +37,7 @@ class Cluster:
     vms: Mapping[str, Sequence[str]] = field(default_factory=dict)  # host -> protected VMs
     plain: Mapping[str, Sequence[str]] = field(default_factory=dict)  # host -> other VMs
     stopped: Mapping[str, Sequence[str]] = field(default_factory=dict)  # protected, switched off
+    metadata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # VM -> its own
     priorities: Mapping[str, int] = field(default_factory=dict)
     resume_guests: bool = False  # nova-compute starts its guests when its host boots
     slots: int = 0  # of the area; 0: two more than hosts
@@ -92,7 +93,7 @@ class World:
     def _boot(self) -> None:
         for host, names in self.cluster.vms.items():
             for name in names:
-                self.nova.boot(name, host)
+                self.nova.boot(name, host, metadata=self.cluster.metadata.get(name, {}))
         for host, names in self.cluster.plain.items():
             for name in names:
                 self.nova.boot(name, host, tagged=False)

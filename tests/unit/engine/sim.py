@@ -273,6 +273,10 @@ class SimNova:
         self._check()
         return self.servers_by_id.get(server_id)
 
+    def called(self, name: str) -> list[Server]:
+        self._check()
+        return [s for s in self.servers_by_id.values() if s.name == name]
+
     def free_memory(self) -> dict[str, int]:
         self._check()
         load = {
