@@ -18,7 +18,7 @@ from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
 from vmha_remediator.engine.relations import Relations
 from vmha_remediator.errors import TelemetryUnavailable
-from vmha_remediator.remedy import cluster, pieces, proof
+from vmha_remediator.remedy import cluster, pieces, proof, reserves
 from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, Service
 from vmha_remediator.remedy.incident import IN_FLIGHT, SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -209,7 +209,7 @@ class Observer:
             failing=frozenset(i.host for i in failures if not _over_with(i) or i.opened >= recent),
             fenced=frozenset(i.host for i in failures if i.proven_off),
             unwell=frozenset(i.host for i in active)
-            | frozenset(s.host for s in services if not s.up or not s.enabled or s.forced_down),
+            | frozenset(s.host for s in services if _unwell(s, self._policy)),
         )
 
     def _vms(self, incident: Incident) -> tuple[tuple[Migration, ...], tuple[Server, ...]]:
@@ -223,6 +223,12 @@ class Observer:
             if server is not None:
                 servers[server.id] = server
         return migrations, tuple(servers.values())
+
+
+def _unwell(service: Service, policy: Policy) -> bool:
+    """Tell whether Nova would not give the host a VM, now or once a reserve is enabled."""
+    usable = service.enabled or reserves.rests(service, policy)
+    return not usable or not service.up or service.forced_down
 
 
 def _over_with(incident: Incident) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vmha_remediator.remedy import guards, order, pieces, proof, vms
+from vmha_remediator.remedy import guards, order, pieces, proof, reserves, vms
 from vmha_remediator.remedy.facts import UNFINISHED, Facts
 from vmha_remediator.remedy.incident import IN_FLIGHT, SERVICE_WRITES, SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -40,7 +40,7 @@ def fenced(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan
     told = order.remarks(replace(incident, vms=records), facts, now, policy, records)
     counted = f"{host}: evacuating {len(records)} protected VMs of {len(facts.servers)}"
     sentence = "; ".join((counted, *_few(told)))
-    moving = vms.steps_for(replace(incident, vms=records), facts, now, policy, may_start="")
+    moving = _moving(replace(incident, vms=records), facts, now, policy, may_not="")
     return Plan((*before, Move(S.EVACUATING, sentence), *moving), sentence)
 
 
@@ -58,11 +58,19 @@ def evacuating(incident: Incident, facts: Facts, now: float, policy: Policy) -> 
     steps: list[Step] = [*journal(incident, facts, now, policy)]
     if not may_not:
         steps = [*proof.not_heard(incident), *pieces.force_down(facts), *steps]
-    steps += vms.steps_for(incident, facts, now, policy, may_start=may_not)
+    steps += _moving(incident, facts, now, policy, may_not)
     if not steps and all(vm.status in SETTLED for vm in incident.vms):
         sentence = f"{host}: {pieces.tally(incident)}"
         return Plan((Move(S.RECOVERED, sentence),), sentence)
     return Plan(tuple(steps), f"{host}: evacuating, {pieces.tally(incident)}")
+
+
+def _moving(
+    incident: Incident, facts: Facts, now: float, policy: Policy, may_not: str
+) -> tuple[Step, ...]:
+    """Return the steps for the VMs, or first for the reserves that they need."""
+    first = () if may_not else reserves.use(incident, facts, now, policy)
+    return first or vms.steps_for(incident, facts, now, policy, may_start=may_not)
 
 
 def heard_after_proof(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
@@ -129,9 +137,8 @@ def recovered(incident: Incident, facts: Facts, now: float, policy: Policy) -> P
         return Plan((Note({"heard_since": now}),), f"{host}: is heard again")
     if pieces.gone(incident, facts) and facts.heard:
         return readmit(incident, facts, now, policy)
-    steps = vms.steps_for(
-        incident, facts, now, policy, may_start=proof.may_not_start(incident, facts, now, policy)
-    )
+    may_not = proof.may_not_start(incident, facts, now, policy)
+    steps = _moving(incident, facts, now, policy, may_not)
     return Plan(steps, f"{host}: recovered ({pieces.tally(incident)}), waiting for it to return")
 
 

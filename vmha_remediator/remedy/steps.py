@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from vmha_remediator.remedy.incident import VmRecord
 from vmha_remediator.remedy.states import IncidentState
@@ -81,6 +81,15 @@ class DisableScheduling(Step):
 class EnableScheduling(Step):
     """Let new VMs in again, where we had kept them off."""
 
+    service_id: str
+    host: str
+
+
+@dataclass(frozen=True)
+class UseReserve(Step):
+    """Enable a reserve host for this failure; one that Nova refuses hinders nothing else."""
+
+    NAME: ClassVar[str] = "use-reserve"
     service_id: str
     host: str
 

@@ -21,6 +21,7 @@ from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.observer import Observer
+from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, TelemetryUnavailable
 from vmha_remediator.fencing.contract import FenceResult, Power, Proof
 from vmha_remediator.remedy.facts import Migration, Server, Service
@@ -574,6 +575,7 @@ class Sim:
             leader=AlwaysLeads(),
             clock=world.clock,
             crew=crew,
+            upkeep=Upkeep(observer, world.nova, world.clock, self.policy),
         )
 
     def fork(self) -> Sim:
