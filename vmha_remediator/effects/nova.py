@@ -57,6 +57,11 @@ class Nova:
         path = f"/servers/detail?all_tenants=1&host={quote(host, safe='')}&limit={PAGE}"
         return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
 
+    def all_servers(self) -> list[Server]:
+        """Return every server of every project."""
+        path = f"/servers/detail?all_tenants=1&limit={PAGE}"
+        return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
+
     def server(self, server_id: str) -> Server | None:
         """Return one server, or None when it is gone."""
         body = self._json("GET", f"/servers/{quote(server_id)}", SERVERS, missing=True)
