@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
-from vmha_remediator.remedy import protect
+from vmha_remediator.remedy import original, protect
 from vmha_remediator.remedy.facts import Facts, Server
 from vmha_remediator.remedy.incident import Incident, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -174,7 +174,7 @@ class _State:
         """Return in words a server that is not active and can be expected to be, or nothing."""
         vm, name = self.mine.get(server_id), self._name(server_id)
         if vm is not None:
-            over = vm.status in OVER or vm.vm_state == "stopped"
+            over = vm.status in OVER or original.wanted(vm) == "stopped"
             return "" if over else f"{name} ({vm.status})"
         return f"{name} (its host has failed, too)" if self._returns(server_id) else ""
 
@@ -193,7 +193,7 @@ class _State:
         vm, server = self.mine.get(server_id), self.servers.get(server_id)
         name = self._name(server_id)
         if vm is not None:
-            stopped = vm.vm_state == "stopped"
+            stopped = original.wanted(vm) == "stopped"
             return f"depends on {name}, which is stopped: not waited for" if stopped else ""
         if server is None or self._returns(server_id):
             return ""

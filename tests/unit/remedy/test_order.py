@@ -156,7 +156,9 @@ def test_a_vm_of_another_failed_host_is_waited_for() -> None:
     db = _vm("db", host="h2")
     found = _order(_vm("web", on="db"), others=(db,), cluster=TWO_DEAD)
     assert found.waits == {"id-web": "waits for db (its host has failed, too)"}
-    journaled = _order(_vm("web", on="db"), others=(db,), recovering=frozenset({"id-db"}))
+    journaled = _order(
+        _vm("web", on="db"), others=(db,), unfinished=(VmRecord("id-db", "db", "h2"),)
+    )
     assert journaled.waits == found.waits
 
 
