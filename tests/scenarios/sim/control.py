@@ -13,6 +13,7 @@ from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.observer import Observer
+from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.engine.vm_watch import VmWatch
 from vmha_remediator.errors import StoreUnavailable
 from vmha_remediator.remedy.incident import Change, Incident
@@ -250,6 +251,7 @@ class Control:
             leader=Leading(world, name),
             clock=self.clock,
             crew=crew,
+            upkeep=Upkeep(observer, world.nova, self.clock, self.policy),
             name=name,
             vms=vms,
         )
