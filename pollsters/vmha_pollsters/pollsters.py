@@ -31,6 +31,7 @@ class HostPollster(plugin_base.PollsterBase):
         conf.register_opts(POLLSTER_OPTS, group=POLLSTER_GROUP)
         self._pace = Pace()
         self._own_pace = Pace()
+        self._places: dict[int, str] = {}  # slot -> host, of all that are watched
         self._said = ""
 
     @property
@@ -43,14 +44,18 @@ class HostPollster(plugin_base.PollsterBase):
     ) -> Iterator[sample.Sample]:
         """Yield the samples due now; nothing when the agent is silent, stuck or gone."""
         for path in resources:
+            now = time.monotonic()
+            waiting = {n: h for n, h in self._places.items() if self._pace.waits(h, now)}
             try:
-                answer = ask(path, "readings")
+                answer = ask(path, "readings", skip=f"{sum(1 << n for n in waiting):x}")
             except AgentUnavailable as exc:
                 self._say(logging.ERROR, f"nothing to publish: {exc}")
                 continue
-            yield from self._samples(answer, time.monotonic())
+            yield from self._samples(answer, waiting, now)
 
-    def _samples(self, answer: dict[str, Any], now: float) -> Iterator[sample.Sample]:
+    def _samples(
+        self, answer: dict[str, Any], waiting: dict[int, str], now: float
+    ) -> Iterator[sample.Sample]:
         if answer["age"] > STALE:
             self._say(logging.ERROR, "nothing to publish: vmha-agent is stuck")
             return
@@ -64,7 +69,9 @@ class HostPollster(plugin_base.PollsterBase):
             for name, value in own.items():
                 yield _sample(name, answer["host"], value)
         hosts = answer["hosts"]
-        self._pace.forget_all_but({entry["host"] for entry in hosts})
+        self._places = {} if not answer["watched"] else waiting
+        self._places |= {entry["slot"]: entry["host"] for entry in hosts}
+        self._pace.forget_all_but(set(self._places.values()))
         for entry in hosts:
             if self._pace.is_due(entry["host"], entry["slot"], entry["suspect"], now):
                 for name, value in entry["values"].items():
@@ -77,10 +84,10 @@ class HostPollster(plugin_base.PollsterBase):
 
 
 def _sentence(answer: dict[str, Any]) -> str:
-    if answer["hosts"]:
+    if answer["watched"]:
         suspects = [entry["host"] for entry in answer["hosts"] if entry["suspect"]]
         extra = f", suspect: {', '.join(suspects)}" if suspects else ""
-        return f"{answer['role']}: publishing for {len(answer['hosts'])} hosts{extra}"
+        return f"{answer['role']}: publishing for {answer['watched']} hosts{extra}"
     why = "; ".join(answer["why"]) or "it is no witness"
     return f"{answer['role']}: publishing its own heartbeat only, since {why}"
 

@@ -160,6 +160,15 @@ class Prober:
             record = self._records.get(host)
             return record.result(now) if record is not None else Probe.UNKNOWN
 
+    def results(self, now: float) -> dict[str, Probe]:
+        """Return what `result` says of every host that was probed of late."""
+        with self._lock:
+            return {
+                host: record.result(now)
+                for host, record in self._records.items()
+                if record.last is not None and now - record.last <= STALE
+            }
+
     def proven(self, host: str) -> tuple[str, ...]:
         """Return the methods that are known to work for `host`."""
         with self._lock:
