@@ -222,15 +222,14 @@ def main() -> None:
     parser.add_argument("--role", choices=["witness", "member"], help="only this one")
     args = parser.parse_args()
     roles = [args.role] if args.role else ["witness", "member"]
-    head = ("ROLE", "HOSTS", "CPU s", "CPU %", "RSS MiB", "PACKETS/S", "I/O", "KiB/S", "LOSS %")
-    head = (*head, "TOLD")
+    head = ("ROLE", "HOSTS", "CPU s", "CPU %", "RSS", "PACKETS", "I/O", "READ", "LOSS %", "TOLD")
     rows = [
         measure(hosts, role == "witness", args.seconds) for role in roles for hosts in args.hosts
     ]
     print(table(head, rows))
     print(
-        "CPU: user + system, in seconds and of one core. PACKETS: taken in. "
-        "I/O: reads and writes of files in one lease interval. TOLD: hosts published."
+        "CPU: user + system, in seconds and of one core. RSS: MiB. PACKETS: taken in a second. "
+        "I/O: requests in one lease interval. READ: KiB/s. TOLD: hosts published."
     )
 
 

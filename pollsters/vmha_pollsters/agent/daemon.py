@@ -272,7 +272,7 @@ class Agent:
             scope = {mine, *witness.targets(mine, seen.roster, seen.slots)} & seen.slots.keys()
             listed = seen.roster.members
         unknown = Sight(None, now)
-        heard, clocks = self.heart.ages(), self.heart.clock_offsets()
+        heard, clocks = self.heart.census()
         probes = self.prober.results(now)
         slots, sights, seen_fresh = seen.slots, seen.sights, seen.fresh
         for index in sorted(scope):

@@ -110,10 +110,6 @@ class Hearing:
         peer = self._peers.get(host)
         return None if peer is None else self._age(peer, now)
 
-    def ages(self, now: float) -> dict[str, float | None]:
-        """Return the age of every host that was heard or expected."""
-        return {host: self._age(peer, now) for host, peer in self._peers.items()}
-
     def _age(self, peer: _Peer, now: float) -> float | None:
         if peer.heard is not None:
             age = now - peer.heard
@@ -142,11 +138,19 @@ class Hearing:
             for peer in self._peers.values()
         )
 
-    def clock_offsets(self, now: float, wall: float) -> dict[str, float]:
-        """Return how far ahead the clocks of the hosts just heard are, in seconds."""
-        since, ours = now - self._fresh, wall - now
-        return {
-            host: peer.clock - ours
-            for host, peer in self._peers.items()
-            if peer.heard is not None and peer.heard >= since
-        }
+    def census(
+        self, taken: float, now: float, wall: float
+    ) -> tuple[dict[str, float | None], dict[str, float]]:
+        """Return the age of every host known, and how far ahead the clock of each one just heard.
+
+        Ages are as of `taken`; `now` and `wall` are this host's two clocks at one moment. One
+        pass: it is done every second for every host of the cluster.
+        """
+        ages: dict[str, float | None] = {}
+        clocks: dict[str, float] = {}
+        ours, since = wall - now, now - self._fresh
+        for host, peer in self._peers.items():
+            ages[host] = self._age(peer, taken)
+            if peer.heard is not None and peer.heard >= since:
+                clocks[host] = peer.clock - ours
+        return ages, clocks

@@ -134,10 +134,11 @@ class Heart:
         with self._lock:
             return self._hearing.age(host, self._drained)
 
-    def ages(self) -> Mapping[str, float | None]:
-        """Return what `heard` says, of all hosts at once."""
+    def census(self) -> tuple[Mapping[str, float | None], Mapping[str, float]]:
+        """Return what `heard` says of all hosts, and how far ahead (s) the clocks of those are
+        that were just heard."""
         with self._lock:
-            return self._hearing.ages(self._drained)
+            return self._hearing.census(self._drained, time.monotonic(), time.time())
 
     def last_heard(self) -> float | None:
         """Return the seconds since anybody was heard; None: nobody."""
@@ -166,11 +167,6 @@ class Heart:
                 return 0.0
             late = time.monotonic() - self._drained > PAUSE_BEATS * self._me.interval
             return 0.0 if late else self._hearing.listening_for(self._drained)
-
-    def clock_offsets(self) -> Mapping[str, float]:
-        """Return how far ahead the clocks of the hosts just heard are, in seconds."""
-        with self._lock:
-            return self._hearing.clock_offsets(time.monotonic(), time.time())
 
     def _open(self) -> None:
         family = socket.AF_INET6 if ":" in self._me.address else socket.AF_INET

@@ -34,7 +34,7 @@ def values(reading: Reading) -> dict[str, float]:
     r = reading
     told = (r.heartbeat_age, r.lease_age, r.reachable, r.isolated, r.witnesses, r.watchdog)
     return {
-        name: round(float(value), 3)
+        name: round(value, 3) if type(value) is float else float(value)
         for name, value in zip(_NAMES, told, strict=True)
         if value is not None
     }

@@ -16,6 +16,7 @@ from vmha_pollsters.lease.contract import Table
 from vmha_pollsters.lease.layout import (
     BLOCK,
     FIRST_HOST,
+    Block,
     Damaged,
     Header,
     Roster,
@@ -65,7 +66,8 @@ class Cache:
 class Blocks(Protocol):
     """Somewhere that keeps 4 KiB blocks; what the claim and the reader need of a file."""
 
-    def read(self, first: int, count: int) -> bytes: ...
+    def read(self, first: int, count: int) -> Block:
+        """Return `count` blocks, good until the next call."""
 
     def write(self, block: int, data: bytes) -> None: ...
 
@@ -87,23 +89,23 @@ class SlotFile:
         self._identity: tuple[int, int, int] | None = None
         self._buffer = mmap.mmap(-1, BLOCK)  # anonymous memory is page-aligned
 
-    def read(self, first: int, count: int) -> bytes:
-        """Return `count` blocks from block number `first` on."""
+    def read(self, first: int, count: int) -> Block:
+        """Return `count` blocks from block number `first` on, good until the next call."""
         size = count * BLOCK
         self._make_room(size)
         fd = self._open()
         if not self.direct:  # ask the page cache not to answer for the storage
             os.posix_fadvise(fd, first * BLOCK, size, os.POSIX_FADV_DONTNEED)
-        with memoryview(self._buffer) as whole, whole[:size] as part:
-            try:
-                got = os.preadv(fd, [part], first * BLOCK)
-            except OSError:
-                self.close()
-                raise
-            if got != size:
-                self.close()
-                raise OSError(errno.EIO, f"{self.path}: read {got} of {size} bytes")
-            return bytes(part)
+        part = memoryview(self._buffer)[:size]
+        try:
+            got = os.preadv(fd, [part], first * BLOCK)
+        except OSError:
+            self.close()
+            raise
+        if got != size:
+            self.close()
+            raise OSError(errno.EIO, f"{self.path}: read {got} of {size} bytes")
+        return part
 
     def write(self, block: int, data: bytes) -> None:
         """Write one block and wait until the storage has it."""
@@ -133,8 +135,7 @@ class SlotFile:
 
     def _make_room(self, size: int) -> None:
         if len(self._buffer) < size:
-            self._buffer.close()
-            self._buffer = mmap.mmap(-1, size)
+            self._buffer = mmap.mmap(-1, size)  # the old one goes when nobody reads it any more
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""

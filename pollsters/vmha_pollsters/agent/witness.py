@@ -195,13 +195,17 @@ def rank(peers: Iterable[Peer], incumbents: Mapping[int, float], limit: Limits) 
     qualified); it keeps its place for the grace time, in which a new one learns to hear. When
     nobody is qualified (at the very start; the whole network down) every live host ranks.
     """
-    live = [p for p in peers if is_live(p, limit) and not has(p.flags, Flag.CLAIMING)]
+    return _rank([p for p in peers if is_live(p, limit)], incumbents, limit)
+
+
+def _rank(live: Iterable[Peer], incumbents: Mapping[int, float], limit: Limits) -> tuple[int, ...]:
+    claimed = [p for p in live if not has(p.flags, Flag.CLAIMING)]
     fit = [
         p
-        for p in live
+        for p in claimed
         if has(p.flags, Flag.QUALIFIED) or incumbents.get(p.slot, limit.grace) < limit.grace
     ]
-    return tuple(p.slot for p in sorted(fit or live, key=lambda p: (-p.priority, p.slot)))
+    return tuple(p.slot for p in sorted(fit or claimed, key=lambda p: (-p.priority, p.slot)))
 
 
 def next_roster(
@@ -217,18 +221,19 @@ def next_roster(
     The master renews it every cycle, or hands over to a better one. When it is stale, the
     host that ranks first takes over. Two masters for a moment publish the same facts.
     """
-    ranked = rank(peers, incumbents, limit)
-    if not ranked:
-        return None
     leads = roster is not None and roster.master == mine and not stale
-    if not leads and not (stale and ranked[0] == mine):
+    if not leads and not stale:
+        return None
+    live = [p for p in peers if is_live(p, limit)]
+    ranked = _rank(live, incumbents, limit)
+    if not ranked or (not leads and ranked[0] != mine):
         return None
     # Who hands over does not renew: the next one is master from its next look on.
     term = roster.term if roster is not None else 0
     return Roster(
         master=ranked[0],
         witnesses=ranked[:MAX_WITNESSES],
-        members=frozenset(p.slot for p in peers if is_live(p, limit)),
+        members=frozenset(p.slot for p in live),
         term=term if leads and ranked[0] == mine else term + 1,
         sequence=(roster.sequence if roster is not None else 0) + 1,
         writer=mine,

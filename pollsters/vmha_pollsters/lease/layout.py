@@ -133,7 +133,7 @@ def _seal(body: bytes) -> bytes:
 
 def is_whole(data: Block) -> bool:
     """Tell whether the checksum of a block fits."""
-    return int.from_bytes(data[-4:], "little") == zlib.crc32(data[:-4])
+    return int.from_bytes(data[-4:], "little") == zlib.crc32(memoryview(data)[:-4])
 
 
 def _is_free(data: Block) -> bool:

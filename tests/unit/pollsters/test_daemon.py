@@ -52,11 +52,8 @@ class Heart:
     def listening_for(self) -> float:
         return 100.0
 
-    def ages(self) -> dict[str, float | None]:
-        return self.ages_known
-
-    def clock_offsets(self) -> dict[str, float]:
-        return dict.fromkeys(self.ages_known, 0.0)
+    def census(self) -> tuple[dict[str, float | None], dict[str, float]]:
+        return self.ages_known, dict.fromkeys(self.ages_known, 0.0)
 
     def bare(self) -> int:
         return self.bare_ones

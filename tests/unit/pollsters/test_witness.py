@@ -26,7 +26,7 @@ ROSTER = Roster(master=0, witnesses=(0, 1, 2), members=frozenset(range(4)), term
 
 def peer(slot: int, opinion: Opinion = WELL, **more: object) -> Peer:
     made = Peer(slot, f"h{slot}", flags=OK, opinion=opinion, slot_age=1.0, clock_offset=0.0)
-    return made._replace(**more)
+    return made._replace(**more)  # type: ignore[arg-type]
 
 
 def peers(**changed: Peer) -> list[Peer]:
