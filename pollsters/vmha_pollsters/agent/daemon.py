@@ -439,10 +439,11 @@ class Agent:
         rest = lease / 4 if watching and hurry else lease / 2
         if picture.roster_stale or picture.slot is None or picture.roster is None:
             return None, rest
-        if not watching and not self._misses_somebody(picture):
-            rest = lease
+        # In a small cluster everybody may have to watch within seconds: what it knows of the
+        # leases by then has to be as fine as if it had watched all along.
         if watching or small:
             return None, rest
+        rest = rest if self._misses_somebody(picture) else lease
         return self._few(picture.slot, picture.roster), rest
 
     def _misses_somebody(self, picture: Picture) -> bool:

@@ -298,15 +298,13 @@ def test_a_witness_reads_all_a_member_of_a_big_cluster_a_few(host: Host) -> None
 def test_an_ordinary_host_looks_more_often_while_somebody_has_just_fallen_silent(
     host: Host,
 ) -> None:
-    host.roster = Roster(1, (1, 2, 3), frozenset(range(4)), 1, 1, 1)
-    host.tick()
-    assert host.agent._plan() == (None, 2.0)
-    host.heart.ages_known["h2"] = 2.5
-    host.tick()
-    assert host.agent._plan() == (None, 1.0)
-    host.heart.ages_known["h2"] = 300.0
-    host.tick()
-    assert host.agent._plan() == (None, 2.0)
+    host.slots = {n: replace(host.slots[0], index=n, host=f"h{n + 1}") for n in range(100)}
+    host.roster = Roster(50, (50, 51, 52), frozenset(range(100)), 1, 1, 50)
+    host.hosts = 200
+    for silence, every in ((0.5, 2.0), (2.5, 1.0), (300.0, 2.0)):
+        host.heart.ages_known = {"h51": silence, "h2": 0.5}
+        host.tick()
+        assert host.agent._plan()[1] == every
 
 
 def test_an_ordinary_host_of_a_big_cluster_takes_stock_of_its_correspondents_only(
