@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from oslo_config import cfg
 
+from vmha_remediator.conf import cloud as cloud_conf
 from vmha_remediator.conf import rules as rules_conf
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.clock import SystemClock
@@ -19,6 +20,7 @@ from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.leader import Leader, engine_name
 from vmha_remediator.engine.observer import Observer
+from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.engine.watch import Timing
 from vmha_remediator.fencing.fencer import Fencer
 from vmha_remediator.remedy.policy import Policy
@@ -35,6 +37,10 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
     return Policy(
         protect=moves.protect,
         parallel=moves.parallel,
+        parallel_per_host=moves.parallel_per_host,
+        candidates=moves.candidates,
+        reserved_hosts=frozenset(moves.reserved_hosts),
+        depends_wait=moves.depends_wait,
         quick_attempts=moves.quick_attempts,
         retry_first=moves.retry_first,
         retry_limit=moves.retry_limit,
@@ -74,7 +80,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
     clock, policy = SystemClock(), make_policy(conf)
     store = store or open_store(conf)
     session = make_session(conf)
-    cloud = Nova(make_connection(conf), timeout=conf.cloud.timeout)
+    cloud = Nova(make_connection(conf), conf.cloud.timeout, cloud_conf.microversion_cap(conf))
     telemetry = Gnocchi(session, conf)
     fencing = Fencer(
         conf,
@@ -127,6 +133,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         active_interval=conf.engine.active_interval,
         report_after=conf.guards.report_after,
         watching=make_timing(conf),
+        upkeep=Upkeep(observer, cloud, clock, policy),
         closing=lambda: requests.shutdown(wait=True),
     )
 

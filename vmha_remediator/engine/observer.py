@@ -4,18 +4,23 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor as Pool
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
+from vmha_remediator.engine import destinations
+from vmha_remediator.engine.destinations import Destinations
+from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
-from vmha_remediator.errors import TelemetryUnavailable
-from vmha_remediator.remedy import cluster, pieces, proof
-from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, Service
-from vmha_remediator.remedy.incident import SETTLED, Incident, VmStatus
+from vmha_remediator.engine.relations import Relations
+from vmha_remediator.errors import CloudRefused, TelemetryUnavailable
+from vmha_remediator.remedy import cluster, pieces, proof, reserves
+from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, ServerGroup, Service
+from vmha_remediator.remedy.incident import IN_FLIGHT, SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.rules import judge, metrics
@@ -27,17 +32,14 @@ LOG = log.getLogger(__name__)
 
 #: States whose planner looks at VMs.
 _VMS = frozenset({S.FENCED, S.EVACUATING, S.RECOVERED})
+#: What of the facts is measured.
+_MEASURED = (
+    "verdicts", "standing", "heartbeat_age", "lease_age", "fresh_heartbeat", "fresh_lease",
+)  # fmt: skip
 #: One listing of services serves all incidents that ask within this time, in seconds.
 SERVICES_FOR = 0.3
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What the rules say of one host."""
-
-    readings: Readings
-    verdicts: tuple[Verdict, ...]
-    standing: Verdict | None
+#: The same for the server groups.
+GROUPS_FOR = 30.0
 
 
 class Observer:
@@ -64,7 +66,10 @@ class Observer:
         self._storm_window = storm_window
         self._pool = pool
         self._services: tuple[float, list[Service]] | None = None
+        self._server_groups: tuple[float, tuple[ServerGroup, ...]] | None = None
         self._lock = threading.Lock()
+        self._relations = Relations(cloud, clock, policy)
+        self._destinations = Destinations(cloud, self.judge, clock, policy)
         #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
         self.agents = 0
         #: What the latest scan of all hosts says of them as a whole; empty: not known now.
@@ -106,18 +111,22 @@ class Observer:
             facts = self._with_services(incident, facts)
         measured = measures.result()
         facts = replace(
-            measured,
-            service=facts.service,
-            cluster=facts.cluster,
-            situation=facts.situation,
+            facts,
+            **{name: getattr(measured, name) for name in _MEASURED},
             failures=self._failures(incident),
-            in_flight_elsewhere=facts.in_flight_elsewhere,
             confirmed=self._confirmed(incident),
             deeds=self._deeds(incident, measured.standing),
         )
         if seen is not None:
             migrations, servers = seen.result()
-            facts = replace(facts, migrations=migrations, servers=servers)
+            facts = replace(
+                facts,
+                migrations=migrations,
+                servers=servers,
+                groups=self._groups(),
+                others=self._relations.look(incident, servers),
+                leaves_stopped=self._cloud.leaves_stopped(),
+            )
         if proof.wants_power(incident, facts, self._clock.now(), self._policy):
             facts = replace(facts, power=self._fencing.power(incident.host).value)
         return facts
@@ -159,18 +168,24 @@ class Observer:
         services = self._all_services()
         active = self._store.incidents(active_only=True)
         mine = next((s for s in services if s.host == incident.host), None)
-        elsewhere = sum(
-            vm.status in (VmStatus.REQUESTED, VmStatus.MOVING)
+        unfinished = tuple(
+            vm
             for other in active
             if other.id != incident.id
             for vm in other.vms
+            if vm.status not in (VmStatus.DONE, VmStatus.SKIPPED)
         )
+        elsewhere = [vm.dest for vm in unfinished if vm.status in IN_FLIGHT]
+        if destinations.wanted(incident):
+            facts = self._destinations.look(facts, services, active)
         return replace(
             facts,
             service=mine,
             cluster=self._cluster(services, active),
             situation=self._situation(active),
-            in_flight_elsewhere=elsewhere,
+            in_flight_elsewhere=len(elsewhere),
+            in_flight_to=Counter(dest for dest in elsewhere if dest),
+            unfinished=unfinished,
         )
 
     def _situation(self, active: Iterable[Incident]) -> Verdict | None:
@@ -203,13 +218,32 @@ class Observer:
         services = list(services)
         recent = self._clock.now() - self._storm_window
         failures = [i for i in active if i.action == "recover"]
+        down = frozenset(s.host for s in services if not s.up or s.forced_down)
         return Cluster(
             hosts=frozenset(s.host for s in services),
             failing=frozenset(i.host for i in failures if not _over_with(i) or i.opened >= recent),
             fenced=frozenset(i.host for i in failures if i.proven_off),
             unwell=frozenset(i.host for i in active)
-            | frozenset(s.host for s in services if not s.up or not s.enabled or s.forced_down),
+            | frozenset(s.host for s in services if _unwell(s, self._policy)),
+            in_trouble=down | frozenset(i.host for i in active),
         )
+
+    def _groups(self) -> tuple[ServerGroup, ...]:
+        """Return the server groups, read now and then: members hardly ever change."""
+        with self._lock:
+            now = self._clock.monotonic()
+            if self._server_groups is None or now - self._server_groups[0] >= GROUPS_FOR:
+                self._server_groups = (now, self._read_groups())
+            return self._server_groups[1]
+
+    def _read_groups(self) -> tuple[ServerGroup, ...]:
+        try:
+            return tuple(self._cloud.groups())
+        except CloudRefused as exc:
+            LOG.warning(
+                "server groups cannot be read, so their members move side by side: %s", exc
+            )
+            return ()
 
     def _vms(self, incident: Incident) -> tuple[tuple[Migration, ...], tuple[Server, ...]]:
         """Read records before servers: a VM then never looks left behind that has just moved."""
@@ -222,6 +256,12 @@ class Observer:
             if server is not None:
                 servers[server.id] = server
         return migrations, tuple(servers.values())
+
+
+def _unwell(service: Service, policy: Policy) -> bool:
+    """Tell whether Nova would not give the host a VM, now or once a reserve is enabled."""
+    usable = service.enabled or reserves.rests(service, policy)
+    return not usable or not service.up or service.forced_down
 
 
 def _over_with(incident: Incident) -> bool:

@@ -166,6 +166,12 @@ def delete_vm(world: World, vm: str) -> None:
     del world.nova.servers_by_id[vm]
 
 
+@verb("nova-refuses")
+def nova_refuses(world: World, *actions: str) -> None:
+    """Let Nova refuse these actions on servers; none: it does all."""
+    world.nova.refuses = set(actions)
+
+
 # -- network --------------------------------------------------------------------------------
 
 
@@ -349,6 +355,12 @@ def when(world: World, state: str, *line: str) -> None:
 def room(world: World, *names: str) -> None:
     """Leave capacity on these hosts only; "none": nowhere; "all": everywhere."""
     world.nova.room = {"all": None, "none": set()}.get(names[0], set(names))
+
+
+@verb("disable")
+def disable(world: World, name: str) -> None:
+    """Let an operator keep new VMs off a host."""
+    world.nova.disabled[name] = "maintenance by an operator"
 
 
 @verb("force-down")

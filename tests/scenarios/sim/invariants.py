@@ -161,7 +161,7 @@ class Invariants:
 
     def reported(self, change: Change) -> None:
         """Somebody was told of a change: once, with its evidence, on measures that exist."""
-        if change.id in self._told:
+        if change.id in self._told and not change.again:
             self.violation("one report", f"change {change.id} of {change.host} is told twice")
         self._told.add(change.id)
         if not change.sentence.strip():
@@ -211,7 +211,7 @@ class Invariants:
             server.name
             for server in self._world.nova.servers_by_id.values()
             if "vmha" in server.tags
-            and server.vm_state not in ("stopped", "deleted")
+            and server.vm_state not in ("stopped", "suspended", "deleted")
             and server.id not in running | listed
             and server.host not in held
             and self._failed(str(server.host))
