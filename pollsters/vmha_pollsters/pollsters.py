@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ceilometer import sample
@@ -24,6 +25,7 @@ LOG = logging.getLogger(__name__)
 STEP = 0.5
 #: An agent whose last tick is older (s) is stuck, and what it knew is history.
 STALE = 3.0
+NOBODY: Mapping[int, str] = MappingProxyType({})
 
 
 class HostPollster(plugin_base.PollsterBase):
@@ -59,10 +61,10 @@ class HostPollster(plugin_base.PollsterBase):
             except AgentUnavailable as exc:
                 self._say(logging.ERROR, f"nothing to publish: {exc}")
                 continue
-            yield from self._samples(answer, waiting, now)
+            yield from self._samples(answer, now, waiting)
 
     def _samples(
-        self, answer: dict[str, Any], waiting: dict[int, str], now: float
+        self, answer: dict[str, Any], now: float, waiting: Mapping[int, str] = NOBODY
     ) -> Iterator[sample.Sample]:
         if answer["age"] > STALE:
             self._say(logging.ERROR, "nothing to publish: vmha-agent is stuck")
@@ -77,7 +79,7 @@ class HostPollster(plugin_base.PollsterBase):
             for name, value in own.items():
                 yield _sample(name, answer["host"], value)
         hosts = answer["hosts"]
-        self._places = {} if not answer["watched"] else waiting
+        self._places = dict(waiting) if answer["watched"] else {}
         self._places |= {entry["slot"]: entry["host"] for entry in hosts}
         self._pace.forget_all_but(set(self._places.values()))
         for entry in hosts:
