@@ -13,6 +13,7 @@ class Policy:
     protect: str = "tagged"  # "tagged" | "all"
     parallel: int = 16  # evacuations under way at a time, all hosts together
     parallel_per_host: int = 8  # of those, to one destination
+    disks: str = "shared"  # "shared" | "local": where disks that are not volumes are kept
     candidates: str = "scheduler"  # "scheduler" | "spread" | "reserved"
     quick_attempts: int = 3  # before a VM counts as pending
     retry_first: float = 2.0  # doubled at each attempt
