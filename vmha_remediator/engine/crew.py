@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, field
 
@@ -109,6 +110,13 @@ class Crew:
             self.pool.submit(self._work, incident.id, epoch)
         except RuntimeError:  # shutting down
             self._done(incident.id)
+
+    def submit(self, work: Callable[[list[Incident]], None], incidents: list[Incident]) -> None:
+        """Give something else to a worker: it may take as long as a slow service."""
+        try:
+            self.pool.submit(work, incidents)
+        except RuntimeError:  # shutting down
+            return
 
     def _done(self, incident_id: int) -> None:
         with self._lock:
