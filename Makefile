@@ -4,9 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LAB := $(BIN)/python -m tests.lab
 N ?= 10
+RUNS ?= 3
 .DEFAULT_GOAL := help
 
-.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover bench-agent docs soak-sim clean
+.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover bench-evacuate bench-agent docs soak soak-sim clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -43,11 +44,17 @@ bench: bench-failover bench-agent  ## All benchmarks
 bench-failover: deps  ## Power loss to every VM running again, N times: min, median, max a stage
 	$(LAB) bench-failover --runs $(N)
 
+bench-evacuate: deps  ## N VMs of one dead host: the engine against a bare script (8 minutes)
+	$(LAB) bench-evacuate --vms $(N)
+
 bench-agent: deps  ## What one agent costs among 10, 100 and 1000 simulated hosts (4 minutes)
 	$(BIN)/python -m tests.bench.agent
 
 docs: deps  ## Build the documentation into doc/build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html doc/source doc/build/html
+
+soak: deps  ## Every fault on the real cloud, RUNS times (3) in random order; about 25 min a round
+	$(LAB) soak --runs $(RUNS)
 
 soak-sim: deps  ## 2000 random fault sequences on a virtual clock; a failing seed is printed
 	$(BIN)/python -m tests.scenarios explore --seeds 2000

@@ -16,7 +16,8 @@ from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.crew import Crew
-from vmha_remediator.engine.observer import Judged, Observer
+from vmha_remediator.engine.judged import Judged
+from vmha_remediator.engine.observer import Observer
 from vmha_remediator.engine.ports import Alarms, Leading, Telemetry
 from vmha_remediator.engine.watch import Timing, Watch
 from vmha_remediator.errors import (

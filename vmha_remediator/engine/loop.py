@@ -35,6 +35,8 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
     return Policy(
         protect=moves.protect,
         parallel=moves.parallel,
+        parallel_per_host=moves.parallel_per_host,
+        candidates=moves.candidates,
         quick_attempts=moves.quick_attempts,
         retry_first=moves.retry_first,
         retry_limit=moves.retry_limit,

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
-from vmha_remediator.engine.observer import Judged, Observer
+from vmha_remediator.engine.judged import Judged
+from vmha_remediator.engine.observer import Observer
 from vmha_remediator.errors import CloudUnavailable
 from vmha_remediator.remedy import cluster
 from vmha_remediator.remedy.facts import Service

@@ -351,6 +351,12 @@ def room(world: World, *names: str) -> None:
     world.nova.room = {"all": None, "none": set()}.get(names[0], set(names))
 
 
+@verb("disable")
+def disable(world: World, name: str) -> None:
+    """Let an operator keep new VMs off a host."""
+    world.nova.disabled[name] = "maintenance by an operator"
+
+
 @verb("force-down")
 def force_down(world: World, name: str) -> None:
     """Let an operator force a service down."""

@@ -273,6 +273,13 @@ class SimNova:
         self._check()
         return self.servers_by_id.get(server_id)
 
+    def free_memory(self) -> dict[str, int]:
+        self._check()
+        load = {
+            h: sum(s.host == h for s in self.servers_by_id.values()) for h in self._world.hosts
+        }
+        return {host: 8192 - 512 * count for host, count in load.items()}
+
     def evacuations(self, host: str) -> list[Migration]:
         self._check()
         return [record for record in self.records if record.source == host]
