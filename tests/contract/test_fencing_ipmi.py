@@ -127,7 +127,7 @@ SAD = [
     Trouble("not now", "it refused (Command not supported in present state)", "not now"),
     Trouble(
         "its answer is lost",
-        "the request fails: it did not answer in time",
+        "it did not answer in time; given up after 1",
         "mute",
         truth="off",
     ),

@@ -57,13 +57,14 @@ class _Watch:
 
     def look(self, read: Callable[[], Power], deadline: Deadline) -> None:
         """Read once; raises `Hopeless`."""
+        began = deadline.left
         try:
             power = read()
         except Hopeless:
             raise
         except FencingError as exc:
             self.in_a_row = 0
-            if deadline.left > 0 or not self.said:  # a failure after the end says just that
+            if began > POLL or not self.said:  # one begun at the end says only that it is one
                 self.failed, self.read_since = str(exc), False
             return
         self.read_since = True
@@ -77,6 +78,7 @@ class _Watch:
 
     def request(self, ask: Callable[[], object], deadline: Deadline) -> bool:
         """Ask once and tell whether that was accepted; raises `Hopeless`."""
+        began = deadline.left
         try:
             if ask() is False:
                 return False
@@ -85,7 +87,7 @@ class _Watch:
             raise
         except FencingError as exc:
             self.asked += 1  # it may have arrived
-            if deadline.left > 0 or not self.said:
+            if began > POLL or not self.said:
                 self.asking = str(exc)
             return False
         self.asking = ""
