@@ -121,7 +121,7 @@ class Trouble:
 
 
 SAD = [
-    Trouble("stays on", "it still reads on; given up after 1 power-down request", "lies"),
+    Trouble("stays on", "it still reads on", "lies"),
     Trouble("flaps", "its readings contradict each other", "flaps", truth="off"),
     Trouble("may not", "Insufficient privilege level", "refuses"),
     Trouble("not now", "it refused (Command not supported in present state)", "not now"),

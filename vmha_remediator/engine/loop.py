@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from oslo_config import cfg
 
+from vmha_remediator.conf import cloud as cloud_conf
 from vmha_remediator.conf import rules as rules_conf
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.clock import SystemClock
@@ -76,7 +77,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
     clock, policy = SystemClock(), make_policy(conf)
     store = store or open_store(conf)
     session = make_session(conf)
-    cloud = Nova(make_connection(conf), timeout=conf.cloud.timeout)
+    cloud = Nova(make_connection(conf), conf.cloud.timeout, cloud_conf.microversion_cap(conf))
     telemetry = Gnocchi(session, conf)
     fencing = Fencer(
         conf,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from vmha_remediator.fencing.contract import FenceResult, Power
-from vmha_remediator.remedy.facts import Migration, Server, Service
+from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service
 from vmha_remediator.rules.judge import Readings
 
 
@@ -40,6 +40,8 @@ class Cloud(Protocol):
 
     def evacuations(self, host: str) -> list[Migration]: ...
 
+    def groups(self) -> list[ServerGroup]: ...
+
     def force_down(self, service_id: str, forced: bool) -> None: ...
 
     def enable(self, service_id: str) -> None: ...
@@ -50,7 +52,7 @@ class Cloud(Protocol):
 
     def reset_state(self, server_id: str, to: str) -> None: ...
 
-    def start(self, server_id: str) -> None: ...
+    def act(self, server_id: str, action: str) -> None: ...
 
 
 class Fencing(Protocol):

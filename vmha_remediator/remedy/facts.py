@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vmha_remediator.remedy.incident import IN_FLIGHT, VmRecord
 from vmha_remediator.rules.judge import State, Verdict
 
 #: Statuses of an evacuation's migration record that Nova still works on.
@@ -53,6 +54,7 @@ class Server:
     extra_specs: Mapping[str, str] = field(default_factory=dict)
     image_properties: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
+    power: int | None = None  # nova.compute.power_state: 1 running, 4 shutdown; None: not told
     zone: str | None = None  # availability zone that it must stay in; None: any
     ram: int = 0  # MB, by its flavor
     project: str = ""
@@ -76,6 +78,16 @@ class Migration:
 
 
 @dataclass(frozen=True)
+class ServerGroup:
+    """A server group with its policy, as Nova reports it to an administrator."""
+
+    id: str
+    name: str
+    policy: str
+    members: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Cluster:
     """The hosts as a whole: who there is, who is in trouble, who is left."""
 
@@ -83,6 +95,7 @@ class Cluster:
     failing: frozenset[str]  # unfinished failures, this host's included
     fenced: frozenset[str]  # proven off
     unwell: frozenset[str]  # any active incident or a service that Nova calls down
+    in_trouble: frozenset[str] = frozenset()  # the same, without those that are only disabled
 
     @property
     def healthy(self) -> int:
@@ -108,6 +121,8 @@ class Facts:
     power: str | None = None  # "on" | "off" | "unknown"
     confirmed: str | None = None  # a person's word that the host is off
     in_flight_elsewhere: int = 0
+    groups: tuple[ServerGroup, ...] = ()
+    unfinished: tuple[VmRecord, ...] = ()  # VMs that other incidents are not done with
     in_flight_to: Mapping[str, int] = field(default_factory=dict)  # of those, by destination
     services: tuple[Service, ...] = ()  # all of them, when VMs are to be placed
     troubled: Mapping[str, str] = field(default_factory=dict)  # hosts not well -> their verdict
@@ -120,6 +135,11 @@ class Facts:
     def state_of(self, rule: str) -> State:
         """Return what one rule says now; a rule that was not judged is UNKNOWN."""
         return next((v.state for v in self.verdicts if v.rule == rule), State.UNKNOWN)
+
+    @property
+    def moving_elsewhere(self) -> frozenset[str]:
+        """Return the ids of the servers that other incidents are moving."""
+        return frozenset(vm.server_id for vm in self.unfinished if vm.status in IN_FLIGHT)
 
     @property
     def heard(self) -> bool:

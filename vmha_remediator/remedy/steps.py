@@ -125,6 +125,21 @@ class StartVm(Step):
 
 
 @dataclass(frozen=True)
+class RestoreVm(Step):
+    """Bring a VM that has arrived one step nearer to what it was: pause, suspend, rescue, stop."""
+
+    record: VmRecord
+    action: str
+
+
+@dataclass(frozen=True)
+class ConfirmResize(Step):
+    """Confirm the resize of a VM: Nova does so on the host it came from, which lives."""
+
+    record: VmRecord
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to do now, and one sentence that says so, or what is being waited for."""
 

@@ -92,6 +92,10 @@ class VmRow(Base):
     reason: Mapped[str] = mapped_column(Text)
     started: Mapped[float | None] = mapped_column(Double)
     finished: Mapped[float | None] = mapped_column(Double)
+    wish: Mapped[str] = mapped_column(WORD, default="", server_default="")
+    reset_to: Mapped[str] = mapped_column(WORD, default="", server_default="")
+    acted: Mapped[str] = mapped_column(WORD, default="", server_default="")
+    may_run_on: Mapped[str | None] = mapped_column(HOST)
 
 
 class ChangeRow(Base):

@@ -166,6 +166,12 @@ def delete_vm(world: World, vm: str) -> None:
     del world.nova.servers_by_id[vm]
 
 
+@verb("nova-refuses")
+def nova_refuses(world: World, *actions: str) -> None:
+    """Let Nova refuse these actions on servers; none: it does all."""
+    world.nova.refuses = set(actions)
+
+
 # -- network --------------------------------------------------------------------------------
 
 

@@ -211,7 +211,7 @@ class Invariants:
             server.name
             for server in self._world.nova.servers_by_id.values()
             if "vmha" in server.tags
-            and server.vm_state not in ("stopped", "deleted")
+            and server.vm_state not in ("stopped", "suspended", "deleted")
             and server.id not in running | listed
             and server.host not in held
             and self._failed(str(server.host))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tests.scenarios.sim.clockwork import EPOCH
 from tests.scenarios.sim.hosts import Host
 from vmha_remediator.errors import CloudRefused, CloudUnavailable
-from vmha_remediator.remedy.facts import Migration, Server, Service
+from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service
 
 if TYPE_CHECKING:
     from tests.scenarios.sim.world import World
@@ -24,6 +24,18 @@ MEMORY = 8192  # MB of a host
 VM = 512
 UNDER_WAY = ("accepted", "pre-migrating")
 KEEPS_DOWN = (*UNDER_WAY, "done")
+ACTING = 0.3
+#: States in which a guest is there, running or held.
+RESIDENT = ("active", "paused", "rescued", "resized")
+#: What a server must be for an action, and what it is after it.
+ACTIONS = {
+    "start": (("stopped",), "active"),
+    "stop": (("active", "error"), "stopped"),
+    "pause": (("active",), "paused"),
+    "suspend": (("active",), "suspended"),
+    "rescue": (("active", "stopped"), "rescued"),
+    "confirm-resize": (("resized",), "active"),
+}
 EVACUABLE = ("active", "stopped", "error")
 
 
@@ -42,6 +54,9 @@ class Nova:
         self.down = False
         self.room: set[str] | None = None  # hosts with capacity; None: all
         self.resume_guests = False
+        self.leaves_stopped = False  # what it evacuates
+        self.apart: dict[str, frozenset[str]] = {}  # strict anti-affinity groups
+        self.refuses: set[str] = set()  # actions
 
     def boot(self, name: str, host: str, tagged: bool = True, **fields: Any) -> None:
         """Create a server that runs on `host`, or is there in another state."""
@@ -55,7 +70,7 @@ class Nova:
         )
         server = replace(server, **fields)
         self.servers_by_id[name] = server
-        if server.vm_state == "active":
+        if server.vm_state in RESIDENT:
             self._world.guest_starts(name, self._world.hosts[host])
 
     # -- the engine's port ----------------------------------------------------------------
@@ -138,11 +153,34 @@ class Nova:
         self._set(server_id, vm_state=to, status=to.upper(), task_state=None)
         self._world.log("nova", f"state of {server_id} is reset to {to}")
 
-    def start(self, server_id: str) -> None:
+    def act(self, server_id: str, action: str) -> None:
         self._request()
         server = self.servers_by_id[server_id]
-        self._set(server_id, vm_state="active", status="ACTIVE")
-        self._world.guest_starts(server_id, self._world.hosts[str(server.host)])
+        needed, to = ACTIONS[action]
+        if action in self.refuses or server.vm_state not in needed or server.task_state:
+            raise CloudRefused(f"409 cannot {action} a server that is {server.vm_state}")
+        self._set(server_id, task_state=f"{action}-task")
+        self._world.log("nova", f"is asked to {action} {server_id}")
+        self._world.clockwork.after(ACTING, lambda: self._acted(server_id, to))
+
+    def _acted(self, server_id: str, to: str) -> None:
+        server = self.servers_by_id.get(server_id)
+        if server is None:
+            return
+        host = self._world.hosts[str(server.host)]
+        if to in RESIDENT and server_id not in host.guests and host.powered:
+            self._world.guest_starts(server_id, host)
+        elif to not in RESIDENT:
+            self._world.guest_ends(server_id, host)
+        self._set(server_id, vm_state=to, status=to.upper(), task_state=None)
+
+    def groups(self) -> list[ServerGroup]:
+        if self.apart:  # the time of a request that finds nothing would be in every log
+            self._request()
+        return [
+            ServerGroup(name, name, "anti-affinity", members)
+            for name, members in self.apart.items()
+        ]
 
     # -- a compute ------------------------------------------------------------------------
 
@@ -183,7 +221,10 @@ class Nova:
 
     def _schedule(self, number: str) -> None:
         record = self._find(number)
-        dest = self._checked(record.dest) if record.dest else self._choose(record.source)
+        if record.dest:
+            dest = self._checked(record.dest)
+        else:
+            dest = self._choose(record.server_id, record.source)
         if record.server_id not in self.servers_by_id:
             self._record(number, status="error")
         elif dest is None:
@@ -211,7 +252,13 @@ class Nova:
         if not host.runs("compute") or not works:
             self._world.clockwork.after(1.0, lambda: self._rebuild(number))
             return
-        stopped = server.vm_state == "stopped"
+        if self._rival(server.id, host.name):
+            self._set(server.id, task_state=None, fault="Anti-affinity was violated.")
+            self._record(number, status="failed")
+            return
+        stopped = server.vm_state == "stopped" or (
+            self.leaves_stopped and server.vm_state != "error"
+        )
         if not stopped:
             self._world.guest_starts(server.id, host)
         state, status = ("stopped", "SHUTOFF") if stopped else ("active", "ACTIVE")
@@ -221,18 +268,25 @@ class Nova:
         self._record(number, status="done")
         self._world.evacuated(server.id, record.source, host.name)
 
+    def _rival(self, server_id: str, host: str) -> bool:
+        """Tell whether a member of the server's strict group is there already."""
+        members = [group for group in self.apart.values() if server_id in group]
+        others = frozenset().union(*members) - {server_id}
+        return any(self.servers_by_id[o].host == host for o in others if o in self.servers_by_id)
+
     def _checked(self, host: str) -> str | None:
         """Check a named destination as the scheduler does."""
         service = self.service(host)
         room = self.room is None or host in self.room
         return host if service.up and service.enabled and room else None
 
-    def _choose(self, source: str) -> str | None:
+    def _choose(self, server_id: str, source: str) -> str | None:
         """Choose as the scheduler does: by its own idea of what is up."""
         services = [self.service(host) for host in self._world.hosts]
         up = [s.host for s in services if s.up and s.enabled and s.host != source]
         if self.room is not None:
             up = [host for host in up if host in self.room]
+        up = [host for host in up if not self._rival(server_id, host)]
         load = {h: sum(s.host == h for s in self.servers_by_id.values()) for h in up}
         return min(up, key=lambda h: (load[h], h), default=None)
 

@@ -37,6 +37,10 @@ class Cluster:
     vms: Mapping[str, Sequence[str]] = field(default_factory=dict)  # host -> protected VMs
     plain: Mapping[str, Sequence[str]] = field(default_factory=dict)  # host -> other VMs
     stopped: Mapping[str, Sequence[str]] = field(default_factory=dict)  # protected, switched off
+    #: host -> VM -> its state in Nova: protected VMs that are neither running nor stopped
+    odd: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    apart: Mapping[str, Sequence[str]] = field(default_factory=dict)  # anti-affinity groups
+    leaves_stopped: bool = False  # what it evacuates, as Nova does from microversion 2.95 on
     priorities: Mapping[str, int] = field(default_factory=dict)
     resume_guests: bool = False  # nova-compute starts its guests when its host boots
     slots: int = 0  # of the area; 0: two more than hosts
@@ -70,6 +74,8 @@ class World:
         self.telemetry = Telemetry(self)
         self.nova = Nova(self)
         self.nova.resume_guests = cluster.resume_guests
+        self.nova.leaves_stopped = cluster.leaves_stopped
+        self.nova.apart = {name: frozenset(vms) for name, vms in cluster.apart.items()}
         self.bmcs = Bmcs(self)
         self.control = Control(self, Policy(**cluster.policy))
         self.clockwork.after_step = self.invariants.after_step
@@ -90,15 +96,12 @@ class World:
                     self.control.database.dispose()
 
     def _boot(self) -> None:
-        for host, names in self.cluster.vms.items():
-            for name in names:
-                self.nova.boot(name, host)
-        for host, names in self.cluster.plain.items():
-            for name in names:
-                self.nova.boot(name, host, tagged=False)
-        for host, names in self.cluster.stopped.items():
-            for name in names:
-                self.nova.boot(name, host, vm_state="stopped", status="SHUTOFF")
+        self._boot_vms(self.cluster.vms)
+        self._boot_vms(self.cluster.plain, tagged=False)
+        self._boot_vms(self.cluster.stopped, vm_state="stopped", status="SHUTOFF")
+        for host, states in self.cluster.odd.items():
+            for name, state in states.items():
+                self.nova.boot(name, host, vm_state=state, status=state.upper())
         for machine in self.hosts.values():
             machine.storage.latency = self.cluster.latency
             for kind in ("agent", "poller", "compute"):
@@ -106,6 +109,11 @@ class World:
         aodh = self._service("aodh")
         self.clockwork.spawn(aodh, self.telemetry.evaluate_for_ever, "aodh")
         self.control.start()
+
+    def _boot_vms(self, vms: Mapping[str, Sequence[str]], **fields: Any) -> None:
+        for host, names in vms.items():
+            for name in names:
+                self.nova.boot(name, host, **fields)
 
     def _service(self, name: str) -> Any:
         from tests.scenarios.sim.clockwork import Process

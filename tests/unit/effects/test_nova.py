@@ -13,7 +13,7 @@ from keystoneauth1.session import Session
 from openstack.connection import Connection
 
 from tests.unit.effects.telemetry_server import Request, Server, serving
-from vmha_remediator.effects.nova import Nova
+from vmha_remediator.effects.nova import EVACUATE, Nova
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
 from vmha_remediator.remedy.facts import Migration, Service
 
@@ -170,7 +170,8 @@ def test_what_is_asked_for_is_what_nova_understands(server: Server, nova: Nova) 
     nova.evacuate("v-1")
     nova.evacuate("v-1", "h2")
     nova.reset_state("v-1", "active")
-    nova.start("v-1")
+    nova.act("v-1", "start")
+    nova.act("v-1", "confirm-resize")
     nova.force_down("s-1", True)
     nova.disable("s-1", "vmha: storage-lost")
     nova.enable("s-1")
@@ -179,6 +180,7 @@ def test_what_is_asked_for_is_what_nova_understands(server: Server, nova: Nova) 
         {"evacuate": {"host": "h2"}},
         {"os-resetState": {"state": "active"}},
         {"os-start": None},
+        {"confirmResize": None},
     ]
     assert [body for _, body in _sent(server, "PUT")] == [
         {"forced_down": True},
@@ -188,13 +190,44 @@ def test_what_is_asked_for_is_what_nova_understands(server: Server, nova: Nova) 
 
 
 @pytest.mark.parametrize(
-    ("highest", "wanted"), [("2.104", "2.94"), ("2.94", "2.94"), ("2.79", "2.79")]
+    ("highest", "wanted"), [("2.104", "2.95"), ("2.94", "2.94"), ("2.79", "2.79")]
 )
-def test_evacuation_asks_for_a_version_that_starts_servers(
+def test_an_evacuation_asks_for_the_newest_way_that_nova_offers(
     server: Server, nova: Nova, highest: str, wanted: str
 ) -> None:
     _versions(server, highest)
-    assert nova.version((2, 94)) == wanted
+    assert nova.version(EVACUATE) == wanted
+
+
+def test_a_cap_holds_whatever_nova_offers(server: Server, nova: Nova) -> None:
+    capped = Nova(nova._cloud, cap=(2, 94))
+    assert capped.version(EVACUATE) == "2.94"
+    assert capped.version((2, 69)) == "2.69"
+
+
+def test_while_a_compute_is_too_old_servers_are_evacuated_as_before(
+    server: Server, nova: Nova
+) -> None:
+    message = (
+        "Starting with microversion 2.95, evacuate API will stop instance on destination. To "
+        "evacuate before upgrades are complete please use an older microversion."
+    )
+    too_old = {"badRequest": {"message": message, "code": 400}}
+    server.say("POST", "/servers/v-1/action", 400, too_old)
+    with pytest.raises(CloudRefused):
+        nova.evacuate("v-1")  # this server refuses every version
+    server.say("POST", "/servers/v-1/action", 200, {})
+    nova.evacuate("v-1")
+    versions = [r.version for r in server.requests if r.method == "POST"]
+    assert versions == ["compute 2.95", "compute 2.94", "compute 2.94"]
+
+
+def test_server_groups_are_read(server: Server, nova: Nova) -> None:
+    raw = {"id": "g-1", "name": "db", "policy": "anti-affinity", "members": ["v-1", "v-2"]}
+    server.say("GET", "/os-server-groups", 200, {"server_groups": [raw]})
+    (found,) = nova.groups()
+    assert (found.name, found.policy) == ("db", "anti-affinity")
+    assert found.members == {"v-1", "v-2"}
 
 
 def test_a_nova_that_is_too_old_is_named(server: Server, nova: Nova) -> None:
