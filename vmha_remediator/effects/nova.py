@@ -8,6 +8,7 @@ openstacksdk's session, catalogue and version discovery. Every method may raise
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -67,6 +68,7 @@ class Nova:
         self._timeout = timeout
         self._cap = cap
         self._as_before_until = 0.0
+        self._left_stopped = False
         self._lock = threading.Lock()
         self._max: Version | None = None
         self._images: dict[str, Mapping[str, str]] = {}
@@ -92,6 +94,13 @@ class Nova:
         """Return one server, or None when it is gone."""
         body = self._json("GET", f"/servers/{quote(server_id)}", SERVERS, missing=True)
         return None if body is None else self._server(body["server"])
+
+    def called(self, name: str) -> list[Server]:
+        """Return every server, of any project, of exactly that name."""
+        pattern = quote(f"^{re.escape(name)}$", safe="")
+        path = f"/servers/detail?all_tenants=1&name={pattern}&limit={PAGE}"
+        found = (self._server(raw) for raw in self._pages(path, "servers", SERVERS))
+        return [server for server in found if server.name == name]
 
     def evacuations(self, host: str) -> list[Migration]:
         """Return the records of all evacuations away from `host`."""
@@ -161,12 +170,18 @@ class Nova:
             return
         try:
             self._action(server_id, body, EVACUATE)
+            self._left_stopped = self._highest() >= EVACUATE
         except CloudRefused as exc:
             if "microversion 2.95" not in str(exc):
                 raise
             LOG.warning("%s; evacuated servers are left running for now", exc)
             self._as_before_until = time.monotonic() + AS_BEFORE_FOR
+            self._left_stopped = False
             self._action(server_id, body, EVACUATE_RUNNING)
+
+    def leaves_stopped(self) -> bool:
+        """Tell whether Nova is known to leave what it evacuates stopped: it has done so."""
+        return self._left_stopped
 
     def reset_state(self, server_id: str, to: str) -> None:
         """Set a server's state to "active" or "error" without touching the server."""

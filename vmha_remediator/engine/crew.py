@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, field
 
@@ -55,6 +56,7 @@ class Crew:
         self._rests: dict[int, Rest] = {}
         self._said: dict[int, str] = {}
         self._ended: set[str] = set()
+        self._told: set[int] = set()  # changes told, which the store does not know yet
         self._lock = threading.Lock()
         self._reporting = threading.Lock()
 
@@ -75,11 +77,19 @@ class Crew:
         return found or incident.said or f"{incident.host}: {incident.rule} {incident.state}"
 
     def report(self, epoch: int) -> None:
-        """Tell of every change once; it is claimed first, so nobody else tells it, too."""
+        """Tell of every change; it is claimed first, so nobody else tells it, too.
+
+        What a dead engine had claimed is told again, and says so: better twice than never.
+        """
         with self._reporting:
             for change in self.store.unreported():
-                if self.store.mark_reported(change.id, epoch=epoch):
+                if change.id not in self._told:
+                    if not self.store.mark_reported(change.id, epoch=epoch):
+                        continue
                     self.reporter.report(change)
+                    self._told.add(change.id)
+                self.store.mark_told(change.id)
+                self._told.discard(change.id)
 
     def forget(self, incidents: list[Incident]) -> None:
         """Keep notes of active incidents only."""
@@ -100,6 +110,13 @@ class Crew:
             self.pool.submit(self._work, incident.id, epoch)
         except RuntimeError:  # shutting down
             self._done(incident.id)
+
+    def submit(self, work: Callable[[list[Incident]], None], incidents: list[Incident]) -> None:
+        """Give something else to a worker: it may take as long as a slow service."""
+        try:
+            self.pool.submit(work, incidents)
+        except RuntimeError:  # shutting down
+            return
 
     def _done(self, incident_id: int) -> None:
         with self._lock:

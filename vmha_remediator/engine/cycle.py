@@ -19,6 +19,7 @@ from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.observer import Observer
 from vmha_remediator.engine.ports import Alarms, Leading, Telemetry
+from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.engine.watch import Timing, Watch
 from vmha_remediator.errors import (
     ServiceUnavailable,
@@ -57,6 +58,7 @@ class Engine:
     interval: float = 2.0
     active_interval: float = 0.5
     report_after: float = 6.0
+    upkeep: Upkeep | None = None
     watching: Timing = field(default_factory=Timing)
     closing: Callable[[], None] = field(default=lambda: None)
     epoch: int | None = field(default=None, init=False)
@@ -142,6 +144,8 @@ class Engine:
         self.crew.forget(incidents)
         for incident in incidents:
             self.crew.hand_out(incident, epoch)
+        if self.upkeep is not None and self.upkeep.begin():
+            self.crew.submit(self.upkeep.run, incidents)
         sentence = self._summary(incidents, trouble)
         self._say(epoch, sentence)
         return sentence

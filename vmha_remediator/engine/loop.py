@@ -20,6 +20,7 @@ from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.leader import Leader, engine_name
 from vmha_remediator.engine.observer import Observer
+from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.engine.watch import Timing
 from vmha_remediator.fencing.fencer import Fencer
 from vmha_remediator.remedy.policy import Policy
@@ -38,6 +39,8 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
         parallel=moves.parallel,
         parallel_per_host=moves.parallel_per_host,
         candidates=moves.candidates,
+        reserved_hosts=frozenset(moves.reserved_hosts),
+        depends_wait=moves.depends_wait,
         quick_attempts=moves.quick_attempts,
         retry_first=moves.retry_first,
         retry_limit=moves.retry_limit,
@@ -130,6 +133,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         active_interval=conf.engine.active_interval,
         report_after=conf.guards.report_after,
         watching=make_timing(conf),
+        upkeep=Upkeep(observer, cloud, clock, policy),
         closing=lambda: requests.shutdown(wait=True),
     )
 

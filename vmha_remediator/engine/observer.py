@@ -16,8 +16,9 @@ from vmha_remediator.engine import destinations
 from vmha_remediator.engine.destinations import Destinations
 from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
+from vmha_remediator.engine.relations import Relations
 from vmha_remediator.errors import CloudRefused, TelemetryUnavailable
-from vmha_remediator.remedy import cluster, pieces, proof
+from vmha_remediator.remedy import cluster, pieces, proof, reserves
 from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, ServerGroup, Service
 from vmha_remediator.remedy.incident import IN_FLIGHT, SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -67,6 +68,7 @@ class Observer:
         self._services: tuple[float, list[Service]] | None = None
         self._server_groups: tuple[float, tuple[ServerGroup, ...]] | None = None
         self._lock = threading.Lock()
+        self._relations = Relations(cloud, clock, policy)
         self._destinations = Destinations(cloud, self.judge, clock, policy)
         #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
         self.agents = 0
@@ -117,7 +119,14 @@ class Observer:
         )
         if seen is not None:
             migrations, servers = seen.result()
-            facts = replace(facts, migrations=migrations, servers=servers, groups=self._groups())
+            facts = replace(
+                facts,
+                migrations=migrations,
+                servers=servers,
+                groups=self._groups(),
+                others=self._relations.look(incident, servers),
+                leaves_stopped=self._cloud.leaves_stopped(),
+            )
         if proof.wants_power(incident, facts, self._clock.now(), self._policy):
             facts = replace(facts, power=self._fencing.power(incident.host).value)
         return facts
@@ -215,7 +224,7 @@ class Observer:
             failing=frozenset(i.host for i in failures if not _over_with(i) or i.opened >= recent),
             fenced=frozenset(i.host for i in failures if i.proven_off),
             unwell=frozenset(i.host for i in active)
-            | frozenset(s.host for s in services if not s.up or not s.enabled or s.forced_down),
+            | frozenset(s.host for s in services if _unwell(s, self._policy)),
             in_trouble=down | frozenset(i.host for i in active),
         )
 
@@ -247,6 +256,12 @@ class Observer:
             if server is not None:
                 servers[server.id] = server
         return migrations, tuple(servers.values())
+
+
+def _unwell(service: Service, policy: Policy) -> bool:
+    """Tell whether Nova would not give the host a VM, now or once a reserve is enabled."""
+    usable = service.enabled or reserves.rests(service, policy)
+    return not usable or not service.up or service.forced_down
 
 
 def _over_with(incident: Incident) -> bool:

@@ -117,6 +117,8 @@ class Facts:
     service: Service | None = None
     cluster: Cluster | None = None
     servers: tuple[Server, ...] | None = None
+    others: tuple[Server, ...] = ()  # elsewhere, on which some of them depend
+    leaves_stopped: bool = False  # Nova leaves what it evacuates stopped
     migrations: tuple[Migration, ...] | None = None
     power: str | None = None  # "on" | "off" | "unknown"
     confirmed: str | None = None  # a person's word that the host is off
@@ -135,6 +137,11 @@ class Facts:
     def state_of(self, rule: str) -> State:
         """Return what one rule says now; a rule that was not judged is UNKNOWN."""
         return next((v.state for v in self.verdicts if v.rule == rule), State.UNKNOWN)
+
+    @property
+    def recovering(self) -> frozenset[str]:
+        """Return the ids of the servers that other incidents are not done with."""
+        return frozenset(vm.server_id for vm in self.unfinished)
 
     @property
     def moving_elsewhere(self) -> frozenset[str]:

@@ -13,7 +13,9 @@ class Policy:
     protect: str = "tagged"  # "tagged" | "all"
     parallel: int = 16  # evacuations under way at a time, all hosts together
     parallel_per_host: int = 8  # of those, to one destination
+    reserved_hosts: frozenset[str] = frozenset()  # kept disabled until a failure needs them
     candidates: str = "scheduler"  # "scheduler" | "spread" | "reserved"
+    depends_wait: float = 600.0  # the longest that a VM waits for those it depends on
     quick_attempts: int = 3  # before a VM counts as pending
     retry_first: float = 2.0  # doubled at each attempt
     retry_limit: float = 60.0

@@ -12,6 +12,7 @@ from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.observer import Observer
+from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.errors import StoreUnavailable
 from vmha_remediator.remedy.incident import Change, Incident
 from vmha_remediator.remedy.policy import Policy
@@ -235,5 +236,6 @@ class Control:
             leader=Leading(world, name),
             clock=self.clock,
             crew=crew,
+            upkeep=Upkeep(observer, world.nova, self.clock, self.policy),
             name=name,
         )

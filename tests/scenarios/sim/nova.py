@@ -54,7 +54,7 @@ class Nova:
         self.down = False
         self.room: set[str] | None = None  # hosts with capacity; None: all
         self.resume_guests = False
-        self.leaves_stopped = False  # what it evacuates
+        self.stays_stopped = False  # what it evacuates
         self.apart: dict[str, frozenset[str]] = {}  # strict anti-affinity groups
         self.refuses: set[str] = set()  # actions
 
@@ -86,6 +86,13 @@ class Nova:
     def server(self, server_id: str) -> Server | None:
         self._request()
         return self.servers_by_id.get(server_id)
+
+    def leaves_stopped(self) -> bool:
+        return self.stays_stopped
+
+    def called(self, name: str) -> list[Server]:
+        self._request()
+        return [s for s in self.servers_by_id.values() if s.name == name]
 
     def free_memory(self) -> dict[str, int]:
         self._request()
@@ -257,7 +264,7 @@ class Nova:
             self._record(number, status="failed")
             return
         stopped = server.vm_state == "stopped" or (
-            self.leaves_stopped and server.vm_state != "error"
+            self.stays_stopped and server.vm_state != "error"
         )
         if not stopped:
             self._world.guest_starts(server.id, host)

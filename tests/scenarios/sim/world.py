@@ -37,6 +37,7 @@ class Cluster:
     vms: Mapping[str, Sequence[str]] = field(default_factory=dict)  # host -> protected VMs
     plain: Mapping[str, Sequence[str]] = field(default_factory=dict)  # host -> other VMs
     stopped: Mapping[str, Sequence[str]] = field(default_factory=dict)  # protected, switched off
+    metadata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # VM -> its own
     #: host -> VM -> its state in Nova: protected VMs that are neither running nor stopped
     odd: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     apart: Mapping[str, Sequence[str]] = field(default_factory=dict)  # anti-affinity groups
@@ -74,7 +75,7 @@ class World:
         self.telemetry = Telemetry(self)
         self.nova = Nova(self)
         self.nova.resume_guests = cluster.resume_guests
-        self.nova.leaves_stopped = cluster.leaves_stopped
+        self.nova.stays_stopped = cluster.leaves_stopped
         self.nova.apart = {name: frozenset(vms) for name, vms in cluster.apart.items()}
         self.bmcs = Bmcs(self)
         self.control = Control(self, Policy(**cluster.policy))
@@ -113,7 +114,8 @@ class World:
     def _boot_vms(self, vms: Mapping[str, Sequence[str]], **fields: Any) -> None:
         for host, names in vms.items():
             for name in names:
-                self.nova.boot(name, host, **fields)
+                metadata = self.cluster.metadata.get(name, {})
+                self.nova.boot(name, host, metadata=metadata, **fields)
 
     def _service(self, name: str) -> Any:
         from tests.scenarios.sim.clockwork import Process
