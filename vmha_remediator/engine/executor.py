@@ -20,7 +20,7 @@ from oslo_log import log
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.ports import Cloud, Fencing
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, VmhaError
-from vmha_remediator.remedy import one_vm, pieces, steps
+from vmha_remediator.remedy import one_vm, pieces, reserves, steps
 from vmha_remediator.remedy import proof as proofs
 from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -147,6 +147,14 @@ class Executor:
             self.cloud.enable(step.service_id)
         return self._service_changed(incident)
 
+    def _use_reserve(self, incident: Incident, step: steps.UseReserve, epoch: int) -> Incident:
+        try:
+            with self._journaled(incident, step, reserves.said(step.host), epoch):
+                self.cloud.enable(step.service_id)
+        except CloudRefused:
+            pass  # it is in the journal, and others are left
+        return self._service_changed(incident)
+
     def _service_changed(self, incident: Incident) -> Incident:
         self.after_service()
         return incident
@@ -155,7 +163,7 @@ class Executor:
 
     def _journal_vms(self, incident: Incident, step: steps.JournalVms, epoch: int) -> Incident:
         names = ", ".join(sorted(record.name for record in step.records))
-        doing = f"wrote down {len(step.records)} VMs: {names}"
+        doing = "; ".join((f"wrote down {len(step.records)} VMs: {names}", *step.remarks))
         with self._journaled(incident, step, doing, epoch):
             self.store.save_vms(incident, step.records, epoch=epoch)
         return self.store.incident(incident.id)
@@ -287,6 +295,7 @@ _HANDLERS: Mapping[type[steps.Step], Callable[[Executor, Incident, Any, int], In
     steps.Unforce: Executor._unforce,
     steps.DisableScheduling: Executor._disable,
     steps.EnableScheduling: Executor._enable,
+    steps.UseReserve: Executor._use_reserve,
     steps.JournalVms: Executor._journal_vms,
     steps.FollowVm: Executor._follow,
 }

@@ -16,8 +16,9 @@ from vmha_remediator.engine import destinations
 from vmha_remediator.engine.destinations import Destinations
 from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
+from vmha_remediator.engine.relations import Relations
 from vmha_remediator.errors import CloudRefused, TelemetryUnavailable
-from vmha_remediator.remedy import cluster, pieces, proof
+from vmha_remediator.remedy import cluster, pieces, proof, reserves, vm_failure
 from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, ServerGroup, Service
 from vmha_remediator.remedy.incident import IN_FLIGHT, SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -67,11 +68,14 @@ class Observer:
         self._services: tuple[float, list[Service]] | None = None
         self._server_groups: tuple[float, tuple[ServerGroup, ...]] | None = None
         self._lock = threading.Lock()
+        self._relations = Relations(cloud, clock, policy)
         self._destinations = Destinations(cloud, self.judge, clock, policy)
         #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
         self.agents = 0
         #: What the latest scan of all hosts says of them as a whole; empty: not known now.
         self.situations: tuple[Verdict, ...] = ()
+        #: Tells what is known of the single VM that an incident is about.
+        self.vm_facts: Callable[[Incident], Facts] = lambda incident: Facts(incident.host)
 
     def judge(self, hosts: Iterable[str]) -> dict[str, Judged]:
         """Return what the rules say of each host on fresh measures.
@@ -101,6 +105,8 @@ class Observer:
         if incident.host == cluster.EVERYBODY:
             known = self.situations
             return Facts(incident.host, verdicts=known, standing=judge.standing(known))
+        if vm_failure.is_subject(incident.host):
+            return self.vm_facts(incident)
         measures = self._pool.submit(self._with_measures, incident)
         wants_vms = incident.state in _VMS or (incident.state is S.HELD and _unsettled(incident))
         seen = self._pool.submit(self._vms, incident) if wants_vms else None
@@ -117,7 +123,14 @@ class Observer:
         )
         if seen is not None:
             migrations, servers = seen.result()
-            facts = replace(facts, migrations=migrations, servers=servers, groups=self._groups())
+            facts = replace(
+                facts,
+                migrations=migrations,
+                servers=servers,
+                groups=self._groups(),
+                others=self._relations.look(incident, servers),
+                leaves_stopped=self._cloud.leaves_stopped(),
+            )
         if proof.wants_power(incident, facts, self._clock.now(), self._policy):
             facts = replace(facts, power=self._fencing.power(incident.host).value)
         return facts
@@ -215,7 +228,7 @@ class Observer:
             failing=frozenset(i.host for i in failures if not _over_with(i) or i.opened >= recent),
             fenced=frozenset(i.host for i in failures if i.proven_off),
             unwell=frozenset(i.host for i in active)
-            | frozenset(s.host for s in services if not s.up or not s.enabled or s.forced_down),
+            | frozenset(s.host for s in services if _unwell(s, self._policy)),
             in_trouble=down | frozenset(i.host for i in active),
         )
 
@@ -247,6 +260,12 @@ class Observer:
             if server is not None:
                 servers[server.id] = server
         return migrations, tuple(servers.values())
+
+
+def _unwell(service: Service, policy: Policy) -> bool:
+    """Tell whether Nova would not give the host a VM, now or once a reserve is enabled."""
+    usable = service.enabled or reserves.rests(service, policy)
+    return not usable or not service.up or service.forced_down
 
 
 def _over_with(incident: Incident) -> bool:

@@ -61,6 +61,14 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """A request to stop a server; `by` is a user's id, None: Nova found its guest off."""
+
+    by: str | None
+    at: float  # seconds since the epoch
+
+
+@dataclass(frozen=True)
 class Migration:
     """A record of an evacuation; `created` in seconds since the epoch."""
 
@@ -117,6 +125,8 @@ class Facts:
     service: Service | None = None
     cluster: Cluster | None = None
     servers: tuple[Server, ...] | None = None
+    others: tuple[Server, ...] = ()  # elsewhere, on which some of them depend
+    leaves_stopped: bool = False  # Nova leaves what it evacuates stopped
     migrations: tuple[Migration, ...] | None = None
     power: str | None = None  # "on" | "off" | "unknown"
     confirmed: str | None = None  # a person's word that the host is off
@@ -131,10 +141,16 @@ class Facts:
     situation: Verdict | None = None  # what is wrong with most hosts at once, if it is reported
     failures: int = 0  # how often it was fenced within [guards] quarantine_window
     deeds: tuple[str, ...] = ()  # what the incident's rule asks for beside its report
+    moot: str = ""  # why a report on what is no host matters no more
 
     def state_of(self, rule: str) -> State:
         """Return what one rule says now; a rule that was not judged is UNKNOWN."""
         return next((v.state for v in self.verdicts if v.rule == rule), State.UNKNOWN)
+
+    @property
+    def recovering(self) -> frozenset[str]:
+        """Return the ids of the servers that other incidents are not done with."""
+        return frozenset(vm.server_id for vm in self.unfinished)
 
     @property
     def moving_elsewhere(self) -> frozenset[str]:

@@ -21,6 +21,7 @@ from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.observer import Observer
+from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, TelemetryUnavailable
 from vmha_remediator.fencing.contract import FenceResult, Power, Proof
 from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service
@@ -253,7 +254,7 @@ class SimNova:
         self.down = False
         self.full = False  # the scheduler finds no host
         self.capacity_for: set[str] | None = None  # hosts that may be chosen; None: all
-        self.leaves_stopped = False  # what it evacuates, as from microversion 2.95 on
+        self.stays_stopped = False  # what it evacuates, as from microversion 2.95 on
         self.refuses: set[str] = set()  # actions
         self.server_groups: list[ServerGroup] = []
 
@@ -286,6 +287,13 @@ class SimNova:
     def server(self, server_id: str) -> Server | None:
         self._check()
         return self.servers_by_id.get(server_id)
+
+    def leaves_stopped(self) -> bool:
+        return self.stays_stopped
+
+    def called(self, name: str) -> list[Server]:
+        self._check()
+        return [s for s in self.servers_by_id.values() if s.name == name]
 
     def free_memory(self) -> dict[str, int]:
         self._check()
@@ -403,7 +411,7 @@ class SimNova:
         if not self._world.hosts[dest].powered:
             return  # its conductor waits for a destination that is gone
         stopped = server.vm_state == "stopped" or (
-            self.leaves_stopped and server.vm_state != "error"
+            self.stays_stopped and server.vm_state != "error"
         )
         self._world.run_guest(server.id, dest)  # Nova starts it and stops it again
         if stopped:
@@ -598,6 +606,7 @@ class Sim:
             leader=AlwaysLeads(),
             clock=world.clock,
             crew=crew,
+            upkeep=Upkeep(observer, world.nova, world.clock, self.policy),
         )
 
     def fork(self) -> Sim:
