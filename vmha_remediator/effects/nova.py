@@ -261,6 +261,10 @@ class Nova:
 
     # -- talking ------------------------------------------------------------------------
 
+    def highest(self) -> Version:
+        """Return the highest microversion that Nova offers."""
+        return self._highest()
+
     def version(self, wanted: Version) -> str:
         """Return the microversion to ask for: `wanted`, or the highest that Nova has."""
         return "{}.{}".format(*min(wanted, self._highest()))
