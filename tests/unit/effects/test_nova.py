@@ -300,6 +300,22 @@ def test_a_server_stays_in_the_zone_that_it_asked_for(
     assert nova.servers("h1")[0].zone == zone
 
 
+def test_ports_and_shares_are_asked_for_before_a_failure(server: Server, nova: Nova) -> None:
+    here = f"{server.url}/net/"
+    nova._cloud.config.config["network_endpoint_override"] = here
+    links = [{"rel": "self", "href": f"{here}v2.0/"}]
+    versions = [{"id": "v2.0", "status": "CURRENT", "links": links}]
+    server.say("GET", "/net/", 200, {"versions": versions})
+    server.say("GET", "/servers/detail", 200, {"servers": [SERVER]})
+    ports = [{"device_id": "v-1", "binding:vnic_type": "accelerator-direct"}]
+    server.say("GET", "/net/v2.0/ports", 200, {"ports": ports})
+    server.say("GET", "/servers/v-1/shares", 200, {"shares": [{"share_id": "s"}]})
+    (found,) = nova.examined(nova.servers("h1"))
+    assert found.vnic_types == {"accelerator-direct"}
+    assert found.shares
+    assert not found.on_volume
+
+
 # -- a single VM --------------------------------------------------------------------------
 
 
