@@ -56,6 +56,7 @@ class Crew:
         self._rests: dict[int, Rest] = {}
         self._said: dict[int, str] = {}
         self._ended: set[str] = set()
+        self._told: set[int] = set()  # changes told, which the store does not know yet
         self._lock = threading.Lock()
         self._reporting = threading.Lock()
 
@@ -76,11 +77,19 @@ class Crew:
         return found or incident.said or f"{incident.host}: {incident.rule} {incident.state}"
 
     def report(self, epoch: int) -> None:
-        """Tell of every change once; it is claimed first, so nobody else tells it, too."""
+        """Tell of every change; it is claimed first, so nobody else tells it, too.
+
+        What a dead engine had claimed is told again, and says so: better twice than never.
+        """
         with self._reporting:
             for change in self.store.unreported():
-                if self.store.mark_reported(change.id, epoch=epoch):
+                if change.id not in self._told:
+                    if not self.store.mark_reported(change.id, epoch=epoch):
+                        continue
                     self.reporter.report(change)
+                    self._told.add(change.id)
+                self.store.mark_told(change.id)
+                self._told.discard(change.id)
 
     def forget(self, incidents: list[Incident]) -> None:
         """Keep notes of active incidents only."""

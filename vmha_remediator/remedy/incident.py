@@ -81,7 +81,10 @@ class ProofRecord:
 
 @dataclass(frozen=True)
 class Change:
-    """One change of an incident, to be reported exactly once."""
+    """One change of an incident, to be reported once.
+
+    `again`: an engine died while it was telling, so it may have been told before.
+    """
 
     id: int
     incident_id: int
@@ -92,6 +95,7 @@ class Change:
     before: IncidentState | None
     after: IncidentState
     sentence: str
+    again: bool = False
 
 
 @dataclass(frozen=True)

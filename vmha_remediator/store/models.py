@@ -99,7 +99,11 @@ class VmRow(Base):
 
 
 class ChangeRow(Base):
-    """Every change of an incident, written with it; `reported` once it has been told."""
+    """Every change of an incident, written with it.
+
+    `reported` and `claimed_by` say since when, and in which epoch, somebody is telling of it;
+    `told` that it was told.
+    """
 
     __tablename__ = "changes"
 
@@ -112,7 +116,9 @@ class ChangeRow(Base):
     before: Mapped[str | None] = mapped_column(WORD)
     after: Mapped[str] = mapped_column(WORD)
     sentence: Mapped[str] = mapped_column(Text)
-    reported: Mapped[float | None] = mapped_column(Double, index=True)
+    reported: Mapped[float | None] = mapped_column(Double)
+    claimed_by: Mapped[int | None] = mapped_column(Integer)
+    told: Mapped[float | None] = mapped_column(Double, index=True)
 
 
 class DoorbellRow(Base):

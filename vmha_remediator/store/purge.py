@@ -21,7 +21,7 @@ def purge(database: Database, before: float) -> int:
     One that is active, or of which a change is still to be reported, stays. Raises
     `StoreUnavailable`.
     """
-    unreported = sa.select(ChangeRow.incident_id).where(ChangeRow.reported.is_(None))
+    unreported = sa.select(ChangeRow.incident_id).where(ChangeRow.told.is_(None))
     query = sa.select(IncidentRow.id).where(
         IncidentRow.active_host.is_(None),
         IncidentRow.closed < before,

@@ -161,7 +161,7 @@ class Invariants:
 
     def reported(self, change: Change) -> None:
         """Somebody was told of a change: once, with its evidence, on measures that exist."""
-        if change.id in self._told:
+        if change.id in self._told and not change.again:
             self.violation("one report", f"change {change.id} of {change.host} is told twice")
         self._told.add(change.id)
         if not change.sentence.strip():
