@@ -20,7 +20,7 @@ from oslo_log import log
 
 from vmha_remediator.effects import nova_parse as parse
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
-from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service
+from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
 
 LOG = log.getLogger(__name__)
 
@@ -39,6 +39,10 @@ AS_BEFORE_FOR = 600.0
 SERVERS: Version = (2, 98)
 MIGRATIONS: Version = (2, 80)
 SERVICES: Version = (2, 69)
+#: From 2.48 on every driver answers in one form.
+DIAGNOSTICS: Version = (2, 48)
+#: What Nova says (409) when nova-compute has just found that a guest does not run.
+NOT_RUNNING = "power state"
 #: 2.64 gives a group's policy as a word.
 GROUPS: Version = (2, 64)
 #: From 2.88 on hypervisors no longer show how much is free.
@@ -85,15 +89,35 @@ class Nova:
         path = f"/servers/detail?all_tenants=1&host={quote(host, safe='')}&limit={PAGE}"
         return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
 
+    def server(self, server_id: str) -> Server | None:
+        """Return one server, or None when it is gone."""
+        body = self._json("GET", f"/servers/{quote(server_id)}", SERVERS, missing=True)
+        return None if body is None else self._server(body["server"])
+
     def all_servers(self) -> list[Server]:
         """Return every server of every project."""
         path = f"/servers/detail?all_tenants=1&limit={PAGE}"
         return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
 
-    def server(self, server_id: str) -> Server | None:
-        """Return one server, or None when it is gone."""
-        body = self._json("GET", f"/servers/{quote(server_id)}", SERVERS, missing=True)
-        return None if body is None else self._server(body["server"])
+    def runs(self, server_id: str) -> bool | None:
+        """Return whether the guest runs, which its nova-compute asks the hypervisor for now.
+
+        None: nova-compute cannot say (the hypervisor gives no diagnostics, the server is gone).
+        """
+        path = f"/servers/{quote(server_id)}/diagnostics"
+        answer = self._request("compute", "GET", path, microversion=self.version(DIAGNOSTICS))
+        if answer.status_code == 409:
+            return False if NOT_RUNNING in parse.message(answer) else None
+        if answer.status_code in (400, 403, 404, 501):
+            return None
+        self._body(answer)
+        return True
+
+    def last_stop(self, server_id: str) -> Stop | None:
+        """Return the latest request to stop a server, None when there was none."""
+        path = f"/servers/{quote(server_id)}/os-instance-actions"
+        body = self._json("GET", path, MIN_VERSION, missing=True)
+        return parse.last_stop(body["instanceActions"]) if body is not None else None
 
     def changed_since(self, time: float) -> list[Server]:
         """Return every server that has changed since then (s since the epoch) and still exists."""
@@ -198,6 +222,14 @@ class Nova:
         """Ask for one of `ACTIONS`; a user's lock is no hindrance for an administrator."""
         body, version = ACTIONS[action]
         self._action(server_id, body, version)
+
+    def reboot(self, server_id: str) -> None:
+        """Start a server afresh on the host where it is, whatever became of its guest.
+
+        A hard reboot and not a start: nova-compute checks that the request still stands before
+        it touches the guest, so that one which waited in a queue cannot start it twice.
+        """
+        self._action(server_id, {"reboot": {"type": "HARD"}}, MIN_VERSION)
 
     def _service(self, service_id: str, change: Mapping[str, Any]) -> None:
         self._json("PUT", f"/os-services/{quote(service_id)}", SERVICES, json=change)

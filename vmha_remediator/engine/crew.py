@@ -76,6 +76,10 @@ class Crew:
             found = self._said.get(incident.id)
         return found or incident.said or f"{incident.host}: {incident.rule} {incident.state}"
 
+    def depose(self, epoch: int) -> None:
+        """Note that an epoch was found to be over."""
+        self.deposed = epoch
+
     def report(self, epoch: int) -> None:
         """Tell of every change; it is claimed first, so nobody else tells it, too.
 
@@ -132,7 +136,7 @@ class Crew:
             LOG.debug("incident %s: %s", incident_id, exc)
         except StaleEpoch as exc:
             LOG.warning("incident %s: %s", incident_id, exc)
-            self.deposed = epoch
+            self.depose(epoch)
         except VmhaError as exc:
             self._rest(incident_id, epoch, f"waiting: {exc}")
         except Exception as exc:  # the worker's rim: others must go on

@@ -21,10 +21,12 @@ from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.leader import Leader, engine_name
 from vmha_remediator.engine.observer import Observer
 from vmha_remediator.engine.upkeep import Upkeep
+from vmha_remediator.engine.vm_watch import VmWatch
 from vmha_remediator.engine.watch import Timing
 from vmha_remediator.fencing.fencer import Fencer
 from vmha_remediator.remedy.policy import Policy
-from vmha_remediator.rules import templates
+from vmha_remediator.remedy.vm_failure import Limits
+from vmha_remediator.rules import templates, vm_rule
 from vmha_remediator.store import Store, open_store
 
 #: Requests to services under way at a time, all incidents together.
@@ -56,6 +58,7 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
         flap_calm=guards.flap_calm,
         quarantine_after=guards.quarantine_after,
         quarantine_window=guards.quarantine_window,
+        vm_window=conf.vm_failure.window,
     )
 
 
@@ -69,6 +72,17 @@ def make_timing(conf: cfg.ConfigOpts) -> Timing:
         silent_after=whole.silent_after,
         flap_after=guards.flap_after,
         flap_window=guards.flap_window,
+    )
+
+
+def make_limits(conf: cfg.ConfigOpts) -> Limits:
+    """Return how often a single VM is restarted in place."""
+    group = conf.vm_failure
+    return Limits(
+        protect=conf.evacuation.protect,
+        restarts=group.restarts,
+        window=group.window,
+        settle=group.settle,
     )
 
 
@@ -119,6 +133,18 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         pool=ThreadPoolExecutor(conf.engine.workers, thread_name_prefix="incident"),
         first_rest=conf.engine.active_interval,
     )
+    vms = VmWatch(
+        store=store,
+        cloud=cloud,
+        power=lambda server: telemetry.power_state(server, conf.vm_failure.granularity),
+        observer=observer,
+        clock=clock,
+        pool=crew.pool,
+        template=vm_rule.load(conf.rules.directory),
+        limits=make_limits(conf),
+        deposed=crew.depose,
+    )
+    observer.vm_facts = vms.facts
     name = engine_name(conf)
     return Engine(
         store=store,
@@ -134,6 +160,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         report_after=conf.guards.report_after,
         watching=make_timing(conf),
         upkeep=Upkeep(observer, cloud, clock, policy),
+        vms=vms if conf.vm_failure.enabled else None,
         closing=lambda: requests.shutdown(wait=True),
     )
 

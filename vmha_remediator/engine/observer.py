@@ -18,7 +18,7 @@ from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
 from vmha_remediator.engine.relations import Relations
 from vmha_remediator.errors import CloudRefused, TelemetryUnavailable
-from vmha_remediator.remedy import cluster, pieces, proof, reserves
+from vmha_remediator.remedy import cluster, pieces, proof, reserves, vm_failure
 from vmha_remediator.remedy.facts import Cluster, Facts, ServerGroup, Service
 from vmha_remediator.remedy.incident import IN_FLIGHT, SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -74,6 +74,8 @@ class Observer:
         self.agents = 0
         #: What the latest scan of all hosts says of them as a whole; empty: not known now.
         self.situations: tuple[Verdict, ...] = ()
+        #: Tells what is known of the single VM that an incident is about.
+        self.vm_facts: Callable[[Incident], Facts] = lambda incident: Facts(incident.host)
 
     def judge(self, hosts: Iterable[str]) -> dict[str, Judged]:
         """Return what the rules say of each host on fresh measures.
@@ -103,6 +105,8 @@ class Observer:
         if incident.host == cluster.EVERYBODY:
             known = self.situations
             return Facts(incident.host, verdicts=known, standing=judge.standing(known))
+        if vm_failure.is_subject(incident.host):
+            return self.vm_facts(incident)
         measures = self._pool.submit(self._with_measures, incident)
         wants_vms = incident.state in _VMS or (incident.state is S.HELD and _unsettled(incident))
         seen = self._pool.submit(vm_view.look, self._cloud, incident) if wants_vms else None

@@ -61,6 +61,14 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """A request to stop a server; `by` is a user's id, None: Nova found its guest off."""
+
+    by: str | None
+    at: float  # seconds since the epoch
+
+
+@dataclass(frozen=True)
 class Migration:
     """A record of an evacuation; `created` in seconds since the epoch."""
 
@@ -133,6 +141,7 @@ class Facts:
     situation: Verdict | None = None  # what is wrong with most hosts at once, if it is reported
     failures: int = 0  # how often it was fenced within [guards] quarantine_window
     deeds: tuple[str, ...] = ()  # what the incident's rule asks for beside its report
+    moot: str = ""  # why a report on what is no host matters no more
 
     def state_of(self, rule: str) -> State:
         """Return what one rule says now; a rule that was not judged is UNKNOWN."""

@@ -34,6 +34,7 @@ class Policy:
     flap_calm: float = 300.0  # the same for a host that is reported as flapping
     quarantine_after: int = 3  # a host fenced more often is not re-admitted; 0: never mind
     quarantine_window: float = 86400.0
+    vm_window: float = 3600.0  # a VM that was given up must run for so long
 
     def retry_after(self, attempts: int) -> float:
         """Return the pause after the given number of failed attempts."""

@@ -146,6 +146,21 @@ class ConfirmationRow(Base):
     time: Mapped[float] = mapped_column(Double)
 
 
+class VmRestartRow(Base):
+    """A VM started again on its own host, because it was off though it should run."""
+
+    __tablename__ = "vm_restarts"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    server_id: Mapped[str] = mapped_column(WORD, index=True)
+    name: Mapped[str] = mapped_column(HOST)
+    host: Mapped[str] = mapped_column(HOST)
+    time: Mapped[float] = mapped_column(Double)
+    ok: Mapped[bool | None] = mapped_column(Boolean)
+    sentence: Mapped[str] = mapped_column(Text)
+    epoch: Mapped[int] = mapped_column(Integer)
+
+
 class LeaderRow(Base):
     """The one row (id 1) that says who leads: a higher epoch makes every elder's write fail."""
 

@@ -43,6 +43,7 @@ class Cluster:
     apart: Mapping[str, Sequence[str]] = field(default_factory=dict)  # anti-affinity groups
     leaves_stopped: bool = False  # what it evacuates, as Nova does from microversion 2.95 on
     priorities: Mapping[str, int] = field(default_factory=dict)
+    vm_alarms: bool = False  # power.state of each VM is polled and has an alarm
     resume_guests: bool = False  # nova-compute starts its guests when its host boots
     slots: int = 0  # of the area; 0: two more than hosts
     latency: float = 0.0  # s, of every request to the storage
@@ -105,11 +106,17 @@ class World:
                 self.nova.boot(name, host, vm_state=state, status=state.upper())
         for machine in self.hosts.values():
             machine.storage.latency = self.cluster.latency
-            for kind in ("agent", "poller", "compute"):
+            for kind in self.kinds:
                 machine.start(kind)
         aodh = self._service("aodh")
         self.clockwork.spawn(aodh, self.telemetry.evaluate_for_ever, "aodh")
         self.control.start()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Return the processes of a host, in the order in which it starts them."""
+        extra = ("vm-poller",) if self.cluster.vm_alarms else ()
+        return ("agent", "poller", "compute", *extra)
 
     def _boot_vms(self, vms: Mapping[str, Sequence[str]], **fields: Any) -> None:
         for host, names in vms.items():
@@ -145,6 +152,9 @@ class World:
     def fenced(self, host: str) -> None:
         """A BMC is about to take the power of a host away."""
         self.invariants.fencing(self.hosts[host])
+
+    def restarting(self, server: Server) -> None:
+        self.invariants.restarting(server)
 
     def evacuation_accepted(self, server: Server, record: Migration) -> None:
         self.invariants.evacuating(server, record)
