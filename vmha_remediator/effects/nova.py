@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -39,6 +40,8 @@ AS_BEFORE_FOR = 600.0
 SERVERS: Version = (2, 98)
 MIGRATIONS: Version = (2, 80)
 SERVICES: Version = (2, 69)
+#: Shares can be attached from here on.
+SHARES: Version = (2, 97)
 #: From 2.48 on every driver answers in one form.
 DIAGNOSTICS: Version = (2, 48)
 #: What Nova says (409) when nova-compute has just found that a guest does not run.
@@ -141,6 +144,32 @@ class Nova:
         )
         return [parse.migration(raw) for raw in self._pages(path, "migrations", MIGRATIONS)]
 
+    def examined(self, servers: Iterable[Server]) -> list[Server]:
+        """Return servers with what their ports and shares tell; a request for each server.
+
+        Too slow for a failure, where Nova's refusal says the same; made for telling it before.
+        """
+        vnics = self._vnic_types()
+        return [
+            replace(s, vnic_types=vnics.get(s.id, frozenset()), shares=self._has_share(s.id))
+            for s in servers
+        ]
+
+    def _vnic_types(self) -> dict[str, frozenset[str]]:
+        """Return the kinds of ports of each server; nothing where Neutron does not show them."""
+        path = "/ports?fields=device_id&fields=binding:vnic_type"
+        found: dict[str, frozenset[str]] = {}
+        for port in self._body(self._request("network", "GET", path)).get("ports", ()):
+            server, kind = str(port.get("device_id")), str(port.get("binding:vnic_type"))
+            found[server] = found.get(server, frozenset()) | {kind}
+        return found
+
+    def _has_share(self, server_id: str) -> bool:
+        if self._highest() < SHARES:
+            return False
+        body = self._json("GET", f"/servers/{quote(server_id)}/shares", SHARES, missing=True)
+        return bool(body and body.get("shares"))
+
     def groups(self) -> list[ServerGroup]:
         """Return every server group of every project."""
         path = f"/os-server-groups?all_projects=1&limit={PAGE}"
@@ -238,6 +267,10 @@ class Nova:
         self._json("POST", f"/servers/{quote(server_id)}/action", version, json=action)
 
     # -- talking ------------------------------------------------------------------------
+
+    def highest(self) -> Version:
+        """Return the highest microversion that Nova offers."""
+        return self._highest()
 
     def version(self, wanted: Version) -> str:
         """Return the microversion to ask for: `wanted`, or the highest that Nova has."""

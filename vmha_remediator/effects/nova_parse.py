@@ -76,6 +76,7 @@ def server(raw: Mapping[str, Any], properties: Mapping[str, str]) -> Server:
         metadata={k: str(v) for k, v in (raw.get("metadata") or {}).items()},
         extra_specs={k: str(v) for k, v in (flavor.get("extra_specs") or {}).items()},
         image_properties=properties,
+        on_volume=not raw.get("image"),
         power=raw.get("OS-EXT-STS:power_state"),
         fault=str((raw.get("fault") or {}).get("message") or ""),
         zone=_zone(raw),

@@ -38,6 +38,7 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
     moves, guards = conf.evacuation, conf.guards
     return Policy(
         protect=moves.protect,
+        disks=moves.instance_disks,
         parallel=moves.parallel,
         parallel_per_host=moves.parallel_per_host,
         candidates=moves.candidates,

@@ -316,6 +316,22 @@ def test_servers_of_a_name_are_those_of_exactly_that_name(server: Server, nova: 
     assert "name=%5Eweb%5C.1%24" in server.requests[-1].path
 
 
+def test_ports_and_shares_are_asked_for_before_a_failure(server: Server, nova: Nova) -> None:
+    here = f"{server.url}/net/"
+    nova._cloud.config.config["network_endpoint_override"] = here
+    links = [{"rel": "self", "href": f"{here}v2.0/"}]
+    versions = [{"id": "v2.0", "status": "CURRENT", "links": links}]
+    server.say("GET", "/net/", 200, {"versions": versions})
+    server.say("GET", "/servers/detail", 200, {"servers": [SERVER]})
+    ports = [{"device_id": "v-1", "binding:vnic_type": "accelerator-direct"}]
+    server.say("GET", "/net/v2.0/ports", 200, {"ports": ports})
+    server.say("GET", "/servers/v-1/shares", 200, {"shares": [{"share_id": "s"}]})
+    (found,) = nova.examined(nova.servers("h1"))
+    assert found.vnic_types == {"accelerator-direct"}
+    assert found.shares
+    assert not found.on_volume
+
+
 # -- a single VM --------------------------------------------------------------------------
 
 
