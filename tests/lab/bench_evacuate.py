@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from rich.table import Table
 
-from tests.lab import boot, hosts, nova_api, process, services, timeline
+from tests.lab import boot, hosts, nova_api, process, records, services, timeline
 from tests.lab.errors import LabError
 from tests.lab.guests import servers
 from tests.lab.observe import Observer
@@ -94,20 +95,32 @@ def _name(result: Result) -> str:
 
 
 def _prepare(observer: Observer, count: int) -> list[str]:
-    """Boot the VMs on a host that is well; return their ids."""
+    """Boot the VMs, all by one request, on a host that is well; return their ids."""
     watch(observer, all_well, "every host is well", WAIT)
-    plans = boot.plan(count, (HOST,), lambda _: True, PREFIX, boot.names())
-    return boot.boot(plans, lambda _: None)
+    boot.many(count, HOST, PREFIX)
+
+    def ready() -> bool:
+        found = _mine()
+        if any(s["status"] == "ERROR" for s in found):
+            raise LabError(f"{HOST} has no room for {count} VMs: see 'openstack server list'")
+        disks = records.disks()
+        active = [s["id"] for s in found if s["status"] == "ACTIVE" and s["id"] in disks]
+        return len([vm for vm in active if records.last(disks[vm]) is not None]) == count
+
+    process.wait_for(ready, f"{count} VMs to run on {HOST}", WAIT, interval=1)
+    return [str(s["id"]) for s in _mine()]
+
+
+def _mine() -> list[dict[str, Any]]:
+    return [s for s in servers() if str(s["name"]).startswith(PREFIX)]
 
 
 def _restore(observer: Observer) -> None:
     """Delete the VMs, switch the host on and take it back."""
-    mine = [s["id"] for s in servers() if str(s["name"]).startswith(PREFIX)]
+    mine = [s["id"] for s in _mine()]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda vm: nova_api.request("DELETE", f"/servers/{vm}"), mine))
-    process.wait_for(
-        lambda: not any(s["id"] in mine for s in servers()), "the VMs to be gone", WAIT, interval=1
-    )
+    process.wait_for(lambda: not _mine(), "the VMs to be gone", WAIT, interval=1)
     hosts.boot_host(HOST)
     if not process.alive("remediator"):
         _until_unforced()
