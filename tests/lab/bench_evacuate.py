@@ -24,10 +24,13 @@ from tests.lab.errors import LabError
 from tests.lab.guests import servers
 from tests.lab.observe import Observer
 from tests.lab.services import base
-from tests.lab.watch import all_well, both, incident_state, run_elsewhere, watch
+from tests.lab.watch import all_well, both, incident_state, watch
+from vmha_remediator.remedy.incident import Incident
+from vmha_remediator.remedy.states import IncidentState
 
 HOST = "h1"
 PREFIX = "bench"
+RECOVERED = (IncidentState.RECOVERED, IncidentState.READMITTED)
 FIXED = (4, 8, 16, 32)
 LIMIT = 1.3  # the engine may take so much longer than the best script
 WAIT = 300.0  # s, an upper bound for each phase
@@ -152,18 +155,21 @@ def _force_down(forced: bool) -> None:
 
 
 def _by_engine(observer: Observer, vms: Sequence[str]) -> Result:
-    observer.since = time.time()
+    begun = observer.since = time.time()
     hosts.kill(HOST)
-    watch(
-        observer,
-        both(run_elsewhere(vms, HOST), incident_state(HOST, "failure", "recovered", "readmitted")),
-        "the engine has brought every VM back",
-        WAIT,
-    )
-    found = [i for i in observer.store.incidents() if i.host == HOST and i.proof is not None]
-    proof = max(found, key=lambda i: i.opened).proof
+
+    def recovered() -> bool:  # asks nobody but the engine's database: looking costs time, too
+        return any(i.state in RECOVERED for i in _failures(observer, begun))
+
+    process.wait_for(recovered, "the engine to bring every VM back", WAIT, interval=1)
+    proof = _failures(observer, begun)[0].proof
     assert proof is not None
     return _result(0, proof.time, vms)
+
+
+def _failures(observer: Observer, since: float) -> list[Incident]:
+    found = observer.store.incidents()
+    return [i for i in found if i.host == HOST and i.rule == "failure" and i.opened >= since]
 
 
 def _by_script(vms: Sequence[str], parallel: int) -> Result:
