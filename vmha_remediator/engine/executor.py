@@ -168,12 +168,14 @@ class Executor:
             self.store.save_vms(incident, step.records, epoch=epoch)
         return self.store.incident(incident.id)
 
-    def _follow(self, incident: Incident, step: steps.FollowVm, epoch: int) -> Incident:
-        self.store.save_vms(incident, [step.record], epoch=epoch)
-        if step.sentence:
-            with self._journaled(incident, step, step.sentence, epoch):
-                pass
-        return incident
+    def _follow_all(self, incident: Incident, batch: Sequence[steps.FollowVm], epoch: int) -> None:
+        """Write down what the facts say of several VMs, in two transactions."""
+        self.store.save_vms(incident, [step.record for step in batch], epoch=epoch)
+        told = [(step.name, step.sentence) for step in batch if step.sentence]
+        if told:
+            self.store.add_steps(incident, told, epoch=epoch)
+        for _, sentence in told:
+            LOG.info("incident %s: %s", incident.id, sentence)
 
     def _reset_all(
         self, incident: Incident, batch: Sequence[steps.ResetState], epoch: int
@@ -297,12 +299,12 @@ _HANDLERS: Mapping[type[steps.Step], Callable[[Executor, Incident, Any, int], In
     steps.EnableScheduling: Executor._enable,
     steps.UseReserve: Executor._use_reserve,
     steps.JournalVms: Executor._journal_vms,
-    steps.FollowVm: Executor._follow,
 }
 
 #: Steps that are done side by side when a plan has several of them in a row.
 _AT_ONCE: Mapping[type[steps.Step], Callable[[Executor, Incident, Any, int], None]] = {
     steps.Evacuate: Executor._evacuate_all,
+    steps.FollowVm: Executor._follow_all,
     steps.ResetState: Executor._reset_all,
     steps.StartVm: Executor._restore_all,
     steps.RestoreVm: Executor._restore_all,

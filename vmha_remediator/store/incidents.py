@@ -150,6 +150,20 @@ class Incidents(Part):
 
         return self.database.write(write)
 
+    def add_steps(
+        self, incident: Incident, steps: Iterable[tuple[str, str]], *, epoch: int
+    ) -> None:
+        """Write down steps (name, sentence) that have been done already."""
+        now, lines = self._clock(), tuple(steps)
+
+        def write(session: Session) -> None:
+            lead(session, epoch)
+            session.add_all(
+                step_row(incident.id, now, name, text, epoch, finished=now) for name, text in lines
+            )
+
+        self.database.write(write)
+
     def finish_step(self, step_id: int, ok: bool, sentence: str) -> None:
         """Write down how a step ended; also a deposed leader may say what it did.
 
