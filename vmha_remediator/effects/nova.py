@@ -122,6 +122,13 @@ class Nova:
         body = self._json("GET", path, MIN_VERSION, missing=True)
         return parse.last_stop(body["instanceActions"]) if body is not None else None
 
+    def changed_since(self, time: float) -> list[Server]:
+        """Return every server that has changed since then (s since the epoch) and still exists."""
+        since = quote(parse.iso(time), safe="")
+        path = f"/servers/detail?all_tenants=1&changes-since={since}&limit={PAGE}"
+        pages = self._pages(path, "servers", SERVERS)
+        return [self._server(raw) for raw in pages if raw.get("status") != "DELETED"]
+
     def called(self, name: str) -> list[Server]:
         """Return every server, of any project, of exactly that name."""
         pattern = quote(f"^{re.escape(name)}$", safe="")

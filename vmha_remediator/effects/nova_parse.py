@@ -26,6 +26,11 @@ def seconds(text: str | None) -> float | None:
     return moment.timestamp()
 
 
+def iso(time: float) -> str:
+    """Return seconds since the epoch as Nova takes them in a query."""
+    return datetime.datetime.fromtimestamp(time, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def service(raw: Mapping[str, Any]) -> Service:
     """Return a nova-compute service. Raises `CloudUnavailable` for one in a cell that is down."""
     if "state" not in raw:
