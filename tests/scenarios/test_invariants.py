@@ -131,7 +131,11 @@ def test_a_verdict_on_a_host_without_measures(world: World, monkeypatch: Any) ->
 
 
 def test_telling_a_change_twice(world: World, monkeypatch: Any) -> None:
-    monkeypatch.setattr(world.control.store, "mark_reported", lambda *_, **__: True)
+    def forgetful(self: Crew, epoch: int) -> None:
+        for change in self.store.unreported():
+            self.reporter.report(change)
+
+    monkeypatch.setattr(Crew, "report", forgetful)
     assert play(world, "20 kill agent h1").startswith("one report: ")
 
 

@@ -20,7 +20,7 @@ class Reporter(Protocol):
     """One way of telling people. It may raise: the others are told all the same."""
 
     def report(self, change: Change) -> None:
-        """Tell of one change, exactly once."""
+        """Tell of one change; `change.again`: it may have been told, by one who died then."""
 
 
 class LogReporter:
@@ -35,13 +35,14 @@ class LogReporter:
         before = f"{change.before} -> " if change.before else ""
         self._log.log(
             level,
-            "incident %s host=%s rule=%s severity=%s %s%s: %s",
+            "incident %s host=%s rule=%s severity=%s %s%s%s: %s",
             change.incident_id,
             change.host,
             change.rule,
             change.severity,
             before,
             change.after,
+            " (told again, the engine stopped while telling it)" if change.again else "",
             change.sentence,
         )
 

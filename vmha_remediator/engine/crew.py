@@ -55,6 +55,7 @@ class Crew:
         self._rests: dict[int, Rest] = {}
         self._said: dict[int, str] = {}
         self._ended: set[str] = set()
+        self._told: set[int] = set()  # changes told whose note could not be stored
         self._lock = threading.Lock()
         self._reporting = threading.Lock()
 
@@ -75,11 +76,20 @@ class Crew:
         return found or incident.said or f"{incident.host}: {incident.rule} {incident.state}"
 
     def report(self, epoch: int) -> None:
-        """Tell of every change once; it is claimed first, so nobody else tells it, too."""
+        """Tell of every change: claim it, tell it, note that it was told.
+
+        Whoever dies in between leaves a claim, so the next leader tells it once more and says
+        so (`Change.again`): twice is better than never.
+        """
         with self._reporting:
             for change in self.store.unreported():
-                if self.store.mark_reported(change.id, epoch=epoch):
+                if change.id not in self._told:
+                    if not self.store.claim_report(change.id, epoch=epoch):
+                        continue
                     self.reporter.report(change)
+                    self._told.add(change.id)
+                self.store.mark_reported(change.id)
+                self._told.discard(change.id)
 
     def forget(self, incidents: list[Incident]) -> None:
         """Keep notes of active incidents only."""

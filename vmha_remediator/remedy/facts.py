@@ -35,6 +35,17 @@ class Service:
 
 
 @dataclass(frozen=True)
+class Maintenance:
+    """An operator's word that a host is to be left alone; times in seconds since the epoch."""
+
+    host: str
+    reason: str
+    who: str
+    since: float
+    until: float | None = None  # None: until it is taken back
+
+
+@dataclass(frozen=True)
 class Server:
     """A server as Nova reports it to an administrator."""
 

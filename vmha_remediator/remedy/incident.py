@@ -77,7 +77,10 @@ class ProofRecord:
 
 @dataclass(frozen=True)
 class Change:
-    """One change of an incident, to be reported exactly once."""
+    """One change of an incident, to be reported once.
+
+    `again`: somebody began to tell it and died, or lost the lead; it may have been told.
+    """
 
     id: int
     incident_id: int
@@ -88,6 +91,7 @@ class Change:
     before: IncidentState | None
     after: IncidentState
     sentence: str
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ class Incident:
     forced_by_us: bool = False
     heard_since: float | None = None  # heard again, without a break, since
     well_since: float | None = None  # rule no longer holds, without a break, since
+    powered_since: float | None = None  # seen switched on after its proof, not heard yet
     said: str = ""  # the latest cycle's sentence
     steps: tuple[StepRecord, ...] = ()
     vms: tuple[VmRecord, ...] = ()

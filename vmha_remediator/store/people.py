@@ -81,7 +81,7 @@ class People(Incidents):
         return self.database.read(read)
 
     def unreported(self) -> list[Change]:
-        """Return the changes that nobody has been told of, oldest first."""
+        """Return the changes that nobody has surely been told of, oldest first."""
         query = sa.select(ChangeRow).where(ChangeRow.reported.is_(None)).order_by(ChangeRow.id)
         return self.database.read(
             lambda session: [rows.change(row) for row in session.scalars(query)]
@@ -96,16 +96,28 @@ class People(Incidents):
             lambda session: [rows.change(row) for row in session.scalars(query)]
         )
 
-    def mark_reported(self, change_id: int, *, epoch: int) -> bool:
-        """Claim a change for reporting; False when it has been reported already."""
+    def claim_report(self, change_id: int, *, epoch: int) -> bool:
+        """Note that a change is about to be told; False when it has been told already.
+
+        Raises `StaleEpoch`: only the leader tells.
+        """
 
         def write(session: Session) -> bool:
             lead(session, epoch)
             query = (
                 sa.update(ChangeRow)
                 .where(ChangeRow.id == change_id, ChangeRow.reported.is_(None))
-                .values(reported=self._clock())
+                .values(claimed=self._clock())
             )
             return cast("sa.CursorResult[Any]", session.execute(query)).rowcount == 1
 
         return self.database.write(write)
+
+    def mark_reported(self, change_id: int) -> None:
+        """Note that a change has been told; a leader that was deposed meanwhile may, too."""
+
+        def write(session: Session) -> None:
+            query = sa.update(ChangeRow).where(ChangeRow.id == change_id)
+            session.execute(query.values(reported=self._clock()))
+
+        self.database.write(write)

@@ -21,7 +21,7 @@ from vmha_remediator.store.models import ChangeRow, IncidentRow, StepRow, VmRow
 _PLAIN = (
     "id", "host", "rule", "action", "severity", "evidence", "reason", "advice", "opened",
     "updated", "closed", "epoch", "version", "held_by", "released_by", "fencing_since",
-    "forced_by_us", "heard_since", "well_since", "said",
+    "forced_by_us", "heard_since", "well_since", "powered_since", "said",
 )  # fmt: skip
 
 
@@ -99,4 +99,5 @@ def change(row: ChangeRow) -> Change:
         before=IncidentState(row.before) if row.before else None,
         after=IncidentState(row.after),
         sentence=row.sentence,
+        again=row.claimed is not None,
     )

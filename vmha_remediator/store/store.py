@@ -16,10 +16,11 @@ from oslo_config import cfg
 from vmha_remediator.errors import StoreUnavailable
 from vmha_remediator.store.database import Database
 from vmha_remediator.store.hints import Doorbells, Leadership
+from vmha_remediator.store.hosts import Hosts
 from vmha_remediator.store.people import People
 
 
-class Store(Doorbells, Leadership, People):
+class Store(Doorbells, Hosts, Leadership, People):
     """All tables behind one set of questions and answers; safe to use from many threads."""
 
     def upgrade(self) -> str:

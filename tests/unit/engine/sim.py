@@ -496,9 +496,11 @@ class Reports:
     """Remembers what was reported."""
 
     changes: list[Change] = field(default_factory=list)
+    point: Callable[[str], None] = field(default=lambda name: None)
 
     def report(self, change: Change) -> None:
         self.changes.append(change)
+        self.point("after report")
 
     def told(self) -> list[str]:
         """Return the changes as "host:state", in order."""
@@ -519,7 +521,7 @@ class Sim:
         Base.metadata.create_all(self.database.engine())
         self.database.point = lambda name: self.world.point(name)
         self.world.fencing.confirmed = self.store.confirmation
-        self.reports = Reports()
+        self.reports = Reports(point=lambda name: self.world.point(name))
         self.engine = self.new_engine()
 
     def new_engine(self) -> Engine:

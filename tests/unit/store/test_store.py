@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+import sqlalchemy as sa
 from oslo_config import cfg
 
 from vmha_remediator.errors import (
@@ -85,7 +86,8 @@ def test_a_deposed_leaders_every_write_is_refused(store: Store) -> None:
         lambda: store.update(incident, epoch=old, forced_by_us=True),
         lambda: store.begin_step(incident, "fence", "late", epoch=old),
         lambda: store.save_vms(incident, [record], epoch=old),
-        lambda: store.mark_reported(1, epoch=old),
+        lambda: store.claim_report(1, epoch=old),
+        lambda: store.count_onset("h1", 60.0, epoch=old),
         lambda: store.say(old, "late"),
         lambda: store.assert_leader(old),
     ):
@@ -139,8 +141,25 @@ def test_every_change_is_reported_once(store: Store) -> None:
     _walk(store, _open(store, epoch), epoch, S.CONFIRMED, S.CLEARED)
     changes = store.unreported()
     assert [str(c.after) for c in changes] == ["detected", "confirmed", "cleared"]
-    assert [store.mark_reported(c.id, epoch=epoch) for c in changes] == [True, True, True]
-    assert not store.mark_reported(changes[0].id, epoch=epoch)
+    for change in changes:
+        assert store.claim_report(change.id, epoch=epoch)
+        store.mark_reported(change.id)
+    assert not store.claim_report(changes[0].id, epoch=epoch)
+    assert store.unreported() == []
+
+
+def test_a_report_that_was_begun_and_not_finished_is_told_again_and_says_so(store: Store) -> None:
+    epoch = store.claim_epoch("one")
+    _open(store, epoch)
+    (change,) = store.unreported()
+    assert not change.again
+    assert store.claim_report(change.id, epoch=epoch)
+
+    store.claim_epoch("two")  # the first died in the middle of telling
+    (left,) = store.unreported()
+    assert left.id == change.id
+    assert left.again
+    store.mark_reported(left.id)  # a deposed leader may say what it did
     assert store.unreported() == []
 
 
@@ -228,6 +247,41 @@ def test_only_what_waits_for_a_person_can_be_released(store: Store) -> None:
         store.release(incident.id, "ann")
 
 
+# -- hosts ---------------------------------------------------------------------------------
+
+
+def test_a_maintenance_flag_stands_until_it_is_taken_back(store: Store) -> None:
+    store.set_maintenance("h1", "new memory", "ann")
+    store.set_maintenance("h1", "new memory and disks", "ben")
+    assert [(m.reason, m.who) for m in store.maintenance().values()] == [
+        ("new memory and disks", "ben")
+    ]
+    assert store.unset_maintenance("h1")
+    assert not store.unset_maintenance("h1")
+    assert store.maintenance() == {}
+
+
+def test_a_maintenance_flag_with_an_end_ends(conf: cfg.ConfigOpts) -> None:
+    now = [1000.0]
+    store = open_store(conf, clock=lambda: now[0])
+    store.set_maintenance("h1", "kernel", "ann", until=1600.0)
+    assert "h1" in store.maintenance()
+    now[0] = 1600.0
+    assert store.maintenance() == {}
+    assert not store.unset_maintenance("h1")
+
+
+def test_onsets_are_counted_within_their_window_by_whoever_leads(conf: cfg.ConfigOpts) -> None:
+    now = [1000.0]
+    store = open_store(conf, clock=lambda: now[0])
+    counts = []
+    for second in (1000.0, 1100.0, 1250.0, 1400.0):
+        now[0] = second
+        counts.append(len(store.count_onset("h1", 300.0, epoch=store.claim_epoch("some"))))
+    assert counts == [1, 2, 3, 3]
+    assert len(store.count_onset("h2", 300.0, epoch=store.claim_epoch("some"))) == 1
+
+
 # -- the database --------------------------------------------------------------------------
 
 
@@ -241,6 +295,24 @@ def test_a_second_process_sees_the_first_ones_writes(conf: cfg.ConfigOpts, store
 
 def test_an_upgrade_twice_is_one(store: Store) -> None:
     assert store.upgrade() == store.upgrade() == store.database.head()
+    store.check()
+
+
+def test_what_the_first_tables_hold_survives_the_upgrade(conf: cfg.ConfigOpts) -> None:
+    store = open_store(conf)
+    incident = _open(store, store.claim_epoch("one"))
+    with store.database.engine().begin() as connection:
+        for statement in (
+            "DROP TABLE maintenance",
+            "DROP TABLE onsets",
+            "ALTER TABLE incidents DROP COLUMN powered_since",
+            "ALTER TABLE changes DROP COLUMN claimed",
+            "UPDATE alembic_version SET version_num = '0001'",
+        ):
+            connection.execute(sa.text(statement))
+    store.upgrade()
+    assert store.incident(incident.id) == incident
+    assert [str(change.after) for change in store.unreported()] == ["detected"]
     store.check()
 
 
