@@ -110,6 +110,10 @@ class Nova:
         """Start a stopped server."""
         self._action(server_id, {"os-start": None}, MIN_VERSION)
 
+    def reboot(self, server_id: str) -> None:
+        """Start a server afresh on the host where it is, whatever became of its guest."""
+        self._action(server_id, {"reboot": {"type": "HARD"}}, MIN_VERSION)
+
     def _service(self, service_id: str, change: Mapping[str, Any]) -> None:
         self._json("PUT", f"/os-services/{quote(service_id)}", SERVICES, json=change)
 

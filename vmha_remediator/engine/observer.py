@@ -100,6 +100,7 @@ class Observer:
             return Facts(incident.host, verdicts=known, standing=judge.standing(known))
         measures = self._pool.submit(self._with_measures, incident)
         wants_vms = incident.state in _VMS or (incident.state is S.HELD and _unsettled(incident))
+        wants_vms = wants_vms or incident.held_by == pieces.LEFT_VMS
         seen = self._pool.submit(self._vms, incident) if wants_vms else None
         facts = Facts(incident.host)
         if incident.state is not S.FENCING:
@@ -110,6 +111,7 @@ class Observer:
             service=facts.service,
             cluster=facts.cluster,
             situation=facts.situation,
+            maintenance=facts.maintenance,
             failures=self._failures(incident),
             in_flight_elsewhere=facts.in_flight_elsewhere,
             confirmed=self._confirmed(incident),
@@ -159,6 +161,7 @@ class Observer:
         services = self._all_services()
         active = self._store.incidents(active_only=True)
         mine = next((s for s in services if s.host == incident.host), None)
+        flags = self._store.maintenance()
         elsewhere = sum(
             vm.status in (VmStatus.REQUESTED, VmStatus.MOVING)
             for other in active
@@ -168,8 +171,9 @@ class Observer:
         return replace(
             facts,
             service=mine,
-            cluster=self._cluster(services, active),
+            cluster=self._cluster(services, active, frozenset(flags)),
             situation=self._situation(active),
+            maintenance=flags.get(incident.host),
             in_flight_elsewhere=elsewhere,
         )
 
@@ -198,7 +202,9 @@ class Observer:
         with self._lock:
             self._services = None
 
-    def _cluster(self, services: Iterable[Service], active: Iterable[Incident]) -> Cluster:
+    def _cluster(
+        self, services: Iterable[Service], active: Iterable[Incident], left_alone: frozenset[str]
+    ) -> Cluster:
         active = list(active)
         services = list(services)
         recent = self._clock.now() - self._storm_window
@@ -208,7 +214,9 @@ class Observer:
             failing=frozenset(i.host for i in failures if not _over_with(i) or i.opened >= recent),
             fenced=frozenset(i.host for i in failures if i.proven_off),
             unwell=frozenset(i.host for i in active)
-            | frozenset(s.host for s in services if not s.up or not s.enabled or s.forced_down),
+            | frozenset(s.host for s in services if not _usable(s)),
+            maintenance=left_alone,
+            usable=frozenset(s.host for s in services if _usable(s)) - left_alone,
         )
 
     def _vms(self, incident: Incident) -> tuple[tuple[Migration, ...], tuple[Server, ...]]:
@@ -222,6 +230,11 @@ class Observer:
             if server is not None:
                 servers[server.id] = server
         return migrations, tuple(servers.values())
+
+
+def _usable(service: Service) -> bool:
+    """Tell whether Nova would start VMs there."""
+    return service.up and service.enabled and not service.forced_down
 
 
 def _over_with(incident: Incident) -> bool:

@@ -90,11 +90,13 @@ class Cluster:
     failing: frozenset[str]  # unfinished failures, this host's included
     fenced: frozenset[str]  # proven off
     unwell: frozenset[str]  # any active incident or a service that Nova calls down
+    maintenance: frozenset[str] = frozenset()  # an operator wants them left alone
+    usable: frozenset[str] | None = None  # Nova could start VMs there; None: not known
 
     @property
     def healthy(self) -> int:
         """Return how many hosts could take VMs."""
-        return len(self.hosts - self.failing - self.fenced - self.unwell)
+        return len(self.hosts - self.failing - self.fenced - self.unwell - self.maintenance)
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Facts:
     power: str | None = None  # "on" | "off" | "unknown"
     confirmed: str | None = None  # a person's word that the host is off
     in_flight_elsewhere: int = 0
+    maintenance: Maintenance | None = None  # an operator's word to leave the host alone
     situation: Verdict | None = None  # what is wrong with most hosts at once, if it is reported
     failures: int = 0  # how often it was fenced within [guards] quarantine_window
     deeds: tuple[str, ...] = ()  # what the incident's rule asks for beside its report

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
-from vmha_remediator.remedy import guards, pieces, proof, vms
+from vmha_remediator.remedy import guards, home, pieces, proof, vms
 from vmha_remediator.remedy.facts import Facts
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
-from vmha_remediator.remedy.steps import Fence, Plan, Step
+from vmha_remediator.remedy.steps import Fence, Move, Note, Plan, Step
 from vmha_remediator.rules.judge import State
+
+
+#: Holds of a host that is back: when it fails again, that is judged and fenced anew.
+BACK = frozenset({pieces.QUARANTINE, pieces.LEFT_VMS})
 
 
 def held(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
@@ -17,20 +21,50 @@ def held(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
     host = incident.host
     if not incident.fencing_begun and pieces.gone(incident, facts):
         return pieces.clear(incident, facts, "is over, nothing was done")
+    if not incident.fencing_begun and pieces.unknown_everywhere(incident, facts):
+        return pieces.clear(incident, facts, pieces.UNKNOWN_EVERYWHERE)
     if incident.held_by == pieces.NO_PROOF and facts.confirmed and not facts.heard:
         return pieces.resume(incident, S.FENCING, f"{facts.confirmed}: fencing goes on")
     if incident.released_by:
         return released(incident, facts)
-    if incident.held_by == guards.SITUATION and facts.situation is None:
-        return pieces.resume(incident, S.DETECTED, "the cluster's situation is over: judged anew")
-    if incident.held_by == pieces.QUARANTINE and not facts.heard and _fails(incident, facts):
+    rejudged = guard_gone(incident, facts, now, policy)
+    if rejudged is not None:
+        return rejudged
+    if incident.held_by in BACK and not facts.heard and _fails(incident, facts):
         return proof.anew(incident)
+    if incident.held_by == pieces.LEFT_VMS and facts.servers is not None:
+        coming = home.plan(incident, facts, now, policy)
+        if not coming.left and facts.heard:
+            return pieces.resume(incident, S.RECOVERED, "the VMs that were left have come back")
     if fence_again_due(incident, facts, now, policy):
         return Plan((Fence(host),), f"{host}: held for want of a proof; fencing is tried again")
     follow: tuple[Step, ...] = ()
     if facts.servers is not None and facts.migrations is not None:
         follow = vms.steps_for(incident, facts, now, policy, may_start="its incident is held")
     return Plan(follow, f"{host}: held for a person: {incident.reason}. {incident.advice}")
+
+
+def guard_gone(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan | None:
+    """Judge anew what a guard holds once that guard no longer objects; None: it still holds.
+
+    The failure must still stand on fresh measures: what cannot be read is no reason to go on.
+    """
+    guard = guards.GUARDS.get(incident.held_by)
+    if guard is None or incident.fencing_begun or not _fails(incident, facts):
+        return None
+    if guard(incident, facts, now, policy) is not None:
+        if incident.well_since is None:
+            return None
+        return Plan((Note({"well_since": None}),), f"{incident.host}: held, {incident.reason}")
+    calm = guards.CALM.get(incident.held_by, lambda _: 0.0)(policy)
+    since = now if incident.well_since is None else incident.well_since
+    if now - since >= calm:
+        sentence = f"what held it ({incident.held_by}) is over: judged anew"
+        return pieces.resume(incident, S.DETECTED, sentence, {"well_since": None})
+    note = (Note({"well_since": now}),) if incident.well_since is None else ()
+    return Plan(
+        note, f"{incident.host}: what held it is over; waiting whether it stays so: {calm:g} s"
+    )
 
 
 def _fails(incident: Incident, facts: Facts) -> bool:
@@ -56,6 +90,8 @@ def released(incident: Incident, facts: Facts) -> Plan:
     host, who = incident.host, incident.released_by
     if incident.held_by == pieces.QUARANTINE:
         return pieces.resume(incident, S.RECOVERED, f"released by {who}: {host} may return")
+    if incident.held_by == pieces.LEFT_VMS:
+        return pieces.resume(incident, S.RECOVERED, f"released by {who}: closed without them")
     if not incident.fencing_begun:
         return pieces.resume(incident, S.DETECTED, f"released by {who}: judged anew")
     untouched = all(vm.started is None for vm in incident.vms)
@@ -65,6 +101,8 @@ def released(incident: Incident, facts: Facts) -> Plan:
         # Well, nothing moved, and a person has looked: the only way back from fencing.
         plan = pieces.clear(incident, facts, f"is over (released by {who}); no VM was moved")
         return Plan((*pieces.unforce(incident, facts), *plan.steps), plan.sentence)
+    if not incident.proven_off and not facts.heard and pieces.gone(incident, facts):
+        return Plan((), f"{host}: released by {who}, but it answers: let it boot, then it is over")
     if not incident.proven_off or incident.held_by == pieces.STILL_ALIVE:
         fields = {"proof": None, "fencing_since": incident.fencing_since}
         return pieces.resume(

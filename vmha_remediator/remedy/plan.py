@@ -40,6 +40,11 @@ def reported(incident: Incident, facts: Facts, now: float, policy: Policy) -> Pl
         return pieces.clear(incident, facts, f"was closed by {incident.released_by}")
     if host == incident.host and incident.rule == SILENT and not wants_watch(facts.service):
         return pieces.clear(incident, facts, "does not matter: its compute service is disabled")
+    if facts.maintenance is not None:
+        why = f"does not matter: {host} is in maintenance, says {facts.maintenance.who}"
+        return pieces.clear(incident, facts, why)
+    if pieces.unknown_everywhere(incident, facts):
+        return pieces.clear(incident, facts, pieces.UNKNOWN_EVERYWHERE)
     state, calm = report_state(incident, facts, policy)
     if state is State.UNKNOWN:
         return Plan((), f"{host}: {incident.rule} reported; no measures now, so it stands")

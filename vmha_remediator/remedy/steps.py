@@ -125,6 +125,13 @@ class StartVm(Step):
 
 
 @dataclass(frozen=True)
+class RestartVm(Step):
+    """Start a VM afresh on its own host, which is back, whatever became of its guest."""
+
+    record: VmRecord
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to do now, and one sentence that says so, or what is being waited for."""
 

@@ -13,6 +13,7 @@ from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.observer import Observer
 from vmha_remediator.errors import StoreUnavailable
+from vmha_remediator.remedy.facts import Maintenance
 from vmha_remediator.remedy.incident import Change, Incident
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.rules.templates import Thresholds
@@ -83,6 +84,10 @@ class QuickStore(Store):
     def unreported(self) -> list[Change]:
         ask = super().unreported
         return self._once(("unreported",), ask)
+
+    def maintenance(self) -> dict[str, Maintenance]:
+        # Some flags end by themselves, so this one is asked for each second anew.
+        return self._once(("maintenance", int(self._clock())), super().maintenance)
 
     def confirmation(self, host: str) -> str | None:
         ask = super().confirmation

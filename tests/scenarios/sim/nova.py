@@ -134,6 +134,24 @@ class Nova:
         self._set(server_id, vm_state="active", status="ACTIVE")
         self._world.guest_starts(server_id, self._world.hosts[str(server.host)])
 
+    def reboot(self, server_id: str) -> None:
+        self._request()
+        server = self.servers_by_id[server_id]
+        if server.task_state:
+            raise CloudRefused(f"409 the server is {server.vm_state}/{server.task_state}")
+        self._set(server_id, task_state="reboot_started_hard")
+        self._world.log("nova", f"accepts the hard reboot of {server_id} on {server.host}")
+        self._world.clockwork.after(REBUILD, lambda: self._reboot(server_id))
+
+    def _reboot(self, server_id: str) -> None:
+        server = self.servers_by_id.get(server_id)
+        host = self._world.hosts[str(server.host)] if server is not None else None
+        if server is None or host is None or not host.runs("compute"):
+            return
+        self._world.guest_ends(server_id, host)
+        self._world.guest_starts(server_id, host)
+        self._set(server_id, vm_state="active", status="ACTIVE", task_state=None, fault="")
+
     # -- a compute ------------------------------------------------------------------------
 
     def compute(self, host: Host) -> None:
