@@ -6,7 +6,7 @@ LAB := $(BIN)/python -m tests.lab
 N ?= 10
 .DEFAULT_GOAL := help
 
-.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover bench-agent docs soak-sim clean
+.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover bench-evacuate bench-agent docs soak-sim clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -42,6 +42,9 @@ bench: bench-failover bench-agent  ## All benchmarks
 
 bench-failover: deps  ## Power loss to every VM running again, N times: min, median, max a stage
 	$(LAB) bench-failover --runs $(N)
+
+bench-evacuate: deps  ## N VMs of one dead host: the engine against a bare script (8 minutes)
+	$(LAB) bench-evacuate --vms $(N)
 
 bench-agent: deps  ## What one agent costs among 10, 100 and 1000 simulated hosts (4 minutes)
 	$(BIN)/python -m tests.bench.agent

@@ -50,6 +50,14 @@ class IncidentError(VmhaError):
     """There is no such incident, or it is not in a state for what was asked."""
 
 
+class NoSuchIncident(IncidentError):
+    """Nobody has ever opened an incident of that number, or it has been purged."""
+
+
+class NoSuchHost(VmhaError):
+    """Neither Nova nor telemetry knows a host of that name."""
+
+
 class IncidentChanged(VmhaError):
     """Somebody else has written the incident since it was read; read it again."""
 

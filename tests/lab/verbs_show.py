@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verbs that show and measure the whole: demo, bench-failover, timeline."""
+"""Verbs that show and measure the whole: demo, bench-failover, bench-evacuate, timeline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.lab import bench, cloud, demo, packages, process, tasks, teardown, timeline
+from tests.lab import (
+    bench,
+    bench_evacuate,
+    cloud,
+    demo,
+    packages,
+    process,
+    tasks,
+    teardown,
+    timeline,
+)
 from tests.lab.errors import LabError
 from tests.lab.observe import Observer
 from tests.lab.progress import Progress
@@ -34,6 +44,15 @@ examples:
   python -m tests.lab bench-failover --runs 10
   python -m tests.lab bench-failover --runs 3 --json
 """
+_EVACUATE = """\
+Let one host with N protected VMs die and time the engine, from the stored proof that the host is
+off to the last VM running; and a bare script that fires the same evacuations at Nova, with several
+fixed concurrencies. Exit status 0 only if the engine takes at most 1.3 times the best of those.
+
+examples:
+  python -m tests.lab bench-evacuate --vms 50
+  python -m tests.lab bench-evacuate --vms 20 --fixed 8,16 --rounds 3
+"""
 _TIMELINE = """\
 Tell what happened when: faults, suspicions of the witnesses, Aodh's alarms, every incident step,
 every VM, in one order; "+" is the time since the latest fault.
@@ -45,13 +64,23 @@ examples:
 
 
 def add_verbs(subparsers: Any) -> None:
-    """Add demo, bench-failover and timeline."""
+    """Add demo, bench-failover, bench-evacuate and timeline."""
     show = verb(subparsers, "demo", "the whole show; ends by itself", _DEMO, _demo)
     show.add_argument("--keep", action="store_true", help="leave the lab up")
     runs = verb(subparsers, "bench-failover", "time failovers", _BENCH, _bench)
     runs.add_argument("--runs", type=int, default=10, metavar="N", help="how many (default 10)")
     runs.add_argument("--keep", action="store_true", help="leave the lab up")
     runs.add_argument("--json", action="store_true", help="for programs")
+    moves = verb(subparsers, "bench-evacuate", "time evacuations", _EVACUATE, _bench_evacuate)
+    moves.add_argument("--vms", type=int, default=50, metavar="N", help="how many (default 50)")
+    moves.add_argument(
+        "--fixed",
+        default=",".join(map(str, bench_evacuate.FIXED)),
+        metavar="A,B",
+        help="the script's concurrencies (default %(default)s)",
+    )
+    moves.add_argument("--rounds", type=int, default=1, metavar="N", help="of all (default 1)")
+    moves.add_argument("--keep", action="store_true", help="leave the lab up")
     when = verb(subparsers, "timeline", "what happened when", _TIMELINE, _timeline)
     when.add_argument("--json", action="store_true", help="for programs")
 
@@ -109,6 +138,28 @@ def _bench(args: argparse.Namespace) -> int:
     for violation in found:
         console.print(f"[bold red]violated:[/] {violation}")
     return 1 if found else 0
+
+
+def _bench_evacuate(args: argparse.Namespace) -> int:
+    console = Console()
+    fixed = [int(word) for word in args.fixed.split(",") if word.isdecimal() and int(word)]
+    if args.vms < 1 or args.rounds < 1 or not fixed:
+        raise LabError("--vms and --rounds take a number from 1, --fixed a list of them: 8,16")
+    fresh = _ensure_up()
+    try:
+        found = bench_evacuate.run(
+            args.vms, fixed, args.rounds, lambda line: console.print(line, highlight=False)
+        )
+    finally:
+        if fresh and not args.keep:
+            teardown.down(lambda _: None, keep_logs=True)
+    times = bench_evacuate.ratio(found)
+    console.print(bench_evacuate.summary(found, args.vms))
+    console.print(
+        f"the engine takes {times:.2f} times as long as the best script "
+        f"(limit {bench_evacuate.LIMIT:g})"
+    )
+    return 0 if times <= bench_evacuate.LIMIT else 1
 
 
 def _timeline(args: argparse.Namespace) -> int:

@@ -3,15 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from flask import Flask, Response, jsonify
 from oslo_config import cfg
+from oslo_middleware import RequestId
 
-from vmha_remediator.api import problem
+from vmha_remediator import version
+from vmha_remediator.api import caller, openapi, policies, problem, rest
+from vmha_remediator.api.backend import Backend
+from vmha_remediator.api.routes import ROUTES
 from vmha_remediator.api.webhook import Receiver
 from vmha_remediator.conf.rules import load_rules
 from vmha_remediator.conf.webhook import read_key
+
+VERSIONS = {"versions": [{"id": "v1", "status": "CURRENT", "href": "/v1/openapi.json"}]}
 
 
 def create_app(
@@ -20,11 +27,13 @@ def create_app(
     *,
     known_host: Callable[[str], bool] = lambda host: True,
     rules: Collection[str] | None = None,
+    backend: Backend | None = None,
 ) -> Flask:
     """Return the application; `ring(rule, host)` is called for every webhook that is genuine.
 
     `ring` must be quick and raise a `VmhaError` when it could not store the call. Without
-    `rules` the names of the rule files are taken. Raises `ConfigError` for a key file that
+    `rules` the names of the rule files are taken; without a `backend` only webhooks are
+    received. Raises `ConfigError` for a key file that
     cannot be used and `RuleError` for rules that cannot be trusted.
     """
     app = Flask("vmha", static_folder=None)
@@ -40,7 +49,34 @@ def create_app(
         "/healthcheck", view_func=_healthcheck, methods=["GET"], provide_automatic_options=False
     )
     problem.register(app)
+    if backend is not None:
+        _serve_people(app, conf, backend)
     return app
+
+
+def _serve_people(app: Flask, conf: cfg.ConfigOpts, backend: Backend) -> None:
+    """Add the REST API and what describes it."""
+    rest.register(app, ROUTES, backend, caller.make(app, conf), policies.make_enforcer(conf))
+    document = openapi.document(
+        ROUTES, version.installed(), tokens=conf.api.auth_strategy == "keystone"
+    )
+    for path, name, answer in (
+        ("/", "versions", VERSIONS),
+        ("/v1", "version", VERSIONS),
+        ("/v1/openapi.json", "openapi", document),
+    ):
+        app.add_url_rule(
+            path,
+            endpoint=name,
+            view_func=_constant(answer),
+            methods=["GET"],
+            provide_automatic_options=False,
+        )
+    app.wsgi_app = RequestId(app.wsgi_app)  # type: ignore[method-assign]
+
+
+def _constant(answer: Mapping[str, Any]) -> Callable[[], Response]:
+    return lambda: jsonify(answer)
 
 
 def _keys(conf: cfg.ConfigOpts) -> tuple[bytes, ...]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from flask import Flask
@@ -11,10 +12,13 @@ from oslo_config import cfg
 from oslo_log import log
 
 from vmha_remediator.api.app import create_app
+from vmha_remediator.api.backend import Backend
 from vmha_remediator.api.known_hosts import KnownHosts
 from vmha_remediator.api.ringer import Ringer
+from vmha_remediator.conf.rules import load_rules, thresholds
 from vmha_remediator.effects.gnocchi import Gnocchi
 from vmha_remediator.effects.session import make_session
+from vmha_remediator.effects.view import CloudView
 from vmha_remediator.errors import ConfigError
 from vmha_remediator.store import Store
 
@@ -26,7 +30,29 @@ def build(conf: cfg.ConfigOpts, store: Store, doorbell: threading.Event | None =
 
     With an engine in the same process, `doorbell` wakes it; elsewhere it finds the row.
     """
-    return create_app(conf, Ringer(store.ring, doorbell), known_host=_known_host(conf))
+    return create_app(
+        conf,
+        Ringer(store.ring, doorbell),
+        known_host=_known_host(conf),
+        backend=_backend(conf, store, doorbell),
+    )
+
+
+def _backend(
+    conf: cfg.ConfigOpts, store: Store, doorbell: threading.Event | None
+) -> Backend | None:
+    """Return what the REST API stands on; None: there is no login to show the cloud with."""
+    if conf.cloud.auth_type is None and conf.cloud.auth_section is None:
+        LOG.warning("[cloud] has no login, so only webhooks are served and not the REST API")
+        return None
+    return Backend(
+        store=store,
+        view=CloudView(conf, load_rules(conf)),
+        clock=time.time,
+        limits=lambda agents: thresholds(conf, agents),
+        protect=conf.evacuation.protect,
+        doorbell=doorbell.set if doorbell is not None else lambda: None,
+    )
 
 
 def _known_host(conf: cfg.ConfigOpts) -> Callable[[str], bool]:

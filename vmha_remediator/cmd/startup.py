@@ -8,13 +8,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 
 from oslo_config import cfg
 from oslo_log import log
 
 from vmha_remediator import conf as config
+from vmha_remediator import version
 from vmha_remediator.cmd.verbs import DEFAULT_CONFIG, top_parser
 from vmha_remediator.errors import VmhaError
 
@@ -24,15 +24,8 @@ DONE, FAILED = 0, 1
 def make_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
     """Return a parser with the options that every service has."""
     parser = top_parser(prog, description, epilog)
-    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version.installed()}")
     return parser
-
-
-def _version() -> str:
-    try:
-        return version("vmha")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 def setup_log(conf: cfg.ConfigOpts) -> None:

@@ -52,4 +52,31 @@ OPTS: list[cfg.Opt] = [
         help="Largest request body in bytes. An alarm's notification takes one to two "
         "kilobytes; a longer body is answered 413 and nothing is done.",
     ),
+    cfg.StrOpt(
+        "auth_strategy",
+        default="keystone",
+        choices=["keystone", "noauth"],
+        help="Who may use the REST API and the status page. 'keystone': whoever has a token that "
+        "[oslo_policy] lets in; tokens are checked with [keystone_authtoken], or with the "
+        "account of [cloud] when that group has no auth_type. 'noauth': everybody who can reach "
+        "it, as administrator; start-up refuses it unless host is a loopback address. Webhooks "
+        "are checked by their signature in either case.",
+    ),
+    cfg.FloatOpt(
+        "view_age",
+        default=2.0,
+        min=0.0,
+        max=60.0,
+        help="Seconds for which one look at Nova and Gnocchi serves all readers of hosts. Long: "
+        "the page is behind by as much; 0: every request looks, and many open pages load Nova.",
+    ),
+    cfg.FloatOpt(
+        "servers_age",
+        default=20.0,
+        min=0.0,
+        max=3600.0,
+        help="Seconds for which one list of all servers serves the protection report and the "
+        "numbers of protected VMs. Long: a new tag shows late; short: Nova lists all servers "
+        "that often while anybody looks.",
+    ),
 ]

@@ -24,6 +24,24 @@ OPTS: list[cfg.Opt] = [
         "hosts are flooded and Nova's messages time out. Too few: recovery takes longer.",
     ),
     cfg.IntOpt(
+        "parallel_per_host",
+        default=8,
+        min=1,
+        help="Evacuations under way at a time to one destination. Where the scheduler chooses, "
+        "a host that has so many is avoided by naming others. Too many: a host is flooded, and "
+        "its VMs start slowly. Too few: recovery takes longer.",
+    ),
+    cfg.StrOpt(
+        "candidates",
+        default="scheduler",
+        choices=["scheduler", "spread"],
+        help="Who chooses where a VM runs again. 'scheduler': Nova's scheduler; while it could "
+        "choose a host that is not well by the evidence, a healthy one is named instead. "
+        "'spread': always a healthy host is named, the one with most free memory first, and "
+        "the scheduler checks it. Wrong: VMs crowd where the scheduler's weights would not "
+        "have put them.",
+    ),
+    cfg.IntOpt(
         "quick_attempts",
         default=3,
         min=1,

@@ -29,6 +29,8 @@ EVACUATE: Version = (2, 94)
 SERVERS: Version = (2, 98)
 MIGRATIONS: Version = (2, 80)
 SERVICES: Version = (2, 69)
+#: From 2.88 on hypervisors no longer show how much is free.
+HYPERVISORS: Version = (2, 87)
 PAGE = 500
 
 
@@ -54,6 +56,11 @@ class Nova:
         path = f"/servers/detail?all_tenants=1&host={quote(host, safe='')}&limit={PAGE}"
         return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
 
+    def all_servers(self) -> list[Server]:
+        """Return every server of every project."""
+        path = f"/servers/detail?all_tenants=1&limit={PAGE}"
+        return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
+
     def server(self, server_id: str) -> Server | None:
         """Return one server, or None when it is gone."""
         body = self._json("GET", f"/servers/{quote(server_id)}", SERVERS, missing=True)
@@ -66,6 +73,15 @@ class Nova:
             f"&limit={PAGE}"
         )
         return [parse.migration(raw) for raw in self._pages(path, "migrations", MIGRATIONS)]
+
+    def free_memory(self) -> dict[str, int]:
+        """Return the free memory of each host in MB, as its nova-compute last said."""
+        path = f"/os-hypervisors/detail?limit={PAGE}"
+        found: dict[str, int] = {}
+        for raw in self._pages(path, "hypervisors", HYPERVISORS):
+            host, free = parse.free_memory(raw)
+            found[host] = found.get(host, 0) + free
+        return found
 
     def _server(self, raw: Mapping[str, Any]) -> Server:
         properties = parse.image_properties(raw)
@@ -97,6 +113,8 @@ class Nova:
 
     def evacuate(self, server_id: str, dest: str | None = None) -> None:
         """Ask for a server to be run elsewhere; `dest` None lets the scheduler choose.
+
+        A `dest` is checked by the scheduler: `force`, which 2.29 to 2.67 know, is never sent.
 
         A return means that Nova has accepted it, not that it is done: follow `evacuations`.
         """

@@ -38,6 +38,7 @@ def service(raw: Mapping[str, Any]) -> Service:
         forced_down=bool(raw.get("forced_down")),
         updated_at=seconds(raw.get("updated_at")),
         disabled_reason=raw.get("disabled_reason"),
+        zone=str(raw.get("zone") or ""),
     )
 
 
@@ -71,7 +72,22 @@ def server(raw: Mapping[str, Any], properties: Mapping[str, str]) -> Server:
         extra_specs={k: str(v) for k, v in (flavor.get("extra_specs") or {}).items()},
         image_properties=properties,
         fault=str((raw.get("fault") or {}).get("message") or ""),
+        zone=_zone(raw),
+        ram=int(flavor.get("ram") or 0),
+        project=str(raw.get("tenant_id") or ""),
     )
+
+
+def _zone(raw: Mapping[str, Any]) -> str | None:
+    """Return the zone that a server must stay in: what was asked for, where Nova shows it."""
+    if "pinned_availability_zone" in raw:
+        return raw["pinned_availability_zone"] or None
+    return raw.get("OS-EXT-AZ:availability_zone") or None
+
+
+def free_memory(raw: Mapping[str, Any]) -> tuple[str, int]:
+    """Return a hypervisor's service host and its free memory in MB."""
+    return str(raw["service"]["host"]), int(raw.get("free_ram_mb") or 0)
 
 
 def migration(raw: Mapping[str, Any]) -> Migration:

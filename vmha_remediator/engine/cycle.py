@@ -16,9 +16,10 @@ from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.crew import Crew
-from vmha_remediator.engine.observer import Judged, Observer
+from vmha_remediator.engine.judged import Judged
+from vmha_remediator.engine.observer import Observer
 from vmha_remediator.engine.ports import Alarms, Leading, Telemetry
-from vmha_remediator.engine.watch import Timing, Watch
+from vmha_remediator.engine.watch import Timing, Watch, flapping
 from vmha_remediator.errors import (
     ServiceUnavailable,
     StaleEpoch,
@@ -65,6 +66,7 @@ class Engine:
         self._suspects: set[str] = set()
         self._silent: set[str] = set()
         self._known: list[str] = []
+        self._left_alone: frozenset[str] = frozenset()
         self._unread = False
         self.watch = Watch(self.observer, self.clock, self.watching)
         self._young: dict[str, tuple[str, float]] = {}
@@ -167,6 +169,8 @@ class Engine:
         suspects.discard(EVERYBODY)
         alarming, trouble = self._alarming()
         suspects |= alarming
+        self._left_alone = frozenset(self.store.maintenance())
+        suspects -= self._left_alone
         if not suspects and not self.watch.is_due(False, self.interval):
             return trouble
         taken = {i.host: i.rule for i in self.store.incidents(active_only=True)}
@@ -193,7 +197,8 @@ class Engine:
         if not self.watch.is_due(urgent, self.interval):
             return
         told = taken.get(EVERYBODY, "")
-        situation, silent = self.watch.take(self.observer.judge(self._known), told)
+        known = [host for host in self._known if host not in self._left_alone]
+        situation, silent = self.watch.take(self.observer.judge(known), told)
         self._say_read()
         if situation is not None and EVERYBODY not in taken:
             self._open_now(situation, epoch)
@@ -252,11 +257,9 @@ class Engine:
         if self.watch.explains(standing.rule):
             self._suspects.add(host)  # one report for all of them, not one each
             return
-        if standing.action != "recover" and host not in self._young:
-            onset = self.watch.onset(standing)
-            if onset is not standing:
-                self._open_now(onset, epoch)
-                return
+        new = standing.action != "recover" and host not in self._young
+        if new and self._flaps(standing, epoch):
+            return
         if self._is_young(standing):
             self._suspects.add(host)  # looked at again in the next cycle
             return
@@ -273,6 +276,17 @@ class Engine:
             epoch=epoch,
         )
         LOG.info("incident %s opened: %s", incident.id, standing.evidence)
+
+    def _flaps(self, standing: Verdict, epoch: int) -> bool:
+        """Count that a host has got into a situation; tell whether it is told as flapping."""
+        timing = self.watching
+        if not timing.flap_after:
+            return False
+        onsets = self.store.count_onset(standing.host, timing.flap_window, epoch=epoch)
+        if len(onsets) < timing.flap_after:
+            return False
+        self._open_now(flapping(standing, onsets), epoch)
+        return True
 
     def _is_young(self, standing: Verdict) -> bool:
         """Tell whether a verdict that is only reported may still turn into another one.
@@ -301,6 +315,8 @@ class Engine:
     def _summary(self, incidents: list[Incident], trouble: str) -> str:
         said = [self.crew.said(i) for i in incidents]
         parts = ["; ".join(sorted(said)) or "all quiet: no verdict stands"]
+        if self._left_alone:
+            parts.append(f"in maintenance: {', '.join(sorted(self._left_alone))}")
         if trouble:
             parts.append(f"waiting for telemetry: {trouble}")
         return "; ".join(parts)

@@ -229,6 +229,7 @@ class Executor:
                     status=VmStatus.REQUESTED,
                     attempts=step.record.attempts + 1,
                     not_before=now,
+                    dest=step.dest,
                     reason="",
                 ),
             )

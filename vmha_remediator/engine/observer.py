@@ -4,18 +4,22 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor as Pool
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
+from vmha_remediator.engine import destinations
+from vmha_remediator.engine.destinations import Destinations
+from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
 from vmha_remediator.errors import TelemetryUnavailable
 from vmha_remediator.remedy import cluster, pieces, proof
 from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, Service
-from vmha_remediator.remedy.incident import SETTLED, Incident, VmStatus
+from vmha_remediator.remedy.incident import IN_FLIGHT, SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.rules import judge, metrics
@@ -27,17 +31,12 @@ LOG = log.getLogger(__name__)
 
 #: States whose planner looks at VMs.
 _VMS = frozenset({S.FENCED, S.EVACUATING, S.RECOVERED})
+#: What of the facts is measured.
+_MEASURED = (
+    "verdicts", "standing", "heartbeat_age", "lease_age", "fresh_heartbeat", "fresh_lease",
+)  # fmt: skip
 #: One listing of services serves all incidents that ask within this time, in seconds.
 SERVICES_FOR = 0.3
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What the rules say of one host."""
-
-    readings: Readings
-    verdicts: tuple[Verdict, ...]
-    standing: Verdict | None
 
 
 class Observer:
@@ -65,6 +64,7 @@ class Observer:
         self._pool = pool
         self._services: tuple[float, list[Service]] | None = None
         self._lock = threading.Lock()
+        self._destinations = Destinations(cloud, self.judge, clock, policy)
         #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
         self.agents = 0
         #: What the latest scan of all hosts says of them as a whole; empty: not known now.
@@ -107,13 +107,9 @@ class Observer:
             facts = self._with_services(incident, facts)
         measured = measures.result()
         facts = replace(
-            measured,
-            service=facts.service,
-            cluster=facts.cluster,
-            situation=facts.situation,
-            maintenance=facts.maintenance,
+            facts,
+            **{name: getattr(measured, name) for name in _MEASURED},
             failures=self._failures(incident),
-            in_flight_elsewhere=facts.in_flight_elsewhere,
             confirmed=self._confirmed(incident),
             deeds=self._deeds(incident, measured.standing),
         )
@@ -162,19 +158,18 @@ class Observer:
         active = self._store.incidents(active_only=True)
         mine = next((s for s in services if s.host == incident.host), None)
         flags = self._store.maintenance()
-        elsewhere = sum(
-            vm.status in (VmStatus.REQUESTED, VmStatus.MOVING)
-            for other in active
-            if other.id != incident.id
-            for vm in other.vms
-        )
+        others = [vm for i in active if i.id != incident.id for vm in i.vms]
+        elsewhere = [vm.dest for vm in others if vm.status in IN_FLIGHT]
+        if destinations.wanted(incident):
+            facts = self._destinations.look(facts, services, active)
         return replace(
             facts,
             service=mine,
             cluster=self._cluster(services, active, frozenset(flags)),
             situation=self._situation(active),
             maintenance=flags.get(incident.host),
-            in_flight_elsewhere=elsewhere,
+            in_flight_elsewhere=len(elsewhere),
+            in_flight_to=Counter(dest for dest in elsewhere if dest),
         )
 
     def _situation(self, active: Iterable[Incident]) -> Verdict | None:

@@ -32,6 +32,7 @@ class Service:
     forced_down: bool
     updated_at: float | None = None
     disabled_reason: str | None = None
+    zone: str = ""  # availability zone
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,9 @@ class Server:
     extra_specs: Mapping[str, str] = field(default_factory=dict)
     image_properties: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
+    zone: str | None = None  # availability zone that it must stay in; None: any
+    ram: int = 0  # MB, by its flavor
+    project: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,11 @@ class Facts:
     confirmed: str | None = None  # a person's word that the host is off
     in_flight_elsewhere: int = 0
     maintenance: Maintenance | None = None  # an operator's word to leave the host alone
+    in_flight_to: Mapping[str, int] = field(default_factory=dict)  # of those, by destination
+    services: tuple[Service, ...] = ()  # all of them, when VMs are to be placed
+    troubled: Mapping[str, str] = field(default_factory=dict)  # hosts not well -> their verdict
+    unwatched: frozenset[str] = frozenset()  # hosts of which no witness says anything
+    free: Mapping[str, int] = field(default_factory=dict)  # MB; empty: not asked, not known
     situation: Verdict | None = None  # what is wrong with most hosts at once, if it is reported
     failures: int = 0  # how often it was fenced within [guards] quarantine_window
     deeds: tuple[str, ...] = ()  # what the incident's rule asks for beside its report

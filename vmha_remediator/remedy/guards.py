@@ -156,8 +156,8 @@ def min_healthy(incident: Incident, facts: Facts, now: float, policy: Policy) ->
         return None
     return Objection(
         MIN_HEALTHY,
-        f"{healthy} healthy {'host is' if healthy == 1 else 'hosts are'} left; [guards] "
-        f"min_healthy wants {policy.min_healthy}",
+        f"beside {facts.host} only {healthy} {'host is' if healthy == 1 else 'hosts are'} "
+        f"healthy; [guards] min_healthy wants {policy.min_healthy}",
         f"bring hosts back, then it is judged anew by itself; or go on with: "
         f"{release_command(incident)}",
     )

@@ -8,40 +8,57 @@ from vmha_remediator.remedy.facts import Facts
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
-from vmha_remediator.remedy.steps import Fence, Move, Note, Plan, Step
+from vmha_remediator.remedy.steps import Fence, Note, Plan, Step
 from vmha_remediator.rules.judge import State
-
 
 #: Holds of a host that is back: when it fails again, that is judged and fenced anew.
 BACK = frozenset({pieces.QUARANTINE, pieces.LEFT_VMS})
 
 
 def held(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
-    """Wait for a person, for the evidence to go, or for a confirmation."""
+    """Wait for a person, for the evidence to go, or for what holds it to dissolve."""
     host = incident.host
-    if not incident.fencing_begun and pieces.gone(incident, facts):
-        return pieces.clear(incident, facts, "is over, nothing was done")
-    if not incident.fencing_begun and pieces.unknown_everywhere(incident, facts):
-        return pieces.clear(incident, facts, pieces.UNKNOWN_EVERYWHERE)
-    if incident.held_by == pieces.NO_PROOF and facts.confirmed and not facts.heard:
-        return pieces.resume(incident, S.FENCING, f"{facts.confirmed}: fencing goes on")
-    if incident.released_by:
-        return released(incident, facts)
-    rejudged = guard_gone(incident, facts, now, policy)
-    if rejudged is not None:
-        return rejudged
-    if incident.held_by in BACK and not facts.heard and _fails(incident, facts):
-        return proof.anew(incident)
-    if incident.held_by == pieces.LEFT_VMS and facts.servers is not None:
-        coming = home.plan(incident, facts, now, policy)
-        if not coming.left and facts.heard:
-            return pieces.resume(incident, S.RECOVERED, "the VMs that were left have come back")
+    for planner in (over, by_a_person, guard_gone, back):
+        plan = planner(incident, facts, now, policy)
+        if plan is not None:
+            return plan
     if fence_again_due(incident, facts, now, policy):
         return Plan((Fence(host),), f"{host}: held for want of a proof; fencing is tried again")
     follow: tuple[Step, ...] = ()
     if facts.servers is not None and facts.migrations is not None:
         follow = vms.steps_for(incident, facts, now, policy, may_start="its incident is held")
     return Plan(follow, f"{host}: held for a person: {incident.reason}. {incident.advice}")
+
+
+def over(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan | None:
+    """Clear what nothing was done about and is over; once fencing has begun it never is."""
+    if incident.fencing_begun:
+        return None
+    if pieces.gone(incident, facts):
+        return pieces.clear(incident, facts, "is over, nothing was done")
+    if pieces.unknown_everywhere(incident, facts):
+        return pieces.clear(incident, facts, pieces.UNKNOWN_EVERYWHERE)
+    return None
+
+
+def by_a_person(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan | None:
+    """Do what a person has said: that the host is off, or that the incident may go on."""
+    if incident.held_by == pieces.NO_PROOF and facts.confirmed and not facts.heard:
+        return pieces.resume(incident, S.FENCING, f"{facts.confirmed}: fencing goes on")
+    return released(incident, facts) if incident.released_by else None
+
+
+def back(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan | None:
+    """Go on with a host that had come back: it has failed again, or what was left is well."""
+    if incident.held_by not in BACK:
+        return None
+    if not facts.heard and _fails(incident, facts):
+        return proof.anew(incident)
+    if incident.held_by != pieces.LEFT_VMS or facts.servers is None or not facts.heard:
+        return None
+    if home.plan(incident, facts, now, policy).left:
+        return None
+    return pieces.resume(incident, S.RECOVERED, "the VMs that were left have come back")
 
 
 def guard_gone(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan | None:
@@ -56,7 +73,8 @@ def guard_gone(incident: Incident, facts: Facts, now: float, policy: Policy) -> 
         if incident.well_since is None:
             return None
         return Plan((Note({"well_since": None}),), f"{incident.host}: held, {incident.reason}")
-    calm = guards.CALM.get(incident.held_by, lambda _: 0.0)(policy)
+    wait = guards.CALM.get(incident.held_by)
+    calm = wait(policy) if wait is not None else 0.0
     since = now if incident.well_since is None else incident.well_since
     if now - since >= calm:
         sentence = f"what held it ({incident.held_by}) is over: judged anew"

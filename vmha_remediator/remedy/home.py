@@ -44,7 +44,7 @@ def plan(incident: Incident, facts: Facts, now: float, policy: Policy) -> Homeco
         last = _last(facts, vm)
         if server.host != vm.old_host:
             _elsewhere(found, vm)
-        elif _on_its_way(vm, server, now, policy):
+        elif _on_its_way(vm, server, now, incident.heard_since or now, policy):
             found.waiting.append(vm.name)
         elif _is_back(vm, server):
             sentence = f"{vm.name}: is {server.vm_state} on {vm.old_host} again"
@@ -100,18 +100,16 @@ def _elsewhere(found: Homecoming, vm: VmRecord) -> None:
         found.left.append(f"{vm.name} ({vm.reason})")
 
 
-def _on_its_way(vm: VmRecord, server: Server, now: float, policy: Policy) -> bool:
+def _on_its_way(vm: VmRecord, server: Server, now: float, back: float, policy: Policy) -> bool:
     if now < vm.not_before and starts(vm):
         return True
-    return bool(server.task_state) and now < vm.not_before + policy.stuck_after
+    return bool(server.task_state) and now < max(vm.not_before, back) + policy.stuck_after
 
 
 def _is_back(vm: VmRecord, server: Server) -> bool:
     if server.task_state:
         return False
-    return server.vm_state == "active" or (
-        vm.vm_state in QUIET and server.vm_state == vm.vm_state
-    )
+    return server.vm_state == "active" or (vm.vm_state in QUIET and server.vm_state == vm.vm_state)
 
 
 def _start(
@@ -134,7 +132,7 @@ def _cannot(vm: VmRecord, server: Server, last: Migration | None, policy: Policy
     checks: tuple[tuple[Callable[[], bool], str], ...] = (
         (
             lambda: last is not None and last.status == FAILED and last.dest is not None,
-            f"its evacuation to {last.dest if last else ''} failed half-way, so it may exist there",
+            f"its evacuation to {last.dest if last else '?'} failed half-way: it may exist there",
         ),
         (
             lambda: bool(server.task_state),
@@ -148,7 +146,7 @@ def _cannot(vm: VmRecord, server: Server, last: Migration | None, policy: Policy
         (
             lambda: starts(vm) >= policy.quick_attempts,
             f"could not be started on {host} in {starts(vm)} attempts: "
-            f"{server.fault or vm.reason or 'Nova gives no reason'}",
+            f"{server.fault or 'see the log of its nova-compute'}",
         ),
     )
     return next((text for applies, text in checks if applies()), "")

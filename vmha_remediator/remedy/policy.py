@@ -12,6 +12,8 @@ class Policy:
 
     protect: str = "tagged"  # "tagged" | "all"
     parallel: int = 16  # evacuations under way at a time, all hosts together
+    parallel_per_host: int = 8  # of those, to one destination
+    candidates: str = "scheduler"  # "scheduler" | "spread" | "reserved"
     quick_attempts: int = 3  # before a VM counts as pending
     retry_first: float = 2.0  # doubled at each attempt
     retry_limit: float = 60.0

@@ -31,6 +31,18 @@ def is_protected(server: Server, protect: str = "tagged") -> bool:
     )
 
 
+def by(server: Server, protect: str = "tagged") -> str:
+    """Return what protects a server, in words; empty when nothing does."""
+    grounds = {
+        f"tag {TAG}": TAG in server.tags,
+        f"metadata {METADATA}": _true(server.metadata, METADATA),
+        f"flavor {EVACUABLE}": _true(server.extra_specs, EVACUABLE),
+        f"image {EVACUABLE}": _true(server.image_properties, EVACUABLE),
+        "[evacuation] protect = all": protect == "all",
+    }
+    return next((ground for ground, holds in grounds.items() if holds), "")
+
+
 def priority(server: Server) -> int:
     """Return the server's priority: higher comes first, 0 when unset or unreadable."""
     try:

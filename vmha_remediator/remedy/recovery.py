@@ -19,7 +19,6 @@ from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.remedy.steps import FollowVm, Hold, JournalVms, Move, Note, Plan, Step
 
-
 #: Our writes to the Nova service that keep a host out: it must have reported after them.
 KEPT_OFF = frozenset({"force-down", "disable-scheduling"})
 
@@ -55,9 +54,9 @@ def fenced(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan
 
 def _how_many(host: str, records: Iterable[VmRecord], facts: Facts) -> str:
     """Return how many VMs are to be moved, of those that Nova has on the host."""
-    there = sum(server.host == host for server in facts.servers or ())
-    moved = sum(vm.status not in home.OVER for vm in records)
-    return f"{pieces.count(moved, 'protected VM')}; {pieces.count(there, 'VM')} on it in all"
+    there = {server.id for server in facts.servers or () if server.host == host}
+    moved = sum(vm.status not in home.OVER and vm.server_id in there for vm in records)
+    return f"{pieces.count(moved, 'protected VM')}; {pieces.count(len(there), 'VM')} on it in all"
 
 
 def evacuating(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:

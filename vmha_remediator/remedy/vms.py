@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from vmha_remediator.remedy import protect
+from vmha_remediator.remedy import candidates, protect
 from vmha_remediator.remedy.facts import FAILED, FINISHED, NOT_STARTED, Facts, Migration, Server
 from vmha_remediator.remedy.incident import IN_FLIGHT, Incident, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -39,9 +40,11 @@ class _Case:
     vm: VmRecord
     server: Server | None
     last: Migration | None  # its latest evacuation in this incident
+    tried: Mapping[str, int]  # destinations that were named and refused it, with how often
     facts: Facts
     now: float
     policy: Policy
+    chooser: candidates.Chooser
 
 
 def journal(incident: Incident, facts: Facts, policy: Policy) -> tuple[VmRecord, ...]:
@@ -72,27 +75,64 @@ def steps_for(
 
     `may_start` is empty when evacuations may begin now, else the reason why not.
     """
-    servers = {s.id: s for s in facts.servers or ()}
-    last = _latest(facts.migrations or (), incident)
+    chooser = candidates.Chooser(facts, policy, Counter(facts.in_flight_to))
     following: list[Step] = []
-    starting: list[Step] = []
+    ready: list[tuple[_Case, Step]] = []
     in_flight = facts.in_flight_elsewhere
+    for case in _cases(incident, facts, now, policy, chooser):
+        step = _next(case)
+        if isinstance(step, Evacuate | ResetState):
+            ready.append((case, step))
+            continue
+        following += () if step is None else (step,)
+        record = step.record if isinstance(step, FollowVm) else case.vm
+        if record.status in IN_FLIGHT:
+            in_flight += 1
+            chooser.take(record.dest, case.server)
+    if may_start:
+        return (*following, *(s for case, _ in ready for s in _postponed(case.vm, may_start)))
+    starting: list[Step] = []
+    for case, step in ready:
+        if in_flight >= policy.parallel:
+            break
+        placed = _placed(case, step)
+        if isinstance(placed, Evacuate | ResetState):
+            starting.append(placed)
+            in_flight += 1
+        elif placed is not None:
+            following.append(placed)
+    return (*following, *starting)
+
+
+def _cases(
+    incident: Incident, facts: Facts, now: float, policy: Policy, chooser: candidates.Chooser
+) -> Iterator[_Case]:
+    """Yield the VMs that are not over with, most important first."""
+    servers = {s.id: s for s in facts.servers or ()}
+    records = _of_this_incident(facts.migrations or (), incident)
     for vm in sorted(incident.vms, key=lambda v: (-v.priority, v.name, v.server_id)):
         if vm.status in (VmStatus.DONE, VmStatus.SKIPPED):
             continue
-        case = _Case(vm, servers.get(vm.server_id), last.get(vm.server_id), facts, now, policy)
-        step = _next(case)
-        if step is None:
-            in_flight += vm.status in IN_FLIGHT
-        elif not isinstance(step, Evacuate | ResetState):
-            following.append(step)
-            in_flight += isinstance(step, FollowVm) and step.record.status in IN_FLIGHT
-        elif may_start:
-            following += _postponed(vm, may_start)
-        elif in_flight < policy.parallel:
-            starting.append(step)
-            in_flight += 1
-    return (*following, *starting)
+        own = [m for m in records if m.server_id == vm.server_id]
+        tried = Counter(m.dest for m in own if m.dest and m.status == NOT_STARTED)
+        server, last = servers.get(vm.server_id), own[-1] if own else None
+        yield _Case(vm, server, last, tried, facts, now, policy, chooser)
+
+
+def _placed(case: _Case, step: Step) -> Step | None:
+    """Give an evacuation its destination; None: every host that could take it is busy."""
+    if not isinstance(step, Evacuate) or case.server is None:
+        return step
+    if step.dest is not None:  # it can only be there
+        case.chooser.take(step.dest, case.server)
+        return step
+    choice = case.chooser.choose(case.server, case.tried)
+    if choice.nowhere:
+        return _pending(case, choice.nowhere)
+    if choice.full:
+        return None
+    case.chooser.take(choice.dest, case.server)
+    return replace(step, dest=choice.dest)
 
 
 def give_up(incident: Incident, why: str) -> tuple[Step, ...]:
@@ -104,16 +144,13 @@ def give_up(incident: Incident, why: str) -> tuple[Step, ...]:
     )
 
 
-def _latest(migrations: Iterable[Migration], incident: Incident) -> Mapping[str, Migration]:
-    """Return each server's latest evacuation that this incident can have caused."""
+def _of_this_incident(migrations: Iterable[Migration], incident: Incident) -> list[Migration]:
+    """Return the evacuations that this incident can have caused, oldest first."""
     begun = incident.fencing_since or incident.opened
-    found: dict[str, Migration] = {}
-    for migration in sorted(migrations, key=lambda m: m.created):
-        # Nova stamps whole seconds with its own clock; a minute covers both. An older one
-        # that is still under way counts too: somebody else evacuates this VM.
-        if migration.under_way or migration.created >= begun - 60:
-            found[migration.server_id] = migration
-    return found
+    # Nova stamps whole seconds with its own clock; a minute covers both. An older one that is
+    # still under way counts too: somebody else evacuates this VM.
+    found = [m for m in migrations if m.under_way or m.created >= begun - 60]
+    return sorted(found, key=lambda m: m.created)
 
 
 def _postponed(vm: VmRecord, why: str) -> list[Step]:
@@ -210,6 +247,9 @@ def _failed(case: _Case, server: Server, last: Migration) -> Step | None:
     attempts = max(case.vm.attempts, 1)
     what = f"attempt {attempts} failed: {server.fault or last.status}"
     again = case.now + case.policy.retry_after(attempts)
+    refused = last.status == NOT_STARTED and last.dest is not None
+    if refused and case.chooser.untried(server, case.tried):
+        again = case.now  # only that host has no room for it
     late = attempts >= case.policy.quick_attempts
     return _settle(
         case,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from oslo_db import exception as db_exc
 from sqlalchemy.orm import Session, selectinload
 
-from vmha_remediator.errors import IncidentChanged, IncidentError
+from vmha_remediator.errors import IncidentChanged, NoSuchIncident
 from vmha_remediator.remedy import states
 from vmha_remediator.remedy.incident import Incident, VmRecord
 from vmha_remediator.remedy.states import IncidentState
@@ -36,7 +36,7 @@ class Incidents(Part):
         )
 
     def incident(self, incident_id: int) -> Incident:
-        """Return one incident; raises `IncidentError` when there is none."""
+        """Return one incident; raises `NoSuchIncident`."""
         return self.database.read(lambda session: _incident(session, incident_id))
 
     def active(self, host: str) -> Incident | None:
@@ -196,7 +196,7 @@ class Incidents(Part):
 def _incident(session: Session, incident_id: int) -> Incident:
     row = session.get(IncidentRow, incident_id, options=_WITH_ALL)
     if row is None:
-        raise IncidentError(f"there is no incident {incident_id}")
+        raise NoSuchIncident(f"there is no incident {incident_id}")
     return rows.incident(row)
 
 

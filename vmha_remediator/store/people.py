@@ -8,7 +8,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from vmha_remediator.errors import IncidentError
+from vmha_remediator.errors import IncidentError, NoSuchIncident
 from vmha_remediator.remedy.incident import Change, Incident
 from vmha_remediator.remedy.states import IncidentState
 from vmha_remediator.store import rows
@@ -33,7 +33,7 @@ class People(Incidents):
         def write(session: Session) -> None:
             row = session.get(IncidentRow, incident_id, with_for_update=True)
             if row is None:
-                raise IncidentError(f"there is no incident {incident_id}")
+                raise NoSuchIncident(f"there is no incident {incident_id}")
             if row.state not in RELEASABLE:
                 raise IncidentError(f"incident {incident_id} is {row.state}, not held")
             now = self._clock()

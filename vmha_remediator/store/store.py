@@ -17,10 +17,11 @@ from vmha_remediator.errors import StoreUnavailable
 from vmha_remediator.store.database import Database
 from vmha_remediator.store.hints import Doorbells, Leadership
 from vmha_remediator.store.hosts import Hosts
+from vmha_remediator.store.pages import Pages
 from vmha_remediator.store.people import People
 
 
-class Store(Doorbells, Hosts, Leadership, People):
+class Store(Doorbells, Hosts, Leadership, People, Pages):
     """All tables behind one set of questions and answers; safe to use from many threads."""
 
     def upgrade(self) -> str:

@@ -20,6 +20,8 @@ SERVICE_DOWN_TIME = 60.0
 REQUEST = 0.02  # s, one API call
 SCHEDULING = 0.5
 REBUILD = 1.0
+MEMORY = 8192  # MB of a host
+VM = 512
 UNDER_WAY = ("accepted", "pre-migrating")
 KEEPS_DOWN = (*UNDER_WAY, "done")
 EVACUABLE = ("active", "stopped", "error")
@@ -69,6 +71,14 @@ class Nova:
     def server(self, server_id: str) -> Server | None:
         self._request()
         return self.servers_by_id.get(server_id)
+
+    def free_memory(self) -> dict[str, int]:
+        self._request()
+        return {host: self._free(host) for host in self._world.hosts}
+
+    def _free(self, host: str) -> int:
+        used = sum(s.host == host for s in self.servers_by_id.values())
+        return 0 if self.room is not None and host not in self.room else MEMORY - VM * used
 
     def evacuations(self, host: str) -> list[Migration]:
         self._request()
@@ -191,7 +201,7 @@ class Nova:
 
     def _schedule(self, number: str) -> None:
         record = self._find(number)
-        dest = record.dest or self._choose(record.source)
+        dest = self._checked(record.dest) if record.dest else self._choose(record.source)
         if record.server_id not in self.servers_by_id:
             self._record(number, status="error")
         elif dest is None:
@@ -228,6 +238,12 @@ class Nova:
         )
         self._record(number, status="done")
         self._world.evacuated(server.id, record.source, host.name)
+
+    def _checked(self, host: str) -> str | None:
+        """Check a named destination as the scheduler does."""
+        service = self.service(host)
+        room = self.room is None or host in self.room
+        return host if service.up and service.enabled and room else None
 
     def _choose(self, source: str) -> str | None:
         """Choose as the scheduler does: by its own idea of what is up."""

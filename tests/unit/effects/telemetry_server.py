@@ -19,6 +19,7 @@ class Request:
     method: str
     path: str
     body: Any
+    version: str | None = None  # the microversion asked for
 
 
 @dataclass
@@ -47,7 +48,12 @@ def serving() -> Iterator[Server]:
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             path = self.path.partition("?")[0]
             server.requests.append(
-                Request(self.command, self.path, json.loads(raw) if raw else None)
+                Request(
+                    self.command,
+                    self.path,
+                    json.loads(raw) if raw else None,
+                    self.headers.get("OpenStack-API-Version"),
+                )
             )
             if server.hang is not None:
                 server.hang.wait()

@@ -236,3 +236,32 @@ def test_nobody_there_means_later(nova: Nova) -> None:
     )
     with pytest.raises(CloudUnavailable):
         dead.services()
+
+
+def test_free_memory_is_asked_for_as_long_as_nova_still_showed_it(
+    server: Server, nova: Nova
+) -> None:
+    hosts = [
+        {"id": f"p-{host}", "service": {"host": host}, "free_ram_mb": free}
+        for host, free in (("h1", 512), ("h2", -64))
+    ]
+    server.say("GET", "/os-hypervisors/detail", 200, {"hypervisors": hosts})
+    assert nova.free_memory() == {"h1": 512, "h2": -64}
+    assert server.requests[-1].version == "compute 2.87"
+
+
+@pytest.mark.parametrize(
+    ("shown", "zone"),
+    [
+        ({"OS-EXT-AZ:availability_zone": "east"}, "east"),
+        ({"OS-EXT-AZ:availability_zone": "east", "pinned_availability_zone": None}, None),
+        ({"OS-EXT-AZ:availability_zone": "east", "pinned_availability_zone": "east"}, "east"),
+        ({}, None),
+    ],
+    ids=["before 2.96", "free", "pinned", "unknown"],
+)
+def test_a_server_stays_in_the_zone_that_it_asked_for(
+    server: Server, nova: Nova, shown: dict[str, Any], zone: str | None
+) -> None:
+    server.say("GET", "/servers/detail", 200, {"servers": [SERVER | shown]})
+    assert nova.servers("h1")[0].zone == zone

@@ -273,6 +273,13 @@ class SimNova:
         self._check()
         return self.servers_by_id.get(server_id)
 
+    def free_memory(self) -> dict[str, int]:
+        self._check()
+        load = {
+            h: sum(s.host == h for s in self.servers_by_id.values()) for h in self._world.hosts
+        }
+        return {host: 8192 - 512 * count for host, count in load.items()}
+
     def evacuations(self, host: str) -> list[Migration]:
         self._check()
         return [record for record in self.records if record.source == host]
@@ -504,11 +511,11 @@ class Reports:
     """Remembers what was reported."""
 
     changes: list[Change] = field(default_factory=list)
-    point: Callable[[str], None] = field(default=lambda name: None)
+    told_then: Callable[[Change], None] = field(default=lambda change: None)
 
     def report(self, change: Change) -> None:
         self.changes.append(change)
-        self.point("after report")
+        self.told_then(change)
 
     def told(self) -> list[str]:
         """Return the changes as "host:state", in order."""
@@ -529,7 +536,7 @@ class Sim:
         Base.metadata.create_all(self.database.engine())
         self.database.point = lambda name: self.world.point(name)
         self.world.fencing.confirmed = self.store.confirmation
-        self.reports = Reports(point=lambda name: self.world.point(name))
+        self.reports = Reports()
         self.engine = self.new_engine()
 
     def new_engine(self) -> Engine:

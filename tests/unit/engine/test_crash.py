@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.engine.sim import STEP, Crash, Sim
 from vmha_remediator.errors import StaleEpoch
-from vmha_remediator.remedy.incident import VmStatus
+from vmha_remediator.remedy.incident import Change, VmStatus
 from vmha_remediator.remedy.states import IncidentState
 
 
@@ -95,6 +95,26 @@ def test_dying_anywhere_ends_the_same(end: str) -> None:
         assert len(repeated) <= 1, where
         everything = [c.id for i in sim.store.incidents() for c in sim.store.changes(i.id)]
         assert {c.id for c in sim.reports.changes} == set(everything), where  # nothing is lost
+
+
+def test_what_was_being_told_when_the_engine_died_is_told_again_and_marked() -> None:
+    sim = _dead_host()
+
+    def die(_change: Change) -> None:
+        raise Crash("between telling and noting it")
+
+    sim.reports.told_then = die
+    with pytest.raises(Crash):
+        sim.run_until(lambda: False)
+    sim.reports.told_then = lambda change: None
+    sim.engine = sim.new_engine()
+    sim.run_until(lambda: sim.state("h1") == "recovered")
+    first, again = sim.reports.changes[:2]
+    assert first.id == again.id
+    assert (first.again, again.again) == (False, True)
+    later = sim.reports.changes[2:]
+    assert not any(change.again for change in later)
+    assert len({change.id for change in later}) == len(later)
 
 
 def test_a_deposed_leader_neither_writes_nor_acts() -> None:

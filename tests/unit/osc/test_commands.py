@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openstack vmha ...`, run as a person runs it, against the API on a real port."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from oslo_config import cfg
+
+from tests.unit.api.cloud import Cloud
+from vmha_remediator import conf as config
+from vmha_remediator.api.app import create_app
+from vmha_remediator.api.backend import Backend
+from vmha_remediator.api.server import ApiServer
+from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.rules.model import Thresholds
+from vmha_remediator.store import Store, open_store
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> cfg.ConfigOpts:
+    (tmp_path / "webhook.key").write_bytes(b"0123456789abcdef")
+    loaded = config.load(config_files=[])
+    loaded.set_override("key_file", str(tmp_path / "webhook.key"), group="webhook")
+    loaded.set_override("connection", f"sqlite:///{tmp_path}/vmha.sqlite", group="database")
+    loaded.set_override("port", 0, group="api")
+    loaded.set_override("auth_strategy", "noauth", group="api")
+    return loaded
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    return Cloud()
+
+
+@pytest.fixture
+def store(conf: cfg.ConfigOpts) -> Iterator[Store]:
+    opened = open_store(conf)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def server(conf: cfg.ConfigOpts, store: Store, cloud: Cloud) -> Iterator[ApiServer]:
+    backend = Backend(store, cloud, lambda: 0.0, lambda agents: Thresholds())
+    running = ApiServer(create_app(conf, lambda rule, host: None, backend=backend), conf)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def openstack(server: ApiServer) -> Run:
+    """Return a way to run `openstack WORDS` without a terminal: status, output, errors."""
+    command = str(Path(sys.executable).with_name("openstack"))
+
+    def run(*words: str, port: int = server.port) -> tuple[int, str, str]:
+        login = ["--os-auth-type", "none", "--os-endpoint", f"http://127.0.0.1:{port}"]
+        done = subprocess.run(
+            [command, *login, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def held(store: Store) -> int:
+    epoch = store.claim_epoch("test")
+    incident = store.open_incident("h2", "failure", "recover", "critical", "silent", epoch=epoch)
+    sentence = "4 of 5 hosts fail at once"
+    store.move(incident, S.HELD, sentence, epoch=epoch, held_by="storm", advice="look for a cause")
+    return incident.id
+
+
+def test_hosts_in_json(openstack: Run) -> None:
+    status, out, _err = openstack("vmha", "host", "list", "-f", "json")
+    assert status == 0
+    hosts = json.loads(out)
+    assert [(h["Host"], h["State"], h["Verdict"]) for h in hosts] == [
+        ("h1", "well", None),
+        ("h2", "unwell", "failure"),
+        ("h3", "unknown", None),
+    ]
+    assert hosts[1]["Network"] == "lost: heard 20.0 s ago"
+
+
+def test_what_could_not_be_read_is_said_beside_the_table(openstack: Run, cloud: Cloud) -> None:
+    cloud.away.add("gnocchi")
+    status, _out, err = openstack("vmha", "host", "list")
+    assert status == 0
+    assert "Note: the measures cannot be read now: no answer in time" in err
+
+
+def test_a_host_that_nobody_knows(openstack: Run) -> None:
+    status, _out, err = openstack("vmha", "host", "show", "nobody")
+    assert status == 1
+    assert err.strip() == (
+        "neither Nova nor telemetry knows a host named 'nobody'; list them: GET /v1/hosts"
+    )
+
+
+def test_a_held_incident_says_what_to_do_and_is_released(openstack: Run, store: Store) -> None:
+    number = held(store)
+    _status, out, _err = openstack("vmha", "incident", "show", str(number), "-f", "json")
+    assert json.loads(out)["To do"] == "look for a cause"
+
+    status, _out, _err = openstack("vmha", "incident", "release", str(number), "--yes")
+    assert status == 0
+    assert store.incident(number).waived == {"storm"}
+
+
+@pytest.mark.parametrize("words", [("incident", "release", "1"), ("host", "confirm-fenced", "h2")])
+def test_without_a_person_nothing_is_overruled(
+    openstack: Run, store: Store, words: tuple[str, ...]
+) -> None:
+    number = held(store)
+    status, _out, err = openstack("vmha", *words)
+    assert status == 1
+    assert "add --yes; nothing was done" in err
+    assert not store.incident(number).released_by
+    assert store.confirmation("h2") is None
+
+
+def test_watching_ends_when_a_person_is_needed(openstack: Run, store: Store) -> None:
+    number = held(store)
+    status, out, _err = openstack("vmha", "incident", "watch", str(number))
+    assert status == 1
+    assert out.endswith("held: 4 of 5 hosts fail at once\nTo do: look for a cause\n")
+
+
+def test_protection_shows_what_protects_each_vm(openstack: Run) -> None:
+    _status, out, _err = openstack("vmha", "protection", "list", "-f", "json")
+    assert [(s["Name"], s["By"]) for s in json.loads(out)] == [
+        ("db", "tag vmha"),
+        ("web", "tag vmha"),
+    ]
+
+
+def test_an_address_of_something_else_is_said(openstack: Run) -> None:
+    status, _out, err = openstack("vmha", "alarm", "list", port=1)
+    assert status == 1
+    assert err.startswith("the vmha API cannot be reached")
+    assert "Traceback" not in err
+
+
+def test_what_openstack_loads_at_every_start_is_nearly_nothing() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import vmha_remediator.osc.plugin;"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={"PYTHONPATH": str(Path(config.__file__).parents[2])},
+    )
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    foreign = loaded - {"vmha_remediator"} - set(sys.stdlib_module_names)
+    assert foreign == set()
+    assert [n for n in done.stdout.split() if n.startswith("vmha_remediator")] == [
+        "vmha_remediator",
+        "vmha_remediator.osc",
+        "vmha_remediator.osc.plugin",
+    ]

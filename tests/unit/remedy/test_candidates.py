@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where VMs are sent: only to hosts that are well, and to none more than it can take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.unit.remedy.build import NOW, facts, incident, server, service
+from vmha_remediator.remedy import candidates, vms
+from vmha_remediator.remedy.candidates import Choice, Chooser
+from vmha_remediator.remedy.facts import Facts, Migration
+from vmha_remediator.remedy.incident import VmRecord, VmStatus
+from vmha_remediator.remedy.policy import Policy
+from vmha_remediator.remedy.steps import Evacuate, FollowVm
+
+SCHEDULER = Policy()
+SPREAD = Policy(candidates="spread")
+
+
+def _facts(*, troubled: dict[str, str] | None = None, **services: dict[str, Any]) -> Facts:
+    """Return facts of h1's death among h2, h3 and h4, some of which differ."""
+    hosts = {"h1": {"up": False}, "h2": {}, "h3": {}, "h4": {}} | services
+    found = tuple(service(id=f"s-{h}", host=h, **fields) for h, fields in hosts.items())
+    return facts(services=found, troubled=troubled or {}, free={"h2": 100, "h3": 300, "h4": 200})
+
+
+def _choose(known: Facts, policy: Policy, **fields: Any) -> Choice:
+    return Chooser(known, policy).choose(server("a", **fields), {})
+
+
+def test_the_scheduler_chooses_while_all_it_could_choose_is_well() -> None:
+    assert _choose(_facts(), SCHEDULER) == Choice()
+
+
+def test_a_host_that_is_not_well_but_enabled_makes_us_name_another() -> None:
+    assert _choose(_facts(troubled={"h3": "isolation"}), SCHEDULER) == Choice("h4")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"up": False}, {"enabled": False}, {"forced_down": True, "up": False}],
+    ids=["down", "disabled", "forced down"],
+)
+def test_what_nova_itself_leaves_out_needs_no_name(fields: dict[str, Any]) -> None:
+    assert _choose(_facts(troubled={"h3": "failure"}, h3=fields), SCHEDULER) == Choice()
+    assert _choose(_facts(h3=fields), SPREAD) == Choice("h4")
+
+
+def test_spread_names_the_host_with_most_free_memory() -> None:
+    assert _choose(_facts(), SPREAD) == Choice("h3")
+
+
+def test_what_was_given_in_this_plan_counts() -> None:
+    chooser = Chooser(_facts(), SPREAD)
+    found = []
+    for name in "abcd":
+        vm = server(name, ram=90)
+        choice = chooser.choose(vm, {})
+        chooser.take(choice.dest, vm)
+        found.append(choice.dest)
+    assert found == ["h3", "h3", "h4", "h3"]
+
+
+def test_a_named_host_is_in_the_servers_zone() -> None:
+    known = _facts(h1={"up": False, "zone": "east"}, h2={"zone": "east"})
+    assert _choose(known, SPREAD, zone="east") == Choice("h2")
+    gone = replace(known, troubled={"h2": "isolation"})
+    choice = _choose(gone, SPREAD, zone="east")
+    assert choice.dest is None
+    assert "zone east" in choice.nowhere
+    assert "h2 (isolation)" in choice.nowhere
+
+
+def test_a_server_free_to_go_anywhere_stays_near_if_it_can() -> None:
+    known = _facts(h1={"up": False, "zone": "east"}, h2={"zone": "east"})
+    assert _choose(known, SPREAD) == Choice("h2")
+    assert _choose(replace(known, troubled={"h2": "isolation"}), SPREAD) == Choice("h3")
+
+
+def test_hosts_that_nobody_watches_come_last() -> None:
+    known = replace(_facts(), unwatched=frozenset({"h3", "h4"}))
+    assert _choose(known, SPREAD) == Choice("h2")
+
+
+def test_a_host_with_enough_to_do_is_left_alone_by_every_policy() -> None:
+    busy = Counter({"h3": 8})
+    for policy in (SCHEDULER, SPREAD):
+        assert Chooser(_facts(), policy, busy).choose(server("a"), {}) == Choice("h4")
+
+
+def test_when_every_host_has_enough_to_do_the_vm_waits() -> None:
+    busy = Counter({"h2": 8, "h3": 8, "h4": 8})
+    assert Chooser(_facts(), SPREAD, busy).choose(server("a"), {}).full
+
+
+def test_a_host_that_refused_is_asked_again_after_the_others() -> None:
+    chooser = Chooser(_facts(), SPREAD)
+    assert chooser.choose(server("a"), {"h3": 1}) == Choice("h4")
+    assert chooser.choose(server("a"), {"h2": 1, "h3": 2, "h4": 2}) == Choice("h2")
+
+
+# -- within a plan ---------------------------------------------------------------------------
+
+
+def _steps(known: Facts, policy: Policy, *records: VmRecord, **fields: Any) -> tuple[Any, ...]:
+    known = replace(known, **fields)
+    return vms.steps_for(incident("evacuating", vms=records), known, NOW, policy, may_start="")
+
+
+def _vm(name: str, **fields: Any) -> VmRecord:
+    return replace(VmRecord(f"id-{name}", name, "h1", vm_state="active"), **fields)
+
+
+def test_without_a_healthy_host_the_vm_is_pending_and_says_which_hosts_are_not() -> None:
+    known = _facts(troubled=dict.fromkeys(("h2", "h3", "h4"), "storage-lost"))
+    (step,) = _steps(known, SCHEDULER, _vm("a"), servers=(server("a"),))
+    assert isinstance(step, FollowVm)
+    assert step.record.status is VmStatus.PENDING
+    assert "h2 (storage-lost)" in step.record.reason
+    assert not _steps(known, SCHEDULER, step.record, servers=(server("a"),))  # said once
+
+
+def test_a_refusal_by_a_named_host_leads_to_the_next_one_without_a_pause() -> None:
+    moving = _vm(
+        "a", status=VmStatus.MOVING, attempts=1, dest="h3", migration_id="m1", started=NOW
+    )
+    no_room = Migration("m1", "id-a", "h1", "h3", "error", NOW - 1)
+    found = {"servers": (server("a", vm_state="error"),), "migrations": (no_room,)}
+    (step,) = _steps(_facts(), SPREAD, moving, **found)
+    assert isinstance(step, FollowVm)
+    assert step.record.not_before == NOW
+    assert _steps(_facts(), SPREAD, step.record, **found) == (Evacuate(step.record, "h4"),)
+
+
+def test_when_all_have_refused_it_backs_off() -> None:
+    moving = _vm(
+        "a", status=VmStatus.MOVING, attempts=3, dest="h2", migration_id="m3", started=NOW
+    )
+    refusals = tuple(
+        Migration(f"m{n}", "id-a", "h1", host, "error", NOW - 4 + n)
+        for n, host in enumerate(("h3", "h4", "h2"), 1)
+    )
+    (step,) = _steps(
+        _facts(), SPREAD, moving, servers=(server("a", vm_state="error"),), migrations=refusals
+    )
+    assert isinstance(step, FollowVm)
+    assert step.record.not_before > NOW
+    assert step.record.status is VmStatus.PENDING
+
+
+def test_a_half_failed_evacuation_goes_to_the_same_host_whatever_the_policy() -> None:
+    failed = Migration("m1", "id-a", "h1", "h3", "failed", NOW - 9)
+    vm = _vm("a", attempts=1, migration_id="m1", started=NOW - 9)
+    steps = _steps(
+        _facts(troubled={"h3": "isolation"}),
+        SPREAD,
+        vm,
+        servers=(server("a", vm_state="error"),),
+        migrations=(failed,),
+    )
+    assert steps == (Evacuate(vm, "h3"),)
+
+
+def test_the_limit_counts_every_vm_that_is_on_its_way() -> None:
+    policy = Policy(parallel=2)
+    moving = _vm("z", status=VmStatus.MOVING, dest="h2", migration_id="m1", started=NOW)
+    record = Migration("m1", "id-z", "h1", "h2", "pre-migrating", NOW)
+    servers = tuple(server(name) for name in "abz")
+    steps = _steps(
+        _facts(), policy, _vm("a"), _vm("b"), moving, servers=servers, migrations=(record,)
+    )
+    assert [step.record.name for step in steps] == ["a"]
+
+
+def test_the_limit_of_a_host_counts_what_other_incidents_send_there() -> None:
+    policy = Policy(candidates="spread", parallel_per_host=1)
+    steps = _steps(
+        _facts(), policy, _vm("a"), _vm("b"), servers=(server("a"), server("b")),
+        in_flight_to={"h3": 1},
+    )  # fmt: skip
+    assert [step.dest for step in steps] == ["h4", "h2"]
+
+
+def test_hosts_are_named_only_when_it_matters() -> None:
+    assert not candidates.names_hosts(_facts(), SCHEDULER)
+    assert candidates.names_hosts(_facts(), SPREAD)
+    assert candidates.names_hosts(_facts(troubled={"h2": "agent-down"}), SCHEDULER)

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each operation of the REST API does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from vmha_remediator.api import views
+from vmha_remediator.api.backend import Backend
+from vmha_remediator.api.route import Call
+from vmha_remediator.errors import CloudUnavailable, IncidentError, NoSuchHost
+from vmha_remediator.remedy import protect
+from vmha_remediator.remedy.cluster import EVERYBODY
+from vmha_remediator.remedy.incident import Incident
+from vmha_remediator.remedy.look import Look
+from vmha_remediator.remedy.states import IncidentState
+from vmha_remediator.rules.alarms import parse_name
+from vmha_remediator.store.pages import Filter
+
+Answer = Mapping[str, Any]
+
+
+# -- the cluster ----------------------------------------------------------------------------
+
+
+def cluster(call: Call) -> Answer:
+    """Return what stands for all: who leads, how many hosts are well, what is wrong."""
+    backend = call.backend
+    look, leader = backend.view.look(), backend.store.leader()
+    active = backend.store.incidents(active_only=True)
+    names = _names(look, active)
+    states = Counter(views.state_of((look.sights or {}).get(name)) for name in names)
+    told = next((i for i in active if i.host == EVERYBODY), None)
+    return {
+        "leader": leader
+        and {
+            "owner": leader.owner,
+            "since": leader.since,
+            "said": leader.said,
+            "said_at": leader.said_at,
+        },
+        "situation": told
+        and {
+            "rule": told.rule,
+            "severity": told.severity,
+            "evidence": told.evidence,
+            "incident": told.id,
+        },
+        "hosts": {"total": len(names)}
+        | {state: states[state] for state in (views.WELL, views.UNWELL, views.UNKNOWN)},
+        "incidents": {
+            "active": len(active),
+            "held": sum(i.state is IncidentState.HELD for i in active),
+        },
+        "trouble": list(look.trouble),
+        "time": backend.clock(),
+    }
+
+
+# -- hosts ----------------------------------------------------------------------------------
+
+
+def hosts(call: Call) -> Answer:
+    """Return every host that Nova or telemetry knows, by name."""
+    found, trouble = _hosts(call.backend)
+    return {"hosts": [found[name] for name in sorted(found)], "trouble": trouble}
+
+
+def host(call: Call) -> Answer:
+    """Return one host."""
+    found, trouble = _hosts(call.backend)
+    name = call.path["host"]
+    if name not in found:
+        raise NoSuchHost(f"neither Nova nor telemetry knows a host named {name!r}")
+    return {"host": found[name], "trouble": trouble}
+
+
+def _hosts(backend: Backend) -> tuple[dict[str, Any], list[str]]:
+    look, active = backend.view.look(), backend.store.incidents(active_only=True)
+    trouble = list(look.trouble)
+    protected: Counter[str] | None = None
+    try:
+        protected = Counter(
+            s.host
+            for s in backend.view.servers()
+            if s.host and protect.is_protected(s, backend.protect)
+        )
+    except CloudUnavailable as exc:
+        trouble.append(f"the servers cannot be listed now: {exc}")
+    by_host = {i.host: i for i in active}
+    names = _names(look, active)
+    limits = backend.limits(len(look.sights or ()))
+    return {
+        name: views.host(
+            name,
+            look,
+            by_host.get(name),
+            protected[name] if protected is not None else None,
+            None,
+            limits,
+        )
+        for name in names
+    }, trouble
+
+
+def _names(look: Look, active: list[Incident]) -> set[str]:
+    known = {*(look.services or ()), *(look.sights or ()), *(i.host for i in active)}
+    return known - {EVERYBODY}
+
+
+def confirm_fenced(call: Call) -> Answer:
+    """Take a person's word that a host is off; the body repeats its name."""
+    name = call.path["host"]
+    if call.body["host"] != name:
+        raise IncidentError(
+            f"the body confirms {call.body['host']!r}, the address {name!r}; nothing was done"
+        )
+    incident = call.backend.store.confirm_fenced(name, call.caller.name)
+    return _changed(call.backend, incident)
+
+
+def release_host(call: Call) -> Answer:
+    """Let the held incident of a host go on."""
+    incident = call.backend.store.active(call.path["host"])
+    if incident is None:
+        raise NoSuchHost(f"{call.path['host']!r} has no active incident")
+    return _changed(call.backend, call.backend.store.release(incident.id, call.caller.name))
+
+
+# -- incidents ------------------------------------------------------------------------------
+
+
+def incidents(call: Call) -> Answer:
+    """Return a page of incidents, the latest first."""
+    query = call.query
+    wanted = Filter(
+        host=query.get("host"),
+        rule=query.get("rule"),
+        states=(query["state"],) if "state" in query else (),
+        active=query.get("active"),
+        marker=query.get("marker"),
+    )
+    found, more = call.backend.store.page(wanted, query.get("limit", 50))
+    return {"incidents": [views.summary(incident) for incident in found], "next": more}
+
+
+def incident(call: Call) -> Answer:
+    """Return one incident with its journal, proof, VMs and changes."""
+    return _whole(call.backend, call.backend.store.incident(call.path["incident_id"]))
+
+
+def release(call: Call) -> Answer:
+    """Let a held incident go on, or close one that is only kept open."""
+    found = call.backend.store.release(call.path["incident_id"], call.caller.name)
+    return _changed(call.backend, found)
+
+
+def _changed(backend: Backend, found: Incident) -> Answer:
+    backend.doorbell()
+    return _whole(backend, found)
+
+
+def _whole(backend: Backend, found: Incident) -> Answer:
+    return {"incident": views.whole(found, backend.store.changes(found.id))}
+
+
+# -- the rest -------------------------------------------------------------------------------
+
+
+def alarms(call: Call) -> Answer:
+    """Return the alarms that watch the hosts, without their signed addresses."""
+    found = []
+    for alarm in call.backend.view.alarms():
+        rule, of = parse_name(alarm["name"]) or ("", "")
+        found.append(
+            {
+                "id": str(alarm["alarm_id"]),
+                "name": str(alarm["name"]),
+                "rule": rule,
+                "host": of,
+                "state": str(alarm.get("state")),
+                "enabled": bool(alarm.get("enabled")),
+                "severity": str(alarm.get("severity")),
+            }
+        )
+    return {"alarms": sorted(found, key=lambda alarm: (alarm["host"], alarm["rule"]))}
+
+
+def protection(call: Call) -> Answer:
+    """Return which servers are protected, at what priority, and which cannot be and why."""
+    wanted, backend = call.query.get("host"), call.backend
+    servers = [s for s in backend.view.servers() if wanted is None or s.host == wanted]
+    found = [views.server(s, backend.protect, None) for s in servers]
+    return {"servers": sorted(found, key=lambda s: (s["host"] or "", s["name"])), "trouble": []}

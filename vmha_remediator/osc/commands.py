@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands. Each one's docstring is its help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any
+
+from osc_lib import exceptions
+from osc_lib.command import command
+from osc_lib.i18n import _
+
+from vmha_remediator.osc import show
+from vmha_remediator.osc.client import Client
+
+Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
+One = tuple[tuple[str, ...], tuple[Any, ...]]
+#: States in which an incident needs nobody and changes no more, or needs a person to go on.
+RESTING = frozenset({"recovered", "readmitted", "cleared", "held", "reported"})
+
+
+def _client(command: Any) -> Client:
+    client: Client = command.app.client_manager.vmha
+    return client
+
+
+def _host(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("host", metavar="<host>", help=_("Host, as compute service list names it"))
+    return parser
+
+
+def _incident(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("incident", metavar="<incident>", type=int, help=_("Number of it"))
+    return parser
+
+
+def _sure(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--yes", action="store_true", help=_("Do not ask"))
+    return parser
+
+
+def _demand(args: argparse.Namespace, expected: str, question: str) -> None:
+    """Return when the person repeats `expected`; raises `CommandError` otherwise."""
+    if args.yes:
+        return
+    if not sys.stdin.isatty():
+        raise exceptions.CommandError(
+            "nobody can be asked here (no terminal); add --yes; nothing was done"
+        )
+    given = input(f"{question} ").strip()
+    if given != expected:
+        raise exceptions.CommandError(f"{given!r} is not {expected!r}; nothing was done")
+
+
+class ListHosts(command.Lister):  # type: ignore[misc]
+    """List hosts: the verdict on each, and what it rests on
+
+    "unknown" is never "well": what nobody measures has no verdict, and nothing is done there.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--unwell", action="store_true", help=_("Only those that are not well")
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        answer = _client(self).get("hosts")
+        for trouble in answer["trouble"]:
+            self.app.stderr.write(f"Note: {trouble}\n")
+        hosts = [h for h in answer["hosts"] if not parsed_args.unwell or h["state"] != "well"]
+        return show.table(show.HOSTS, hosts)
+
+
+class ShowHost(command.ShowOne):  # type: ignore[misc]
+    """Show one host: every path of the evidence, and the verdict in words"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        return _host(super().get_parser(prog_name))
+
+    def take_action(self, parsed_args: argparse.Namespace) -> One:
+        answer = _client(self).get("hosts", parsed_args.host)
+        return show.one(show.HOST, answer["host"])
+
+
+class ConfirmFenced(command.ShowOne):  # type: ignore[misc]
+    """Confirm that a host is off, in place of a fencing device
+
+    Only when you have SEEN that it is off and stays off. Its VMs are started elsewhere on your
+    word; if the host still runs, two copies of a VM write to one disk.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        return _sure(_host(super().get_parser(prog_name)))
+
+    def take_action(self, parsed_args: argparse.Namespace) -> One:
+        host = parsed_args.host
+        _demand(parsed_args, host, f"Type the host's name if you have seen that {host} is off:")
+        answer = _client(self).post("hosts", host, "confirm-fenced", body={"host": host})
+        return show.one(show.INCIDENT, answer["incident"])
+
+
+class ReleaseHost(command.ShowOne):  # type: ignore[misc]
+    """Let the held incident of a host go on
+
+    What holds it is overruled for this incident, in your name. It replaces no proof that the
+    host is off.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        return _sure(_host(super().get_parser(prog_name)))
+
+    def take_action(self, parsed_args: argparse.Namespace) -> One:
+        host = parsed_args.host
+        _demand(parsed_args, host, "Type the host's name to release its incident:")
+        return show.one(show.INCIDENT, _client(self).post("hosts", host, "release")["incident"])
+
+
+class ListIncidents(command.Lister):  # type: ignore[misc]
+    """List incidents, the latest first: those that are active, or all"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("--all", action="store_true", help=_("Also those that are over"))
+        parser.add_argument("--host", metavar="<host>", help=_("Only of this host"))
+        parser.add_argument("--state", metavar="<state>", help=_("Only in this state"))
+        parser.add_argument(
+            "--limit", metavar="<n>", type=int, default=50, help=_("At most so many (50)")
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        found = _client(self).incidents(
+            parsed_args.limit,
+            active=None if parsed_args.all or parsed_args.state else True,
+            host=parsed_args.host,
+            state=parsed_args.state,
+        )
+        return show.table(show.INCIDENTS, found)
+
+
+class ShowIncident(command.ShowOne):  # type: ignore[misc]
+    """Show one incident: why it is where it is, what to do, the proof, and each VM's way"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        return _incident(super().get_parser(prog_name))
+
+    def take_action(self, parsed_args: argparse.Namespace) -> One:
+        answer = _client(self).get("incidents", parsed_args.incident)
+        return show.one(show.INCIDENT, answer["incident"])
+
+
+class ReleaseIncident(command.ShowOne):  # type: ignore[misc]
+    """Let a held incident go on, or close one that is only kept open"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        return _sure(_incident(super().get_parser(prog_name)))
+
+    def take_action(self, parsed_args: argparse.Namespace) -> One:
+        client, number = _client(self), parsed_args.incident
+        found = client.get("incidents", number)["incident"]
+        question = f"{found['reason'] or found['evidence']}\nType the host's name to release it:"
+        _demand(parsed_args, found["host"], question)
+        return show.one(show.INCIDENT, client.post("incidents", number, "release")["incident"])
+
+
+class WatchIncident(command.Command):  # type: ignore[misc]
+    """Follow an incident: print each step as it happens, until it is over or needs a person
+
+    Exit status: 0 it is over or recovered; 1 it is held and needs a person.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = _incident(super().get_parser(prog_name))
+        parser.add_argument(
+            "--interval", metavar="<s>", type=float, default=2.0, help=_("Seconds between looks")
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        client, printed = _client(self), 0
+        while True:
+            found = client.get("incidents", parsed_args.incident)["incident"]
+            ended = [step for step in found["steps"] if step["ok"] is not None]
+            for step in ended[printed:]:
+                after = step["time"] - found["opened"]
+                mark = "" if step["ok"] else " FAILED:"
+                self.app.stdout.write(
+                    f"+{after:7.1f} s {step['step']}:{mark} {step['sentence']}\n"
+                )
+            printed = len(ended)
+            self.app.stdout.flush()
+            if found["state"] in RESTING:
+                self.app.stdout.write(f"{found['state']}: {found['says']}\n")
+                if found["state"] == "held":
+                    self.app.stdout.write(f"To do: {found['advice']}\n")
+                return 1 if found["state"] == "held" else 0
+            time.sleep(parsed_args.interval)
+
+
+class ListAlarms(command.Lister):  # type: ignore[misc]
+    """List the alarms that watch the hosts"""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        return show.table(show.ALARMS, _client(self).get("alarms")["alarms"])
+
+
+class ListProtection(command.Lister):  # type: ignore[misc]
+    """List which VMs are protected, at what priority, and which cannot be and why"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("--host", metavar="<host>", help=_("Only on this host"))
+        parser.add_argument(
+            "--problems", action="store_true", help=_("Only those that cannot be protected")
+        )
+        parser.add_argument("--all", action="store_true", help=_("Also VMs without protection"))
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        answer = _client(self).get("protection", host=parsed_args.host)
+        for trouble in answer["trouble"]:
+            self.app.stderr.write(f"Note: {trouble}\n")
+        servers = [
+            server
+            for server in answer["servers"]
+            if (server["protected"] or parsed_args.all)
+            and (server["problem"] or not parsed_args.problems)
+        ]
+        return show.table(show.PROTECTION, servers)
