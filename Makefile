@@ -4,9 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LAB := $(BIN)/python -m tests.lab
 N ?= 10
+RUNS ?= 3
 .DEFAULT_GOAL := help
 
-.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover bench-evacuate bench-agent docs soak-sim clean
+.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover bench-evacuate bench-agent docs soak soak-sim clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -52,8 +53,12 @@ bench-agent: deps  ## What one agent costs among 10, 100 and 1000 simulated host
 docs: deps  ## Build the documentation into doc/build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html doc/source doc/build/html
 
-soak-sim: deps  ## 2000 random fault sequences on a virtual clock; a failing seed is printed
+soak: deps  ## Every fault on the real cloud, RUNS times (3) in random order; about 25 min a round
+	$(LAB) soak --runs $(RUNS)
+
+soak-sim: deps  ## 2000 random fault sequences, and the engine killed everywhere, on a virtual clock
 	$(BIN)/python -m tests.scenarios explore --seeds 2000
+	$(BIN)/python -m tests.scenarios crash --all --brief
 
 clean: down  ## Take the lab down and remove what builds left
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -19,6 +19,9 @@ from vmha_remediator.rules import metrics
 
 LOG = logging.getLogger(__name__)
 
+#: A wall clock that leaves the monotonic one by so much (s) from one cycle to the next has been
+#: set. NTP slews by far less in that time; agents tolerate 1 s.
+STEP = 0.5
 #: An agent whose last tick is older (s) is stuck, and what it knew is history.
 STALE = 3.0
 
@@ -32,6 +35,7 @@ class HostPollster(plugin_base.PollsterBase):
         self._pace = Pace()
         self._own_pace = Pace()
         self._said = ""
+        self._ahead: float | None = None  # the wall clock minus the monotonic one
 
     @property
     def default_discovery(self) -> str:
@@ -42,6 +46,10 @@ class HostPollster(plugin_base.PollsterBase):
         self, manager: Any, cache: Any, resources: Iterable[str]
     ) -> Iterator[sample.Sample]:
         """Yield the samples due now; nothing when the agent is silent, stuck or gone."""
+        if self._clock_was_set():
+            # The samples would be dated by it, and the agent may not have noticed yet.
+            self._say(logging.WARNING, "nothing to publish this time: the clock has been set")
+            return
         for path in resources:
             try:
                 answer = ask(path, "readings")
@@ -69,6 +77,16 @@ class HostPollster(plugin_base.PollsterBase):
             if self._pace.is_due(entry["host"], entry["slot"], entry["suspect"], now):
                 for name, value in entry["values"].items():
                     yield _sample(name, entry["host"], value)
+
+    def _clock_was_set(self) -> bool:
+        """Tell whether the wall clock has been set since this was asked last.
+
+        Gnocchi drops what is older than its newest point: samples dated by a clock that is ahead
+        would blind the metrics of every host for as long as it was ahead.
+        """
+        ahead, before = time.time() - time.monotonic(), self._ahead
+        self._ahead = ahead
+        return before is not None and abs(ahead - before) > STEP
 
     def _say(self, level: int, sentence: str) -> None:
         if sentence != self._said:  # once a change, not every two seconds

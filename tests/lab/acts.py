@@ -16,6 +16,7 @@ from rich.table import Table
 
 from tests.lab import (
     boot,
+    clocks,
     faults,
     gather,
     guests,
@@ -24,6 +25,7 @@ from tests.lab import (
     net,
     process,
     redfish,
+    starve,
     storage,
     waiting,
 )
@@ -151,6 +153,26 @@ def heal(args: argparse.Namespace) -> None:
         elif hosts.power_state(host) == "off":
             print(f"{host} is still off: revive {host}")
     print("network and storage are well")
+
+
+def starve_host(args: argparse.Namespace) -> None:
+    if args.percent >= 100:
+        starve.feed(args.host)
+        faults.record("feed", args.host)
+        print(f"{args.host} gets all the CPU it wants")
+        return
+    starve.starve(args.host, args.percent)
+    faults.record("starve", args.host, percent=args.percent)
+    print(f"all processes of {args.host} together get {args.percent:g} % of one core")
+
+
+def clock(args: argparse.Namespace) -> None:
+    if not clocks.own(args.host):
+        clocks.set_ahead(args.host, 0.0)
+        hosts.restart_services(args.host, clocks.SERVICES)
+    clocks.set_ahead(args.host, args.seconds)
+    faults.record("clock", args.host, seconds=args.seconds)
+    print(f"the clock of {args.host} is {args.seconds:+g} s off")
 
 
 def agent(args: argparse.Namespace) -> None:

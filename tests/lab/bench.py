@@ -26,10 +26,7 @@ Run = dict[str, float]  # stage -> seconds after the power loss
 def failovers(runs: int, say: Say) -> list[Run]:
     """Kill a host `runs` times, each time the one with most protected VMs; return the times."""
     observer = Observer()
-    missing = VMS - len(boot.names())
-    if missing > 0:
-        plans = boot.plan(VMS, boot.hosts_for(None), boot.mixed, "vm", boot.names())
-        boot.boot(plans[:missing], say)
+    boot.top_up(VMS, say)
     found = []
     for number in range(1, runs + 1):
         ready = watch(observer, _ready, "every host is well and every VM runs", READY)
@@ -45,7 +42,7 @@ def failovers(runs: int, say: Say) -> list[Run]:
 def _one(observer: Observer, host: str, protected: list[str]) -> Run:
     observer.since = time.time()  # not the incident of an earlier run
     hosts.kill(host)
-    lost = [e["t"] for e in faults.events() if e["kind"] == "kill" and e["host"] == host][-1]
+    lost = faults.last("kill", host)
     watch(
         observer,
         both(
@@ -55,11 +52,7 @@ def _one(observer: Observer, host: str, protected: list[str]) -> Run:
         f"the protected VMs of {host} run elsewhere",
         RECOVERY,
     )
-    latest = max(
-        (i for i in observer.store.incidents() if i.host == host and i.rule == "failure"),
-        key=lambda i: i.opened,
-    )
-    return timeline.stages(observer.store.incident(latest.id), lost)
+    return timeline.stages(observer.latest(host), lost)
 
 
 def _back(observer: Observer, host: str) -> None:

@@ -63,6 +63,18 @@ def boot(plans: Sequence[Plan], progress: Callable[[str], None] = print) -> list
         return list(pool.map(one, plans))
 
 
+def top_up(count: int, progress: Callable[[str], None] = print) -> list[str]:
+    """Boot what is missing of `count` VMs, mixed as `mixed` says; return their ids.
+
+    They go where they would have gone among `count` new ones, over the hosts that have power.
+    """
+    taken = names()
+    missing = count - len(taken)
+    if missing <= 0:
+        return []
+    return boot(plan(missing, hosts_for(None), mixed, "vm", taken), progress)
+
+
 def names() -> set[str]:
     """Return the names of all servers there are."""
     return {str(server["name"]) for server in servers()}

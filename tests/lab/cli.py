@@ -17,7 +17,12 @@ from importlib.util import find_spec
 from tests.lab.errors import LabError
 from tests.lab.services.cloudapi import FAILURES
 
-VERBS = ("tests.lab.verbs_cloud", "tests.lab.verbs_hosts", "tests.lab.verbs_show")
+VERBS = (
+    "tests.lab.verbs_cloud",
+    "tests.lab.verbs_hosts",
+    "tests.lab.verbs_show",
+    "tests.lab.verbs_soak",
+)
 
 DESCRIPTION = """\
 A real OpenStack cloud on this machine, to try host failures on.

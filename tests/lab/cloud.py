@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.lab import config, credentials, hosts, layout, net, process, redfish, seed
-from tests.lab.services import CLOUD, base, cloudapi, databases, find, infra, vmha
+from tests.lab import config, credentials, hosts, layout, net, redfish, seed
+from tests.lab.services import CLOUD, base, databases, find, infra, vmha
 from tests.lab.tasks import Task
 
 FOLDERS = (layout.LOGS, layout.RUN, layout.ETC, layout.STATE, layout.STORAGE)
@@ -46,7 +46,6 @@ def beyond() -> list[Task]:
         Task("redfish", _redfish, (_FILES,)),
         Task("telemetry setup", vmha.telemetry_setup, ("gnocchi", "gnocchi-metricd")),
         Task("hosts", _hosts, (*everything, "telemetry setup", "flavors", "image")),
-        Task("hosts in Nova", _await_computes, ("hosts",)),
         Task("remediator", _starter("remediator"), ("nova", "aodh", "telemetry setup", "redfish")),
         Task("alarms", vmha.alarms_sync, ("hosts", "remediator")),
     ]
@@ -65,18 +64,6 @@ def _redfish() -> str:
 def _hosts() -> str:
     hosts.up_all(lambda _: None)
     return ", ".join(layout.HOSTS)
-
-
-def _await_computes() -> str:
-    """Wait until every nova-compute reports, and have Nova take them in."""
-
-    def all_up() -> bool:
-        found = cloudapi.connect().compute.services(binary="nova-compute")
-        return {s.host for s in found if s.state == "up"} >= set(layout.HOSTS)
-
-    process.wait_for(all_up, "every nova-compute to report to Nova", 90, interval=0.5)
-    discover_hosts()
-    return "mapped to their cell"
 
 
 def _prepare() -> str:

@@ -124,8 +124,9 @@ def vmha_config() -> Path:
         "database": {"connection": f"sqlite:///{state / 'vmha.sqlite'}"},
         "engine": {"coordination_url": f"file://{state / 'coordination'}"},
         "fencing": {"hosts_file": _fencing_file()},
-        # The lab breaks the same hosts over and over; each time they are to be taken back.
-        "guards": {"quarantine_after": 0, "flap_after": 0},
+        # The lab breaks the same hosts over and over: each time they are to be taken back, and
+        # only what comes and goes within a minute is flapping.
+        "guards": {"quarantine_after": 0, "flap_window": 60, "flap_calm": 20},
     }
     return _write(layout.ETC / "vmha.conf", own)
 

@@ -62,10 +62,7 @@ class Demo:
     def prepare(self) -> Snapshot:
         """Boot the VMs and wait until every host is well by its alarms."""
         self.stage.say(f"{VMS} VMs over four hosts, 8 of them protected (server tag 'vmha')")
-        missing = VMS - len(boot.names())
-        if missing > 0:
-            plans = boot.plan(VMS, boot.hosts_for(None), boot.mixed, "vm", boot.names())
-            boot.boot(plans[:missing], lambda _: None)
+        boot.top_up(VMS, lambda _: None)
         self.stage.say("waiting until every alarm of every host has its evidence and says ok")
         return self._watch(
             both(all_well, lambda s: all(runs_well(vm) for vm in s.vms)),
@@ -82,7 +79,7 @@ class Demo:
             f"{len(mine) - len(protected)} other VMs were on it"
         )
         hosts.kill(self.victim)
-        lost = self._last_fault(self.victim, "kill")
+        lost = faults.last("kill", self.victim)
         after = self._watch(
             both(
                 run_elsewhere(protected, self.victim),
@@ -160,19 +157,9 @@ class Demo:
     def _find(self, ok: bool, what: str) -> None:
         self.findings.append(Finding(ok, what))
 
-    def _last_fault(self, host: str, kind: str) -> float:
-        found = [e["t"] for e in faults.events() if e["kind"] == kind and e["host"] == host]
-        if not found:
-            raise LabError(f"the event log knows of no {kind} of {host}")
-        return float(found[-1])
-
     def _times(self, lost: float) -> None:
         """Print how long after the power loss each stage was reached."""
-        incident = max(
-            (i for i in self.observer.store.incidents() if i.host == self.victim),
-            key=lambda i: i.opened,
-        )
-        reached = timeline.stages(self.observer.store.incident(incident.id), lost)
+        reached = timeline.stages(self.observer.latest(self.victim), lost)
         table = Table(title=f"seconds after {self.victim} lost its power", title_justify="left")
         table.add_column("stage")
         table.add_column("after", justify="right")

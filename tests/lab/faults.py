@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from tests.lab import layout
+from tests.lab.errors import LabError
 
 
 def record(kind: str, host: str | None = None, **detail: Any) -> dict[str, Any]:
@@ -47,3 +48,14 @@ def events() -> list[dict[str, Any]]:
         except ValueError:
             continue
     return found
+
+
+def last(kind: str, host: str) -> float:
+    """Return the wall time (s) of the latest event of that kind on `host`.
+
+    Raises `LabError` if there was none.
+    """
+    found = [e["t"] for e in events() if e["kind"] == kind and e["host"] == host]
+    if not found:
+        raise LabError(f"the event log knows of no {kind} of {host}")
+    return float(found[-1])

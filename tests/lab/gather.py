@@ -58,11 +58,29 @@ def masters() -> dict[str, str | None]:
 
     None: it has just started and has not read the roster yet.
     """
-    found: dict[str, str | None] = {}
+    return {host: (s["roster"] or {}).get("master") for host, s in _statuses().items()}
+
+
+def witnesses() -> list[str]:
+    """Return the witnesses by the newest roster that an agent knows, the master first."""
+    rosters = [s["roster"] for s in _statuses().values() if s["roster"]]
+    if not rosters:
+        return []
+    newest = max(rosters, key=lambda roster: int(roster["term"]))
+    return [str(host) for host in newest["witnesses"]]
+
+
+def qualified(host: str) -> bool:
+    """Return whether the agent of `host` may speak of others."""
+    return bool(_statuses().get(host, {}).get("qualified"))
+
+
+def _statuses() -> dict[str, dict[str, Any]]:
+    """Return host -> what its agent says of itself, of the agents that answer."""
+    found: dict[str, dict[str, Any]] = {}
     for host in layout.HOSTS:
         with contextlib.suppress(AgentUnavailable):
-            status = ask(str(layout.host_dir(host) / "agent.sock"), "status")
-            found[host] = (status["roster"] or {}).get("master")
+            found[host] = ask(str(layout.host_dir(host) / "agent.sock"), "status")
     return found
 
 

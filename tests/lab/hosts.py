@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.lab import (
     agent_config,
     cgroup,
+    clocks,
     cloud,
     config,
     faults,
@@ -28,6 +29,7 @@ from tests.lab import (
     nova_api,
     process,
     redfish,
+    starve,
     storage,
     watchdog,
 )
@@ -135,11 +137,22 @@ def start_services(host: str, names: Iterable[str] = ()) -> list[str]:
             service.argv(host),
             cgroup=f"{host}/services",
             netns=layout.netns(host),
-            env={"OS_NOVA_DISABLE_EVENTLET_PATCHING": "1"},
+            env={
+                "OS_NOVA_DISABLE_EVENTLET_PATCHING": "1",
+                **clocks.environment(host, service.name),
+            },
             cwd=layout.host_dir(host),
         )
         started.append(service.name)
     return started
+
+
+def restart_services(host: str, names: Iterable[str]) -> None:
+    """End services of a host, each as an administrator would, and start them anew."""
+    wanted = list(names)
+    for name in wanted:
+        process.stop(process_name(host, name), _STOP_TIMEOUT)
+    start_services(host, wanted)
 
 
 def kill(host: str, *, why: str = "kill") -> None:
@@ -259,6 +272,7 @@ def _power_on(host: str) -> None:
 
 def _clear(host: str) -> None:
     """Remove what is left of a dead host."""
+    starve.feed(host)
     net.host_down(host)
     storage.unmount(host)
     for name in ("kernel", *(service.name for service in SERVICES)):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's network: a bridge, a namespace a host, and faults as nftables rules in it.
+"""The lab's network: a bridge, a namespace a host, and faults as nftables rules.
 
-A fault is what nft says in the host's own namespace (table `vmha_fault`), never a file: what
-is listed there is what happens to the packets.
+A fault is what nft says, never a file: what is listed is what happens to the packets. What
+comes into a host is lost in its own namespace (table `vmha_fault`); what it sends is lost at
+its port on the bridge (table `vmha_fault_HOST` of the machine), as in a switch: a rule on its
+own way out would tell the sender ("operation not permitted"), which no network does.
 """
 
 from __future__ import annotations
@@ -11,24 +13,19 @@ import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.lab import layout
 from tests.lab.errors import LabError
 
 TABLE = "vmha_fault"
 NIC = "eth0"  # the host's interface, inside its namespace
+_NFT = ("nft", "-f", "-")
 _TIMEOUT = 20.0  # s; each command takes milliseconds
 
-#: Which hook a chain sits on; a fault owns its chains, so setting it again replaces it.
-_CHAINS = {
-    "cut_in": "input",
-    "cut_out": "output",
-    "loss_in": "input",
-    "loss_out": "output",
-    "partition_in": "input",
-    "partition_out": "output",
-}
-_DROP_ALL = {"cut_in": 'iifname != "lo" drop', "cut_out": 'oifname != "lo" drop'}
+#: Faults, each a chain of its own: setting it again replaces it. They end in _in or _out.
+CHAINS = ("cut_in", "cut_out", "loss_in", "loss_out", "partition_in", "partition_out")
+_DROP_IN, _DROP_OUT = 'iifname != "lo" drop', "drop"
 
 
 def port(host: str) -> str:
@@ -78,6 +75,7 @@ def host_up(host: str) -> None:
 
 def host_down(host: str) -> None:
     """Remove a host's namespace and its port, with every connection in it; idempotent."""
+    _heal_port(host)
     if _exists(port(host)):
         _run("ip", "link", "delete", port(host))
     if present(host):
@@ -101,27 +99,28 @@ def unsilence(host: str) -> None:
 
 
 def cut(host: str, inbound: bool = True, outbound: bool = True) -> None:
-    """Drop all that comes into and/or leaves the host's network interface."""
+    """Drop all that comes to the host's network interface and/or leaves it."""
     if inbound:
-        _set(host, "cut_in", [_DROP_ALL["cut_in"]])
+        _set(host, "cut_in", [_DROP_IN])
     if outbound:
-        _set(host, "cut_out", [_DROP_ALL["cut_out"]])
+        _set(host, "cut_out", [_DROP_OUT])
 
 
 def loss(host: str, percent: int) -> None:
     """Lose `percent` of the packets that come in, and as many of those that go out."""
     if not 0 <= percent <= 100:
         raise LabError(f"a loss of {percent} % cannot be: say 0 to 100")
-    die = f"numgen random mod 100 < {percent} drop"
-    _set(host, "loss_in", [f'iifname != "lo" {die}'])
-    _set(host, "loss_out", [f'oifname != "lo" {die}'])
+    die = f"numgen random mod 100 < {percent}"
+    _set(host, "loss_in", [f'iifname != "lo" {die} drop'])
+    _set(host, "loss_out", [f"{die} drop"])
 
 
-def partition(groups: Sequence[Sequence[str]]) -> None:
+def partition(groups: Sequence[Sequence[str]], *, shared: bool = False) -> None:
     """Keep hosts of different groups from each other.
 
     The first group keeps the controller and the gateway; the others lose them too, as if those
-    stood beside the first group's switch. A host that is in no group is left as it is.
+    stood beside the first group's switch. `shared`: all keep them, as if they were on another
+    network. A host that is in no group is left as it is.
     """
     names = [host for group in groups for host in group]
     twice = sorted({host for host in names if names.count(host) > 1})
@@ -129,43 +128,77 @@ def partition(groups: Sequence[Sequence[str]]) -> None:
         raise LabError(f"{', '.join(twice)}: a host can be on one side of a partition only")
     for index, group in enumerate(groups):
         others = [layout.HOST_ADDRESS[h] for other in groups if other is not group for h in other]
-        lost = others + ([layout.CONTROLLER, layout.GATEWAY] if index else [])
-        addresses = "{ " + ", ".join(lost) + " }"
+        beside = [layout.CONTROLLER, layout.GATEWAY] if index and not shared else []
         for host in group:
-            _set(host, "partition_in", [f"ip saddr {addresses} drop"] if lost else [])
-            _set(host, "partition_out", [f"ip daddr {addresses} drop"] if lost else [])
+            _lose(host, others, beside)
+
+
+def part(one: str, other: str) -> None:
+    """Keep two hosts from each other, and from nobody else."""
+    _lose(one, [layout.HOST_ADDRESS[other]])
+    _lose(other, [layout.HOST_ADDRESS[one]])
+
+
+def _lose(host: str, hosts: Sequence[str], beside: Sequence[str] = ()) -> None:
+    """Keep `host` from the addresses of hosts, which do the same, and of others, which do not."""
+    _set(host, "partition_in", _drop("saddr", [*hosts, *beside]))
+    _set(host, "partition_out", _drop("daddr", beside))
+
+
+def _drop(field: str, addresses: Sequence[str]) -> list[str]:
+    return [f"ip {field} {{ {', '.join(addresses)} }} drop"] if addresses else []
 
 
 def heal(host: str) -> None:
     """Take every network fault off a host (not its power, nor a freeze)."""
     if present(host):
-        _nft(host, f"add table inet {TABLE}\ndelete table inet {TABLE}\n")
+        _in_namespace(host, _NFT, f"add table inet {TABLE}\ndelete table inet {TABLE}\n")
+    _heal_port(host)
+
+
+def _heal_port(host: str) -> None:
+    table = _port_table(host)
+    _run(*_NFT, stdin=f"add table netdev {table}\ndelete table netdev {table}\n")
 
 
 def faults(host: str) -> list[str]:
     """Return the network faults of a host as nft states them, such as `cut_in`, `loss_out`."""
     if not present(host):
         return []
-    listing = json.loads(_in_namespace(host, ["nft", "-j", "list", "ruleset"]))
-    found = [entry["rule"] for entry in listing["nftables"] if "rule" in entry]
-    return sorted({rule["chain"] for rule in found if rule["table"] == TABLE})
+    listed = ("nft", "-j", "list", "ruleset")
+    found = [*_rules(_in_namespace(host, listed)), *_rules(_run(*listed))]
+    ours = (TABLE, _port_table(host))
+    return sorted({rule["chain"] for rule in found if rule["table"] in ours})
+
+
+def _rules(listing: str) -> list[dict[str, Any]]:
+    return [entry["rule"] for entry in json.loads(listing)["nftables"] if "rule" in entry]
+
+
+def _port_table(host: str) -> str:
+    return f"{TABLE}_{host}"
 
 
 def _set(host: str, chain: str, rules: Sequence[str]) -> None:
     if not present(host):
         raise LabError(f"{host} has no network: it is off (see 'revive')")
-    hook = _CHAINS[chain]
+    if chain.endswith("_in"):
+        table = f"inet {TABLE}"
+        hook = "type filter hook input priority -300"
+    else:
+        table = f"netdev {_port_table(host)}"
+        hook = f'type filter hook ingress device "{port(host)}" priority 0'
     lines = [
-        f"add table inet {TABLE}",
-        f"add chain inet {TABLE} {chain} {{ type filter hook {hook} priority -300; }}",
-        f"flush chain inet {TABLE} {chain}",
-        *(f"add rule inet {TABLE} {chain} {rule}" for rule in rules),
+        f"add table {table}",
+        f"add chain {table} {chain} {{ {hook}; }}",
+        f"flush chain {table} {chain}",
+        *(f"add rule {table} {chain} {rule}" for rule in rules),
     ]
-    _nft(host, "\n".join(lines) + "\n")
-
-
-def _nft(host: str, script: str) -> None:
-    _in_namespace(host, ["nft", "-f", "-"], script)
+    script = "\n".join(lines) + "\n"
+    if chain.endswith("_in"):
+        _in_namespace(host, _NFT, script)
+    else:
+        _run(*_NFT, stdin=script)
 
 
 def _in_namespace(host: str, command: Sequence[str], stdin: str | None = None) -> str:

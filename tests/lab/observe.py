@@ -18,6 +18,7 @@ from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.gnocchi import Gnocchi
 from vmha_remediator.effects.session import make_session
 from vmha_remediator.errors import VmhaError
+from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.rules.alarms import parse_name
 from vmha_remediator.rules.judge import Readings
 from vmha_remediator.store import open_store
@@ -86,6 +87,13 @@ class Observer:
             for incident in sorted(self.store.incidents(), key=lambda i: i.opened)
             if incident.opened >= self.since
         )
+
+    def latest(self, host: str, rule: str = "failure") -> Incident:
+        """Return the newest incident of `host` and `rule`; raises `LabError` if there is none."""
+        found = [i for i in self.store.incidents() if (i.host, i.rule) == (host, rule)]
+        if not found:
+            raise LabError(f"there is no incident {rule} of {host}")
+        return self.store.incident(max(found, key=lambda i: i.opened).id)
 
     def _try(self, what: str, look: Callable[[], T], otherwise: T) -> T:
         try:

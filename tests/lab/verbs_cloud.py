@@ -108,6 +108,15 @@ def _up(args: argparse.Namespace) -> int:
     return 0
 
 
+def ensure_up() -> bool:
+    """Bring the lab up; return whether it was not there before."""
+    fresh = not any(p.alive() for p in process.recorded())
+    packages.check()
+    with Progress() as progress:
+        tasks.run(cloud.tasks() + cloud.beyond(), progress)
+    return fresh
+
+
 def _down(args: argparse.Namespace) -> int:
     with exclusive("down"):
         teardown.down(print, keep_logs=args.keep_logs, purge=args.purge)

@@ -205,6 +205,34 @@ VERBS = (
         lambda parser: parser.add_argument("state", choices=["up", "down"]),
     ),
     Verb(
+        "starve",
+        "leave a host next to no CPU",
+        "Let all processes of a host together have PCT percent of one core, by the kernel's\n"
+        "quota. 100 gives it all that it wants again.",
+        acts.starve_host,
+        (
+            "starve h1 5",
+            "starve h1 100",
+        ),
+        lambda parser: parser.add_argument("percent", metavar="PCT", type=_share),
+        takes_host=True,
+    ),
+    Verb(
+        "clock",
+        "set a host's clock wrong",
+        "Step the wall clock of a host's agent and ceilometer-polling, so that it is SECONDS\n"
+        "ahead of the true time (negative: behind). The first time they are restarted, with a\n"
+        "clock of their own. Other processes of the host keep the machine's clock.",
+        acts.clock,
+        (
+            "clock h1 3600",
+            "clock h1 -- -3600",
+            "clock h1 0",
+        ),
+        lambda parser: parser.add_argument("seconds", metavar="SECONDS", type=float),
+        takes_host=True,
+    ),
+    Verb(
         "heal",
         "undo faults of network and storage",
         "Take the faults of network and storage off a host, or off all of them. It neither\n"
@@ -299,6 +327,14 @@ def _on_a_lab(run: Handler) -> Handler:
         return run(args)
 
     return checked
+
+
+def _share(text: str) -> float:
+    """Return a percentage above 0."""
+    percent = float(text)
+    if percent <= 0:
+        raise argparse.ArgumentTypeError("a host without any CPU is frozen: see 'freeze'")
+    return percent
 
 
 def _host(name: str) -> str:

@@ -9,21 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.lab import (
-    bench,
-    bench_evacuate,
-    cloud,
-    demo,
-    packages,
-    process,
-    tasks,
-    teardown,
-    timeline,
-)
+from tests.lab import bench, bench_evacuate, demo, teardown, timeline
 from tests.lab.errors import LabError
 from tests.lab.observe import Observer
-from tests.lab.progress import Progress
-from tests.lab.verbs_cloud import verb
+from tests.lab.verbs_cloud import ensure_up, verb
 from tests.lab.verbs_hosts import violations
 from tests.lab.view import Stage
 
@@ -85,18 +74,9 @@ def add_verbs(subparsers: Any) -> None:
     when.add_argument("--json", action="store_true", help="for programs")
 
 
-def _ensure_up() -> bool:
-    """Bring the lab up; return whether it was not there before."""
-    fresh = not any(p.alive() for p in process.recorded())
-    packages.check()
-    with Progress() as progress:
-        tasks.run(cloud.tasks() + cloud.beyond(), progress)
-    return fresh
-
-
 def _demo(args: argparse.Namespace) -> int:
     console = Console()
-    fresh = _ensure_up()
+    fresh = ensure_up()
     good = False
     try:
         good = _play(console)
@@ -124,7 +104,7 @@ def _bench(args: argparse.Namespace) -> int:
     console = Console()
     if args.runs < 1:
         raise LabError("--runs takes a number from 1")
-    fresh = _ensure_up()
+    fresh = ensure_up()
     try:
         runs = bench.failovers(args.runs, lambda line: console.print(line, highlight=False))
         found = violations()
@@ -145,7 +125,7 @@ def _bench_evacuate(args: argparse.Namespace) -> int:
     fixed = [int(word) for word in args.fixed.split(",") if word.isdecimal() and int(word)]
     if args.vms < 1 or args.rounds < 1 or not fixed:
         raise LabError("--vms and --rounds take a number from 1, --fixed a list of them: 8,16")
-    fresh = _ensure_up()
+    fresh = ensure_up()
     try:
         found = bench_evacuate.run(
             args.vms, fixed, args.rounds, lambda line: console.print(line, highlight=False)

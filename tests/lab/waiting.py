@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from tests.lab import layout
 from tests.lab.errors import LabError
@@ -14,7 +14,7 @@ from vmha_remediator.effects.gnocchi import Gnocchi
 from vmha_remediator.effects.session import make_session
 from vmha_remediator.errors import TelemetryUnavailable, VmhaError
 from vmha_remediator.rules import metrics, templates
-from vmha_remediator.rules.judge import State, Verdict, judge, standing
+from vmha_remediator.rules.judge import Readings, State, Verdict, judge, standing
 
 WELL, NONE = "well", "none"
 _INTERVAL = 0.5  # s
@@ -62,18 +62,28 @@ def name_of(verdicts: Iterable[Verdict], values: Iterable[str]) -> tuple[str, st
     return (NONE, unsure[0].evidence) if unsure else (WELL, "every rule is ok")
 
 
+class Rules:
+    """The rule files with the lab's thresholds; raises `LabError` if they cannot be read."""
+
+    def __init__(self) -> None:
+        config = layout.ETC / "vmha.conf"
+        try:
+            self.conf = vmha_conf.load(config_files=[str(config)])
+            self._known = templates.load(self.conf.rules.directory)
+            self._thresholds = rules_conf.thresholds(self.conf, len(layout.HOSTS))
+        except VmhaError as exc:
+            raise LabError(f"the rules cannot be judged: {exc}") from exc
+
+    def verdict(self, host: str, values: Mapping[str, float]) -> tuple[str, str]:
+        """Return (verdict, evidence) of these readings of a host, as `name_of` words it."""
+        readings = Readings(host, values)
+        return name_of(judge(self._known, readings, self._thresholds), values)
+
+
 def _looker(host: str) -> Callable[[], tuple[str, str]]:
-    config = layout.ETC / "vmha.conf"
+    rules = Rules()
     try:
-        conf = vmha_conf.load(config_files=[str(config)])
-        gnocchi = Gnocchi(make_session(conf), conf)
-        known = templates.load(conf.rules.directory)
-        thresholds = rules_conf.thresholds(conf, len(layout.HOSTS))
+        gnocchi = Gnocchi(make_session(rules.conf), rules.conf)
     except VmhaError as exc:
-        raise LabError(f"the rules cannot be judged: {exc}") from exc
-
-    def look() -> tuple[str, str]:
-        readings = gnocchi.readings(host)
-        return name_of(judge(known, readings, thresholds), readings.values)
-
-    return look
+        raise LabError(f"Gnocchi cannot be asked: {exc}") from exc
+    return lambda: rules.verdict(host, gnocchi.readings(host).values)

@@ -20,7 +20,11 @@ class Reporter(Protocol):
     """One way of telling people. It may raise: the others are told all the same."""
 
     def report(self, change: Change) -> None:
-        """Tell of one change; `change.again`: it may have been told, by one who died then."""
+        """Tell of one change.
+
+        It is called once a change; a second time, with `change.again` set, only when an engine
+        died while it was telling, so that nobody knows whether anybody heard it.
+        """
 
 
 class LogReporter:
@@ -42,7 +46,7 @@ class LogReporter:
             change.severity,
             before,
             change.after,
-            " (told again, the engine stopped while telling it)" if change.again else "",
+            " (may have been told before)" if change.again else "",
             change.sentence,
         )
 

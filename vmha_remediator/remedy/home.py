@@ -12,15 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from vmha_remediator.remedy import original
 from vmha_remediator.remedy.facts import FAILED, Facts, Migration, Server
 from vmha_remediator.remedy.incident import IN_FLIGHT, Incident, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
-from vmha_remediator.remedy.steps import FollowVm, RestartVm, Step
+from vmha_remediator.remedy.steps import FollowVm, RestartVm, RestoreVm, Step
 
 #: States in which a hard reboot makes a VM run again (nova.compute.vm_states.ALLOW_HARD_REBOOT).
-RESTARTABLE = frozenset({"stopped", "error"})
-#: What a VM was when its host died, for it not to be started now.
-QUIET = frozenset({"stopped", "error"})
+RESTARTABLE = frozenset({"active", "stopped", "error"})
 OVER = frozenset({VmStatus.DONE, VmStatus.SKIPPED})
 
 
@@ -68,6 +67,9 @@ def renewed(incident: Incident, facts: Facts) -> tuple[VmRecord, ...]:
             attempts=0,
             not_before=0.0,
             reason="",
+            wish=original.wish(there[vm.server_id]),
+            reset_to="",
+            acted="",
             started=None,
             finished=None,
         )
@@ -107,9 +109,13 @@ def _on_its_way(vm: VmRecord, server: Server, now: float, back: float, policy: P
 
 
 def _is_back(vm: VmRecord, server: Server) -> bool:
+    """Tell whether it is what it was, or may stay as its owner has it now."""
     if server.task_state:
         return False
-    return server.vm_state == "active" or (vm.vm_state in QUIET and server.vm_state == vm.vm_state)
+    state = server.vm_state
+    if state == "active":
+        return server.power != original.OFF and original.action(vm, state) is None
+    return state == original.wanted(vm) or state == vm.vm_state == "error"
 
 
 def _start(
@@ -118,7 +124,7 @@ def _start(
     why = _cannot(vm, server, last, policy)
     if not why:
         found.waiting.append(vm.name)
-        found.steps.append(RestartVm(vm))
+        found.steps.append(_start_step(vm, server))
         return
     found.left.append(f"{vm.name} ({why})")
     pending = replace(vm, status=VmStatus.PENDING, reason=why)
@@ -126,13 +132,24 @@ def _start(
         found.steps.append(FollowVm(pending, f"{vm.name}: {why}"))
 
 
+def _start_step(vm: VmRecord, server: Server) -> Step:
+    """Return the step that brings it nearer to what it was."""
+    action = original.action(vm, server.vm_state) if server.vm_state == "active" else None
+    if server.vm_state == "error" and original.wanted(vm) == "stopped":
+        action = "stop"
+    if action is None:
+        return RestartVm(vm)
+    return RestoreVm(replace(vm, dest=vm.old_host, attempts=starts(vm) + 1), action)
+
+
 def _cannot(vm: VmRecord, server: Server, last: Migration | None, policy: Policy) -> str:
     """Return why a VM must not be started on its own host, or nothing."""
     host = vm.old_host
+    half = vm.may_run_on or (last.dest if last is not None and last.status == FAILED else None)
     checks: tuple[tuple[Callable[[], bool], str], ...] = (
         (
-            lambda: last is not None and last.status == FAILED and last.dest is not None,
-            f"its evacuation to {last.dest if last else '?'} failed half-way: it may exist there",
+            lambda: bool(half),
+            f"its evacuation to {half} failed half-way, so it may exist there",
         ),
         (
             lambda: bool(server.task_state),
@@ -140,7 +157,7 @@ def _cannot(vm: VmRecord, server: Server, last: Migration | None, policy: Policy
         ),
         (lambda: not server.launched, "was never started; delete it or build it again"),
         (
-            lambda: vm.vm_state in QUIET or server.vm_state not in RESTARTABLE,
+            lambda: server.vm_state not in RESTARTABLE,
             f"is {server.vm_state}, was {vm.vm_state} before",
         ),
         (

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vmha_remediator.remedy import reserves
 from vmha_remediator.remedy.cluster import CLUSTER, EVERYBODY
 from vmha_remediator.remedy.facts import OUR_REASON, Facts
 from vmha_remediator.remedy.incident import Incident, VmStatus
@@ -52,7 +53,8 @@ def gone(incident: Incident, facts: Facts) -> bool:
 def unknown_everywhere(incident: Incident, facts: Facts) -> bool:
     """Tell whether neither the witnesses nor Nova know the host any more: it has been removed."""
     known = facts.service is not None or facts.state_of(incident.rule) is not State.UNKNOWN
-    return incident.host != EVERYBODY and bool(facts.verdicts) and not known
+    looked = bool(facts.verdicts) and facts.cluster is not None
+    return looked and not known
 
 
 def evidence(incident: Incident, facts: Facts) -> str:
@@ -70,6 +72,8 @@ def enable(facts: Facts) -> tuple[Step, ...]:
     ours = service is not None and (service.disabled_reason or "").startswith(OUR_REASON)
     if service is None or not ours or service.enabled or facts.standing is not None:
         return ()
+    if (service.disabled_reason or "").startswith(reserves.REASON):
+        return ()  # a reserve rests
     return (EnableScheduling(service.id, service.host),)
 
 

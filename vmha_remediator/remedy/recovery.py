@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from vmha_remediator.remedy import guards, home, pieces, proof, vms
+from vmha_remediator.remedy import guards, home, order, pieces, proof, reserves, vms
 from vmha_remediator.remedy.facts import UNFINISHED, Facts
 from vmha_remediator.remedy.incident import (
     IN_FLIGHT,
@@ -21,6 +21,9 @@ from vmha_remediator.remedy.steps import FollowVm, Hold, JournalVms, Move, Note,
 
 #: Our writes to the Nova service that keep a host out: it must have reported after them.
 KEPT_OFF = frozenset({"force-down", "disable-scheduling"})
+
+#: So many remarks on the wishes of VMs are in a report.
+REMARKS = 5
 
 
 def fenced(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
@@ -41,14 +44,16 @@ def fenced(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan
     before = (
         *proof.not_heard(incident),
         *pieces.force_down(facts),
-        *journal(incident, facts, policy),
+        *journal(incident, facts, now, policy),
     )
     again = {vm.server_id: vm for vm in home.renewed(incident, facts)}
     before = (*before, *(FollowVm(vm, f"{vm.name}: is on {host} again") for vm in again.values()))
     known = (again.get(vm.server_id, vm) for vm in incident.vms)
     records = (*known, *vms.journal(incident, facts, policy))
-    sentence = f"{host}: evacuating {_how_many(host, records, facts)}"
-    moving = vms.steps_for(replace(incident, vms=records), facts, now, policy, may_start="")
+    told = order.remarks(replace(incident, vms=records), facts, now, policy, records)
+    counted = f"{host}: evacuating {_how_many(host, records, facts)}"
+    sentence = "; ".join((counted, *_few(told)))
+    moving = _moving(replace(incident, vms=records), facts, now, policy, may_not="")
     return Plan((*before, Move(S.EVACUATING, sentence), *moving), sentence)
 
 
@@ -70,14 +75,22 @@ def evacuating(incident: Incident, facts: Facts, now: float, policy: Policy) -> 
     if proof.proof_is_void(incident, facts):
         return proof.anew(incident)
     may_not = proof.may_not_start(incident, facts, now, policy)
-    steps: list[Step] = [*journal(incident, facts, policy)]
+    steps: list[Step] = [*journal(incident, facts, now, policy)]
     if not may_not:
         steps = [*proof.not_heard(incident), *pieces.force_down(facts), *steps]
-    steps += vms.steps_for(incident, facts, now, policy, may_start=may_not)
+    steps += _moving(incident, facts, now, policy, may_not)
     if not steps and all(vm.status in SETTLED for vm in incident.vms):
         sentence = f"{host}: {pieces.tally(incident)}"
         return Plan((Move(S.RECOVERED, sentence),), sentence)
     return Plan(tuple(steps), f"{host}: evacuating, {pieces.tally(incident)}")
+
+
+def _moving(
+    incident: Incident, facts: Facts, now: float, policy: Policy, may_not: str
+) -> tuple[Step, ...]:
+    """Return the steps for the VMs, or first for the reserves that they need."""
+    first = () if may_not else reserves.use(incident, facts, now, policy)
+    return first or vms.steps_for(incident, facts, now, policy, may_start=may_not)
 
 
 def heard_after_proof(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
@@ -114,9 +127,18 @@ def stay(incident: Incident) -> tuple[Step, ...]:
     return vms.give_up(incident, why)
 
 
-def journal(incident: Incident, facts: Facts, policy: Policy) -> tuple[Step, ...]:
+def journal(incident: Incident, facts: Facts, now: float, policy: Policy) -> tuple[Step, ...]:
     records = vms.journal(incident, facts, policy)
-    return (JournalVms(records),) if records else ()
+    if not records:
+        return ()
+    all_of_them = replace(incident, vms=(*incident.vms, *records))
+    return (JournalVms(records, order.remarks(all_of_them, facts, now, policy, records)),)
+
+
+def _few(remarks: tuple[str, ...]) -> tuple[str, ...]:
+    """Cut what a report says short; the journal has all of it."""
+    more = len(remarks) - REMARKS
+    return (*remarks[:REMARKS], f"and {more} more remarks") if more > 0 else remarks
 
 
 def recovered(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
@@ -140,7 +162,7 @@ def recovered(incident: Incident, facts: Facts, now: float, policy: Policy) -> P
     if pieces.gone(incident, facts) and facts.heard:
         return readmit(incident, facts, now, policy)
     may_not = proof.may_not_start(incident, facts, now, policy)
-    steps = vms.steps_for(incident, facts, now, policy, may_start=may_not)
+    steps = _moving(incident, facts, now, policy, may_not)
     if not may_not:
         steps = (*proof.not_heard(incident), *(pieces.force_down(facts) if steps else ()), *steps)
     return Plan(steps, f"{host}: recovered ({pieces.tally(incident)}), waiting for it to return")

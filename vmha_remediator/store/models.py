@@ -93,12 +93,17 @@ class VmRow(Base):
     reason: Mapped[str] = mapped_column(Text)
     started: Mapped[float | None] = mapped_column(Double)
     finished: Mapped[float | None] = mapped_column(Double)
+    wish: Mapped[str] = mapped_column(WORD, default="", server_default="")
+    reset_to: Mapped[str] = mapped_column(WORD, default="", server_default="")
+    acted: Mapped[str] = mapped_column(WORD, default="", server_default="")
+    may_run_on: Mapped[str | None] = mapped_column(HOST)
 
 
 class ChangeRow(Base):
-    """Every change of an incident, written with it: the outbox of reports.
+    """Every change of an incident, written with it.
 
-    `claimed` when somebody begins to tell it, `reported` once it has been told.
+    `reported` and `claimed_by` say since when, and in which epoch, somebody is telling of it;
+    `told` that it was told.
     """
 
     __tablename__ = "changes"
@@ -112,8 +117,9 @@ class ChangeRow(Base):
     before: Mapped[str | None] = mapped_column(WORD)
     after: Mapped[str] = mapped_column(WORD)
     sentence: Mapped[str] = mapped_column(Text)
-    claimed: Mapped[float | None] = mapped_column(Double)
-    reported: Mapped[float | None] = mapped_column(Double, index=True)
+    reported: Mapped[float | None] = mapped_column(Double)
+    claimed_by: Mapped[int | None] = mapped_column(Integer)
+    told: Mapped[float | None] = mapped_column(Double, index=True)
 
 
 class DoorbellRow(Base):
@@ -161,6 +167,21 @@ class OnsetRow(Base):
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
     host: Mapped[str] = mapped_column(HOST, index=True)
     time: Mapped[float] = mapped_column(Double)
+
+
+class VmRestartRow(Base):
+    """A VM started again on its own host, because it was off though it should run."""
+
+    __tablename__ = "vm_restarts"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    server_id: Mapped[str] = mapped_column(WORD, index=True)
+    name: Mapped[str] = mapped_column(HOST)
+    host: Mapped[str] = mapped_column(HOST)
+    time: Mapped[float] = mapped_column(Double)
+    ok: Mapped[bool | None] = mapped_column(Boolean)
+    sentence: Mapped[str] = mapped_column(Text)
+    epoch: Mapped[int] = mapped_column(Integer)
 
 
 class LeaderRow(Base):

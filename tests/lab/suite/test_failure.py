@@ -8,21 +8,14 @@ import subprocess
 import pytest
 
 from tests.lab import hosts, layout, process, redfish, services
+from tests.lab.drill.outcome import RECOVERED
 from tests.lab.gather import evacuations
 from tests.lab.invariants import NOVA_ROUNDING
 from tests.lab.services import base
 from tests.lab.suite.conftest import Cloud
 from tests.lab.watch import both, incident_state, run_elsewhere, verdict
-from vmha_remediator.remedy.incident import Incident
 
 pytestmark = pytest.mark.lab
-
-RECOVERED = ("recovered", "readmitted")
-
-
-def latest(cloud: Cloud, host: str, rule: str = "failure") -> Incident:
-    found = [i for i in cloud.observer.store.incidents() if i.host == host and i.rule == rule]
-    return cloud.observer.store.incident(max(found, key=lambda i: i.opened).id)
 
 
 def recovered(cloud: Cloud, host: str, protected: list[str], timeout: float = 90.0) -> None:
@@ -43,7 +36,7 @@ def test_power_loss_brings_every_protected_vm_back_and_moves_no_other(cloud: Clo
     after = cloud.look().vm_hosts()
     others = {vm.id: vm.host for vm in before.vms if vm.id not in protected}
     assert {vm: after[vm] for vm in others} == others
-    incident = latest(cloud, host)
+    incident = cloud.observer.latest(host)
     assert incident.proof is not None
     assert incident.proof.proves == "power is off"
     assert [vm.attempts for vm in incident.vms] == [1] * len(protected)
@@ -68,7 +61,7 @@ def test_without_proof_the_incident_is_held_and_nothing_moves(cloud: Cloud) -> N
     redfish.set_mode(host, "refuse")
     hosts.kill(host)
     cloud.wait(incident_state(host, "failure", "held"), f"the incident of {host} is held")
-    held = latest(cloud, host)
+    held = cloud.observer.latest(host)
     assert f"vmha-manage fence confirm {host}" in held.advice
     assert [vm for vm in held.vms if vm.started is not None] == []
     assert all(vm.host == host for vm in cloud.look().vms if vm.id in protected)
@@ -83,7 +76,7 @@ def test_without_proof_the_incident_is_held_and_nothing_moves(cloud: Cloud) -> N
     )
     assert done.returncode == 0, done.stderr
     recovered(cloud, host, protected)
-    proof = latest(cloud, host).proof
+    proof = cloud.observer.latest(host).proof
     assert proof is not None
     assert proof.driver == "manual"
 

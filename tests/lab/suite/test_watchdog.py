@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab import faults, hosts, layout, net, process, redfish, storage, watchdog
 from tests.lab.suite.conftest import Cloud
-from tests.lab.suite.test_failure import latest, recovered
+from tests.lab.suite.test_failure import recovered
 from tests.lab.watch import both, incident_state, verdict
 from vmha_pollsters.ask import ask
 from vmha_remediator.errors import AgentUnavailable
@@ -67,12 +67,11 @@ def test_cut_off_from_everything_it_is_reset_and_its_vms_run_elsewhere(
     faults.record("cut-off", host, under=under)
     recovered(cloud, host, protected, timeout=180.0)
 
-    proof = latest(cloud, host).proof
+    proof = cloud.observer.latest(host).proof
     assert proof is not None
     assert (proof.driver, proof.proves) == ("watchdog", "power is off")
     assert "promise" in proof.evidence
-    resets = [e["t"] for e in faults.events() if e["kind"] == "watchdog" and e["host"] == host]
-    assert resets and resets[-1] < proof.time
+    assert faults.last("watchdog", host) < proof.time
 
 
 def test_a_killed_agent_costs_no_vm_its_life(cloud: Cloud, host: str) -> None:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ceilometer.polling import plugin_base
 from oslo_config import cfg
 
+from vmha_pollsters import pollsters
 from vmha_pollsters.agent.report import values
 from vmha_pollsters.agent.server import AlreadyRunning, Desk
 from vmha_pollsters.agent.witness import Reading
@@ -127,6 +129,25 @@ def test_a_host_whose_clock_is_wrong_dates_nothing(
 ) -> None:
     serve({**answer(), "clock_ok": False})
     assert poll(pollster, socket_path) == {}
+
+
+def test_a_clock_that_was_just_set_dates_nothing_though_the_agent_has_not_noticed(
+    pollster: HostPollster,
+    serve: Serve,
+    socket_path: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    serve(answer(DEAD))
+    wall = {"ahead": 0.0}
+    clock = SimpleNamespace(time=lambda: 1e9 + wall["ahead"], monotonic=lambda: 100.0)
+    monkeypatch.setattr(pollsters, "time", clock)
+    assert poll(pollster, socket_path)
+    for ahead in (3600.0, 0.0, -3600.0):
+        wall["ahead"] = ahead
+        assert poll(pollster, socket_path) == {}
+        assert poll(pollster, socket_path)  # from now on the agent's word counts
+    wall["ahead"] += 0.1  # slewed, not set
+    assert poll(pollster, socket_path)
 
 
 def test_a_missing_agent_is_said_once(

@@ -138,9 +138,8 @@ def test_without_measures_nothing_held_goes_on(name: str) -> None:
 
 
 def test_a_compute_that_has_fallen_silent_speaks_for_its_host_no_more() -> None:
-    long_ago = {"heartbeat_age": 300.0, "lease_age": 300.0}
-    reported = facts(service=service(updated_at=NOW - 24), **long_ago)
-    silent = facts(service=service(updated_at=NOW - 25), **long_ago)
+    reported = facts(service=service(updated_at=NOW - 24), heartbeat_age=300.0)
+    silent = facts(service=service(updated_at=NOW - 25), heartbeat_age=300.0)
     assert held(next_steps(incident("detected"), reported, NOW)).by == guards.CONTRADICTION
     assert moves(next_steps(incident("detected"), silent, NOW)) == ["confirmed"]
 

@@ -12,7 +12,7 @@ from tests.unit.remedy.build import NOW, facts, incident, server, service
 from vmha_remediator.remedy.facts import Facts, Migration
 from vmha_remediator.remedy.incident import ProofRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.plan import next_steps
-from vmha_remediator.remedy.steps import FollowVm, Hold, Move, Plan, RestartVm
+from vmha_remediator.remedy.steps import FollowVm, Hold, Move, Plan, RestartVm, RestoreVm
 
 OLD = ProofRecord("redfish", "power is off", "power reads off", NOW - 120)
 VM = VmRecord("id-a", "a", "h1", status=VmStatus.PENDING, vm_state="active", attempts=4)
@@ -84,7 +84,8 @@ def test_the_incident_stays_open_while_a_vm_is_on_its_way(
             (Migration("m2", "id-a", "h1", "h2", "failed", NOW - 50),),
             "may exist there",
         ),
-        (replace(VM, vm_state="stopped"), {"vm_state": "error"}, (), "was stopped before"),
+        (VM, {"vm_state": "paused"}, (), "is paused, was active before"),
+        (replace(VM, may_run_on="h3"), {"vm_state": "error"}, (), "to h3 failed half-way"),
         (replace(VM, dest="h1", attempts=3), {"vm_state": "error"}, (), "in 3 attempts"),
         (VM, {"vm_state": "error", "launched": False}, (), "never started"),
     ],
@@ -100,6 +101,22 @@ def test_what_must_not_be_started_there_is_left_for_a_person(
     assert isinstance(hold, Hold)
     assert hold.by == "vms-left"
     assert why in hold.reason
+
+
+def test_a_vm_that_was_stopped_is_stopped_again() -> None:
+    plan = back(replace(VM, vm_state="stopped"), servers=(server("a", vm_state="error"),))
+    assert words(plan) == ["unforce", "restore-vm"]
+    (step,) = [s for s in plan.steps if isinstance(s, RestoreVm)]
+    assert step.action == "stop"
+    quiet = (server("a", vm_state="stopped"),)
+    assert words(back(replace(step.record, acted="stop"), service=TAKEN, servers=quiet)) == [
+        "done"
+    ]
+
+
+def test_a_vm_that_nova_calls_active_although_it_is_off_is_started() -> None:
+    off = server("a", power=4)
+    assert words(back(VM, service=TAKEN, servers=(off,))) == ["restart-vm"]
 
 
 def test_what_is_left_closes_by_itself_when_it_runs_again() -> None:

@@ -86,7 +86,7 @@ def test_a_deposed_leaders_every_write_is_refused(store: Store) -> None:
         lambda: store.update(incident, epoch=old, forced_by_us=True),
         lambda: store.begin_step(incident, "fence", "late", epoch=old),
         lambda: store.save_vms(incident, [record], epoch=old),
-        lambda: store.claim_report(1, epoch=old),
+        lambda: store.mark_reported(1, epoch=old),
         lambda: store.count_onset("h1", 60.0, epoch=old),
         lambda: store.say(old, "late"),
         lambda: store.assert_leader(old),
@@ -141,26 +141,25 @@ def test_every_change_is_reported_once(store: Store) -> None:
     _walk(store, _open(store, epoch), epoch, S.CONFIRMED, S.CLEARED)
     changes = store.unreported()
     assert [str(c.after) for c in changes] == ["detected", "confirmed", "cleared"]
+    assert [store.mark_reported(c.id, epoch=epoch) for c in changes] == [True, True, True]
     for change in changes:
-        assert store.claim_report(change.id, epoch=epoch)
-        store.mark_reported(change.id)
-    assert not store.claim_report(changes[0].id, epoch=epoch)
+        store.mark_told(change.id)
+    assert not store.mark_reported(changes[0].id, epoch=epoch)
     assert store.unreported() == []
 
 
-def test_a_report_that_was_begun_and_not_finished_is_told_again_and_says_so(store: Store) -> None:
-    epoch = store.claim_epoch("one")
-    _open(store, epoch)
+def test_what_a_dead_engine_was_about_to_tell_is_told_again_and_marked_so(store: Store) -> None:
+    old = store.claim_epoch("one")
+    _open(store, old)
     (change,) = store.unreported()
+    assert store.mark_reported(change.id, epoch=old)
     assert not change.again
-    assert store.claim_report(change.id, epoch=epoch)
-
-    store.claim_epoch("two")  # the first died in the middle of telling
+    new = store.claim_epoch("two")
     (left,) = store.unreported()
-    assert left.id == change.id
     assert left.again
-    store.mark_reported(left.id)  # a deposed leader may say what it did
-    assert store.unreported() == []
+    assert store.mark_reported(left.id, epoch=new)
+    with pytest.raises(StaleEpoch):
+        store.mark_reported(left.id, epoch=old)
 
 
 def test_an_incident_that_is_not_there_is_named(store: Store) -> None:
@@ -298,7 +297,7 @@ def test_an_upgrade_twice_is_one(store: Store) -> None:
     store.check()
 
 
-def test_what_the_first_tables_hold_survives_the_upgrade(conf: cfg.ConfigOpts) -> None:
+def test_what_the_tables_hold_survives_the_upgrade(conf: cfg.ConfigOpts) -> None:
     store = open_store(conf)
     incident = _open(store, store.claim_epoch("one"))
     with store.database.engine().begin() as connection:
@@ -306,8 +305,7 @@ def test_what_the_first_tables_hold_survives_the_upgrade(conf: cfg.ConfigOpts) -
             "DROP TABLE maintenance",
             "DROP TABLE onsets",
             "ALTER TABLE incidents DROP COLUMN powered_since",
-            "ALTER TABLE changes DROP COLUMN claimed",
-            "UPDATE alembic_version SET version_num = '0001'",
+            "UPDATE alembic_version SET version_num = '0004'",
         ):
             connection.execute(sa.text(statement))
     store.upgrade()
@@ -336,3 +334,48 @@ def test_a_text_that_is_no_url_is_a_wrong_option(conf: cfg.ConfigOpts) -> None:
     conf.set_override("connection", "vmha.sqlite", group="database")
     with pytest.raises(ConfigError, match="connection"):
         open_store(conf)
+
+
+def test_several_steps_begin_with_their_vms_in_one_go(store: Store) -> None:
+    epoch = store.claim_epoch("one")
+    incident = _open(store, epoch)
+    asked = [VmRecord(f"id-{n}", n, "h1", status=VmStatus.REQUESTED) for n in "ab"]
+    numbers = store.begin_steps(incident, "evacuate", ["a: asked", "b: asked"], asked, epoch=epoch)
+    found = store.incident(incident.id)
+    assert [(s.sentence, s.ok) for s in found.steps] == [("a: asked", None), ("b: asked", None)]
+    assert found.vms == tuple(asked)
+    started = VmRecord("id-b", "b", "h1", status=VmStatus.REQUESTED, started=5.0)
+    store.finish_step(numbers[1], True, "b: accepted", started, epoch=epoch)
+    found = store.incident(incident.id)
+    assert [(s.sentence, s.ok) for s in found.steps] == [("a: asked", None), ("b: accepted", True)]
+    assert found.vm("id-b") == started
+
+
+def test_a_deposed_leader_begins_nothing_and_says_what_it_did_but_not_of_vms(store: Store) -> None:
+    old = store.claim_epoch("one")
+    incident = _open(store, old)
+    record = VmRecord("id-a", "a", "h1", status=VmStatus.REQUESTED)
+    (number,) = store.begin_steps(incident, "evacuate", ["a: asked"], [record], epoch=old)
+    new = store.claim_epoch("two")
+    moved = VmRecord("id-a", "a", "h1", status=VmStatus.MOVING, dest="h3")
+    store.save_vms(incident, [moved], epoch=new)
+    with pytest.raises(StaleEpoch):
+        store.begin_steps(incident, "evacuate", ["a: asked"], [record], epoch=old)
+    with pytest.raises(StaleEpoch):
+        store.record_steps(incident, "follow-vm", ["a: seen"], [record], epoch=old)
+    late = VmRecord("id-a", "a", "h1", status=VmStatus.REQUESTED, started=5.0)
+    store.finish_step(number, True, "a: accepted", late, epoch=old)
+    found = store.incident(incident.id)
+    assert [s.sentence for s in found.steps] == ["a: accepted"]
+    assert found.vms == (moved,)
+
+
+def test_what_was_seen_of_vms_is_written_with_its_lines_which_are_over(store: Store) -> None:
+    epoch = store.claim_epoch("one")
+    incident = _open(store, epoch)
+    done = [VmRecord(f"id-{n}", n, "h1", status=VmStatus.DONE) for n in "ab"]
+    store.record_steps(incident, "follow-vm", ["a: runs", "b: runs"], done, epoch=epoch)
+    found = store.incident(incident.id)
+    assert [(s.sentence, s.ok) for s in found.steps] == [("a: runs", True), ("b: runs", True)]
+    assert all(s.finished is not None for s in found.steps)
+    assert found.vms == tuple(done)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maintenance, how often a host flapped, when a host was switched on, reports under way."""
+"""Maintenance, how often a host flapped, and when a host was switched on again."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
@@ -15,7 +15,7 @@ HOST = sa.String(255)
 
 
 def upgrade() -> None:
-    """Add two tables and two columns."""
+    """Add two tables and a column."""
     op.create_table(
         "maintenance",
         sa.Column("host", HOST, primary_key=True),
@@ -31,4 +31,3 @@ def upgrade() -> None:
         sa.Column("time", sa.Double, nullable=False),
     )
     op.add_column("incidents", sa.Column("powered_since", sa.Double, nullable=True))
-    op.add_column("changes", sa.Column("claimed", sa.Double, nullable=True))
