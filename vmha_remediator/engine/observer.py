@@ -12,14 +12,14 @@ from dataclasses import replace
 from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
-from vmha_remediator.engine import destinations
+from vmha_remediator.engine import destinations, vm_view
 from vmha_remediator.engine.destinations import Destinations
 from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
 from vmha_remediator.engine.relations import Relations
 from vmha_remediator.errors import CloudRefused, TelemetryUnavailable
 from vmha_remediator.remedy import cluster, pieces, proof, reserves, vm_failure
-from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, ServerGroup, Service
+from vmha_remediator.remedy.facts import Cluster, Facts, ServerGroup, Service
 from vmha_remediator.remedy.incident import IN_FLIGHT, SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
@@ -109,7 +109,7 @@ class Observer:
             return self.vm_facts(incident)
         measures = self._pool.submit(self._with_measures, incident)
         wants_vms = incident.state in _VMS or (incident.state is S.HELD and _unsettled(incident))
-        seen = self._pool.submit(self._vms, incident) if wants_vms else None
+        seen = self._pool.submit(vm_view.look, self._cloud, incident) if wants_vms else None
         facts = Facts(incident.host)
         if incident.state is not S.FENCING:
             facts = self._with_services(incident, facts)
@@ -248,18 +248,6 @@ class Observer:
                 "server groups cannot be read, so their members move side by side: %s", exc
             )
             return ()
-
-    def _vms(self, incident: Incident) -> tuple[tuple[Migration, ...], tuple[Server, ...]]:
-        """Read records before servers: a VM then never looks left behind that has just moved."""
-        migrations = tuple(self._cloud.evacuations(incident.host))
-        servers = {s.id: s for s in self._cloud.servers(incident.host)}
-        for vm in incident.vms:
-            if vm.server_id in servers or vm.status in (VmStatus.DONE, VmStatus.SKIPPED):
-                continue
-            server = self._cloud.server(vm.server_id)
-            if server is not None:
-                servers[server.id] = server
-        return migrations, tuple(servers.values())
 
 
 def _unwell(service: Service, policy: Policy) -> bool:

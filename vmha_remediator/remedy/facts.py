@@ -54,6 +54,9 @@ class Server:
     extra_specs: Mapping[str, str] = field(default_factory=dict)
     image_properties: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
+    on_volume: bool = False  # it boots from a volume, so its disk is on no host
+    shares: bool = False  # it has a share attached; known only where it was asked for
+    vnic_types: frozenset[str] = frozenset()  # of its ports; known only where it was asked for
     power: int | None = None  # nova.compute.power_state: 1 running, 4 shutdown; None: not told
     zone: str | None = None  # availability zone that it must stay in; None: any
     ram: int = 0  # MB, by its flavor

@@ -13,6 +13,7 @@ class Policy:
     protect: str = "tagged"  # "tagged" | "all"
     parallel: int = 16  # evacuations under way at a time, all hosts together
     parallel_per_host: int = 8  # of those, to one destination
+    disks: str = "shared"  # "shared" | "local": where disks that are not volumes are kept
     reserved_hosts: frozenset[str] = frozenset()  # kept disabled until a failure needs them
     candidates: str = "scheduler"  # "scheduler" | "spread" | "reserved"
     depends_wait: float = 600.0  # the longest that a VM waits for those it depends on

@@ -288,6 +288,10 @@ class SimNova:
         self._check()
         return self.servers_by_id.get(server_id)
 
+    def changed_since(self, time: float) -> list[Server]:
+        self._check()
+        return list(self.servers_by_id.values())
+
     def leaves_stopped(self) -> bool:
         return self.stays_stopped
 

@@ -280,3 +280,48 @@ def test_a_text_that_is_no_url_is_a_wrong_option(conf: cfg.ConfigOpts) -> None:
     conf.set_override("connection", "vmha.sqlite", group="database")
     with pytest.raises(ConfigError, match="connection"):
         open_store(conf)
+
+
+def test_several_steps_begin_with_their_vms_in_one_go(store: Store) -> None:
+    epoch = store.claim_epoch("one")
+    incident = _open(store, epoch)
+    asked = [VmRecord(f"id-{n}", n, "h1", status=VmStatus.REQUESTED) for n in "ab"]
+    numbers = store.begin_steps(incident, "evacuate", ["a: asked", "b: asked"], asked, epoch=epoch)
+    found = store.incident(incident.id)
+    assert [(s.sentence, s.ok) for s in found.steps] == [("a: asked", None), ("b: asked", None)]
+    assert found.vms == tuple(asked)
+    started = VmRecord("id-b", "b", "h1", status=VmStatus.REQUESTED, started=5.0)
+    store.finish_step(numbers[1], True, "b: accepted", started, epoch=epoch)
+    found = store.incident(incident.id)
+    assert [(s.sentence, s.ok) for s in found.steps] == [("a: asked", None), ("b: accepted", True)]
+    assert found.vm("id-b") == started
+
+
+def test_a_deposed_leader_begins_nothing_and_says_what_it_did_but_not_of_vms(store: Store) -> None:
+    old = store.claim_epoch("one")
+    incident = _open(store, old)
+    record = VmRecord("id-a", "a", "h1", status=VmStatus.REQUESTED)
+    (number,) = store.begin_steps(incident, "evacuate", ["a: asked"], [record], epoch=old)
+    new = store.claim_epoch("two")
+    moved = VmRecord("id-a", "a", "h1", status=VmStatus.MOVING, dest="h3")
+    store.save_vms(incident, [moved], epoch=new)
+    with pytest.raises(StaleEpoch):
+        store.begin_steps(incident, "evacuate", ["a: asked"], [record], epoch=old)
+    with pytest.raises(StaleEpoch):
+        store.record_steps(incident, "follow-vm", ["a: seen"], [record], epoch=old)
+    late = VmRecord("id-a", "a", "h1", status=VmStatus.REQUESTED, started=5.0)
+    store.finish_step(number, True, "a: accepted", late, epoch=old)
+    found = store.incident(incident.id)
+    assert [s.sentence for s in found.steps] == ["a: accepted"]
+    assert found.vms == (moved,)
+
+
+def test_what_was_seen_of_vms_is_written_with_its_lines_which_are_over(store: Store) -> None:
+    epoch = store.claim_epoch("one")
+    incident = _open(store, epoch)
+    done = [VmRecord(f"id-{n}", n, "h1", status=VmStatus.DONE) for n in "ab"]
+    store.record_steps(incident, "follow-vm", ["a: runs", "b: runs"], done, epoch=epoch)
+    found = store.incident(incident.id)
+    assert [(s.sentence, s.ok) for s in found.steps] == [("a: runs", True), ("b: runs", True)]
+    assert all(s.finished is not None for s in found.steps)
+    assert found.vms == tuple(done)
