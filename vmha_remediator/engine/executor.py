@@ -20,7 +20,7 @@ from oslo_log import log
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.ports import Cloud, Fencing
 from vmha_remediator.errors import CloudRefused, VmhaError
-from vmha_remediator.remedy import one_vm, pieces, reserves, steps
+from vmha_remediator.remedy import home, one_vm, pieces, reserves, steps
 from vmha_remediator.remedy import proof as proofs
 from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -239,6 +239,26 @@ class Executor:
         if lost is not None:
             raise lost
 
+    def _restart(self, incident: Incident, step: steps.RestartVm, epoch: int) -> Incident:
+        number = home.starts(step.record) + 1
+        pause = max(self.policy.settle, self.policy.retry_after(number))
+        record = replace(
+            step.record,
+            dest=step.record.old_host,
+            attempts=number,
+            not_before=self.clock.now() + pause,
+            reason="",
+        )
+        self.store.save_vms(incident, [record], epoch=epoch)
+        doing = f"{record.name}: hard reboot on its own host {record.old_host}, attempt {number}"
+        try:
+            with self._journaled(incident, step, doing, epoch):
+                self.cloud.reboot(record.server_id)
+        except CloudRefused as exc:
+            refused = replace(record, reason=f"attempt {number} refused: {exc}")
+            self.store.save_vms(incident, [refused], epoch=epoch)
+        return incident
+
     def _refused(
         self, incident: Incident, record: VmRecord, exc: CloudRefused, epoch: int
     ) -> None:
@@ -304,6 +324,7 @@ _HANDLERS: Mapping[type[steps.Step], Callable[[Executor, Incident, Any, int], In
     steps.EnableScheduling: Executor._enable,
     steps.UseReserve: Executor._use_reserve,
     steps.JournalVms: Executor._journal_vms,
+    steps.RestartVm: Executor._restart,
 }
 
 #: Steps that are done side by side when a plan has several of them in a row.

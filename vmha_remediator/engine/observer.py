@@ -109,6 +109,7 @@ class Observer:
             return self.vm_facts(incident)
         measures = self._pool.submit(self._with_measures, incident)
         wants_vms = incident.state in _VMS or (incident.state is S.HELD and _unsettled(incident))
+        wants_vms = wants_vms or incident.held_by == pieces.LEFT_VMS
         seen = self._pool.submit(vm_view.look, self._cloud, incident) if wants_vms else None
         facts = Facts(incident.host)
         if incident.state is not S.FENCING:
@@ -172,6 +173,7 @@ class Observer:
         services = self._all_services()
         active = self._store.incidents(active_only=True)
         mine = next((s for s in services if s.host == incident.host), None)
+        flags = self._store.maintenance()
         unfinished = tuple(
             vm
             for other in active
@@ -185,8 +187,9 @@ class Observer:
         return replace(
             facts,
             service=mine,
-            cluster=self._cluster(services, active),
+            cluster=self._cluster(services, active, frozenset(flags)),
             situation=self._situation(active),
+            maintenance=flags.get(incident.host),
             in_flight_elsewhere=len(elsewhere),
             in_flight_to=Counter(dest for dest in elsewhere if dest),
             unfinished=unfinished,
@@ -217,7 +220,9 @@ class Observer:
         with self._lock:
             self._services = None
 
-    def _cluster(self, services: Iterable[Service], active: Iterable[Incident]) -> Cluster:
+    def _cluster(
+        self, services: Iterable[Service], active: Iterable[Incident], left_alone: frozenset[str]
+    ) -> Cluster:
         active = list(active)
         services = list(services)
         recent = self._clock.now() - self._storm_window
@@ -230,6 +235,9 @@ class Observer:
             unwell=frozenset(i.host for i in active)
             | frozenset(s.host for s in services if _unwell(s, self._policy)),
             in_trouble=down | frozenset(i.host for i in active),
+            maintenance=left_alone,
+            usable=frozenset(s.host for s in services if not _unwell(s, self._policy))
+            - left_alone,
         )
 
     def _groups(self) -> tuple[ServerGroup, ...]:
@@ -254,6 +262,11 @@ def _unwell(service: Service, policy: Policy) -> bool:
     """Tell whether Nova would not give the host a VM, now or once a reserve is enabled."""
     usable = service.enabled or reserves.rests(service, policy)
     return not usable or not service.up or service.forced_down
+
+
+def _usable(service: Service) -> bool:
+    """Tell whether Nova would start VMs there."""
+    return service.up and service.enabled and not service.forced_down
 
 
 def _over_with(incident: Incident) -> bool:

@@ -60,6 +60,8 @@ class Cloud(Protocol):
 
     def act(self, server_id: str, action: str) -> None: ...
 
+    def reboot(self, server_id: str) -> None: ...
+
 
 class Fencing(Protocol):
     """The way to turn a host off and to see whether it is; does not raise for a dead BMC."""

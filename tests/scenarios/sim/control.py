@@ -17,6 +17,7 @@ from vmha_remediator.engine.observer import Observer
 from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.engine.vm_watch import VmWatch
 from vmha_remediator.errors import StoreUnavailable
+from vmha_remediator.remedy.facts import Maintenance
 from vmha_remediator.remedy.incident import Change, Incident
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.vm_failure import Limits
@@ -109,6 +110,10 @@ class QuickStore(Store):
     def unreported(self) -> list[Change]:
         ask = super().unreported
         return self._once(("unreported",), ask)
+
+    def maintenance(self) -> dict[str, Maintenance]:
+        # Some flags end by themselves, so this one is asked for each second anew.
+        return self._once(("maintenance", int(self._clock())), super().maintenance)
 
     def confirmation(self, host: str) -> str | None:
         ask = super().confirmation

@@ -375,6 +375,14 @@ class SimNova:
         self._check()
         return self.server_groups
 
+    def reboot(self, server_id: str) -> None:
+        with self._changing("reboot"):
+            server = self.servers_by_id[server_id]
+            self._world.guests.discard((server_id, str(server.host)))
+            self._set(server, vm_state="active", status="ACTIVE", fault="")
+            self._world.run_guest(server_id, str(server.host))
+            self._world.note("reboot", server.name)
+
     # -- what goes on by itself ---------------------------------------------------------
 
     def work(self) -> None:
