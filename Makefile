@@ -56,8 +56,9 @@ docs: deps  ## Build the documentation into doc/build/html; a warning is an erro
 soak: deps  ## Every fault on the real cloud, RUNS times (3) in random order; about 25 min a round
 	$(LAB) soak --runs $(RUNS)
 
-soak-sim: deps  ## 2000 random fault sequences on a virtual clock; a failing seed is printed
+soak-sim: deps  ## 2000 random fault sequences, and the engine killed everywhere, on a virtual clock
 	$(BIN)/python -m tests.scenarios explore --seeds 2000
+	$(BIN)/python -m tests.scenarios crash --all --brief
 
 clean: down  ## Take the lab down and remove what builds left
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -131,7 +131,8 @@ def test_a_verdict_on_a_host_without_measures(world: World, monkeypatch: Any) ->
 
 
 def test_telling_a_change_twice(world: World, monkeypatch: Any) -> None:
-    monkeypatch.setattr(world.control.store, "mark_reported", lambda *_, **__: True)
+    for name in ("mark_reported", "mark_told"):
+        monkeypatch.setattr(world.control.store, name, lambda *_, **__: True)
     assert play(world, "20 kill agent h1").startswith("one report: ")
 
 

@@ -10,8 +10,8 @@ from flask import Flask, Response, jsonify
 from oslo_config import cfg
 from oslo_middleware import RequestId
 
-from vmha_remediator import version
-from vmha_remediator.api import caller, openapi, policies, problem, rest
+from vmha_remediator import version, web
+from vmha_remediator.api import caller, login, openapi, policies, problem, rest
 from vmha_remediator.api.backend import Backend
 from vmha_remediator.api.routes import ROUTES
 from vmha_remediator.api.webhook import Receiver
@@ -72,7 +72,15 @@ def _serve_people(app: Flask, conf: cfg.ConfigOpts, backend: Backend) -> None:
             methods=["GET"],
             provide_automatic_options=False,
         )
+    app.register_blueprint(login.blueprint(_keystone(conf)))
+    app.register_blueprint(web.blueprint())
     app.wsgi_app = RequestId(app.wsgi_app)  # type: ignore[method-assign]
+
+
+def _keystone(conf: cfg.ConfigOpts) -> login.Ask | None:
+    """Return the way to log in with Keystone; None: nobody has to, or [cloud] names none."""
+    url = caller.auth_url(conf) if conf.api.auth_strategy == "keystone" else None
+    return login.asking(conf, url) if url else None
 
 
 def _constant(answer: Mapping[str, Any]) -> Callable[[], Response]:

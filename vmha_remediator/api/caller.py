@@ -13,6 +13,7 @@ from keystonemiddleware import auth_token, opts
 from oslo_config import cfg
 from oslo_context.context import RequestContext
 
+from vmha_remediator.api import login
 from vmha_remediator.api.problem import Problem, Refused
 from vmha_remediator.conf import cloud
 from vmha_remediator.errors import ConfigError
@@ -67,7 +68,7 @@ def _check_tokens(app: Flask, conf: cfg.ConfigOpts) -> None:
         conf.set_default("interface", conf.cloud.interface, group=GROUP)
         conf.set_default("region_name", conf.cloud.region_name, group=GROUP)
     if own.www_authenticate_uri is None:
-        conf.set_default("www_authenticate_uri", _auth_url(conf), group=GROUP)
+        conf.set_default("www_authenticate_uri", auth_url(conf), group=GROUP)
     plain = app.wsgi_app
     checked = auth_token.AuthProtocol(
         plain, {"oslo_config_config": conf, "delay_auth_decision": True}
@@ -78,12 +79,13 @@ def _check_tokens(app: Flask, conf: cfg.ConfigOpts) -> None:
             "/v1/alarms/"
         )
         public = environ.get(PATH) == "/healthcheck"
+        login.token_of_cookie(environ)
         return (plain if webhook or public else checked)(environ, start_response)
 
     app.wsgi_app = choose  # type: ignore[method-assign]
 
 
-def _auth_url(conf: cfg.ConfigOpts) -> str | None:
+def auth_url(conf: cfg.ConfigOpts) -> str | None:
     """Return [cloud]'s Keystone; None when its plugin has no such option."""
     from keystoneauth1 import loading
 

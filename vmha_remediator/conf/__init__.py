@@ -23,6 +23,7 @@ from vmha_remediator.conf import (
     guards,
     rules,
     telemetry,
+    vm_failure,
     webhook,
 )
 from vmha_remediator.errors import ConfigError
@@ -39,6 +40,7 @@ GROUPS = (
     guards,
     rules,
     telemetry,
+    vm_failure,
     webhook,
 )
 

@@ -21,7 +21,24 @@ OPTS: list[cfg.Opt] = [
         help="Which endpoints of the catalogue to use. Wrong: endpoints that this machine "
         "cannot reach are tried, and every cycle ends in a time-out that names them.",
     ),
+    cfg.StrOpt(
+        "compute_microversion_max",
+        regex=r"^2\.[0-9]+$",
+        help="Highest compute API microversion to ask for, for example 2.94. Unset: what Nova "
+        "offers. From 2.95 on Nova leaves evacuated VMs stopped and the engine starts them, most "
+        "important first; up to 2.94 Nova itself starts each as it arrives. Below 2.53: the "
+        "engine does not start, and says so.",
+    ),
 ]
+
+
+def microversion_cap(conf: cfg.ConfigOpts) -> tuple[int, int] | None:
+    """Return the highest compute microversion to ask for; None: no limit."""
+    text = conf[GROUP].compute_microversion_max
+    if not text:
+        return None
+    major, minor = text.split(".")
+    return int(major), int(minor)
 
 
 def register_auth(conf: cfg.ConfigOpts) -> None:

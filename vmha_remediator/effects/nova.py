@@ -8,38 +8,71 @@ openstacksdk's session, catalogue and version discovery. Every method may raise
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 from openstack.connection import Connection
+from oslo_log import log
 
 from vmha_remediator.effects import nova_parse as parse
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
-from vmha_remediator.remedy.facts import Migration, Server, Service
+from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
+
+LOG = log.getLogger(__name__)
 
 Version = tuple[int, int]
 
 #: PUT /os-services/{uuid} and UUIDs of services begin here (2017, Pike).
 MIN_VERSION: Version = (2, 53)
-#: From 2.95 on an evacuated server is left stopped on its destination.
-EVACUATE: Version = (2, 94)
+MAX_VERSION: Version = (99, 0)
+#: From 2.95 on an evacuated server is left stopped on its destination, to be started in order.
+#: Nova refuses that while one of its nova-computes is too old; then this is asked for.
+EVACUATE: Version = (2, 95)
+EVACUATE_RUNNING: Version = (2, 94)
+#: So long nothing is left stopped after Nova has refused to, in seconds.
+AS_BEFORE_FOR = 600.0
 #: 2.98 shows image properties within a server, 2.73 a lock's reason, 2.47 the extra specs.
 SERVERS: Version = (2, 98)
 MIGRATIONS: Version = (2, 80)
 SERVICES: Version = (2, 69)
+#: From 2.48 on every driver answers in one form.
+DIAGNOSTICS: Version = (2, 48)
+#: What Nova says (409) when nova-compute has just found that a guest does not run.
+NOT_RUNNING = "power state"
+#: 2.64 gives a group's policy as a word.
+GROUPS: Version = (2, 64)
 #: From 2.88 on hypervisors no longer show how much is free.
 HYPERVISORS: Version = (2, 87)
 PAGE = 500
+
+#: What a server can be asked to do, by the name in the journal: (body, microversion). From 2.87
+#: on also a server that boots from a volume can be rescued.
+ACTIONS: Mapping[str, tuple[Mapping[str, Any], Version]] = {
+    "start": ({"os-start": None}, MIN_VERSION),
+    "stop": ({"os-stop": None}, MIN_VERSION),
+    "pause": ({"pause": None}, MIN_VERSION),
+    "suspend": ({"suspend": None}, MIN_VERSION),
+    "rescue": ({"rescue": None}, (2, 87)),
+    "confirm-resize": ({"confirmResize": None}, MIN_VERSION),
+}
 
 
 class Nova:
     """What is needed of Nova; safe to use from many threads."""
 
-    def __init__(self, connection: Connection, timeout: float = 10.0) -> None:
+    def __init__(
+        self, connection: Connection, timeout: float = 10.0, cap: Version | None = None
+    ) -> None:
+        """Use `connection`; `cap` is the highest microversion to ask for, None: no limit."""
         self._cloud = connection
         self._timeout = timeout
+        self._cap = cap
+        self._as_before_until = 0.0
+        self._left_stopped = False
         self._lock = threading.Lock()
         self._max: Version | None = None
         self._images: dict[str, Mapping[str, str]] = {}
@@ -56,15 +89,42 @@ class Nova:
         path = f"/servers/detail?all_tenants=1&host={quote(host, safe='')}&limit={PAGE}"
         return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
 
+    def server(self, server_id: str) -> Server | None:
+        """Return one server, or None when it is gone."""
+        body = self._json("GET", f"/servers/{quote(server_id)}", SERVERS, missing=True)
+        return None if body is None else self._server(body["server"])
+
     def all_servers(self) -> list[Server]:
         """Return every server of every project."""
         path = f"/servers/detail?all_tenants=1&limit={PAGE}"
         return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
 
-    def server(self, server_id: str) -> Server | None:
-        """Return one server, or None when it is gone."""
-        body = self._json("GET", f"/servers/{quote(server_id)}", SERVERS, missing=True)
-        return None if body is None else self._server(body["server"])
+    def runs(self, server_id: str) -> bool | None:
+        """Return whether the guest runs, which its nova-compute asks the hypervisor for now.
+
+        None: nova-compute cannot say (the hypervisor gives no diagnostics, the server is gone).
+        """
+        path = f"/servers/{quote(server_id)}/diagnostics"
+        answer = self._request("compute", "GET", path, microversion=self.version(DIAGNOSTICS))
+        if answer.status_code == 409:
+            return False if NOT_RUNNING in parse.message(answer) else None
+        if answer.status_code in (400, 403, 404, 501):
+            return None
+        self._body(answer)
+        return True
+
+    def last_stop(self, server_id: str) -> Stop | None:
+        """Return the latest request to stop a server, None when there was none."""
+        path = f"/servers/{quote(server_id)}/os-instance-actions"
+        body = self._json("GET", path, MIN_VERSION, missing=True)
+        return parse.last_stop(body["instanceActions"]) if body is not None else None
+
+    def called(self, name: str) -> list[Server]:
+        """Return every server, of any project, of exactly that name."""
+        pattern = quote(f"^{re.escape(name)}$", safe="")
+        path = f"/servers/detail?all_tenants=1&name={pattern}&limit={PAGE}"
+        found = (self._server(raw) for raw in self._pages(path, "servers", SERVERS))
+        return [server for server in found if server.name == name]
 
     def evacuations(self, host: str) -> list[Migration]:
         """Return the records of all evacuations away from `host`."""
@@ -73,6 +133,16 @@ class Nova:
             f"&limit={PAGE}"
         )
         return [parse.migration(raw) for raw in self._pages(path, "migrations", MIGRATIONS)]
+
+    def groups(self) -> list[ServerGroup]:
+        """Return every server group of every project."""
+        path = f"/os-server-groups?all_projects=1&limit={PAGE}"
+        found: list[ServerGroup] = []
+        while True:
+            body = self._json("GET", f"{path}&offset={len(found)}", GROUPS)
+            found += [parse.group(raw) for raw in body["server_groups"]]
+            if len(body["server_groups"]) < PAGE:
+                return found
 
     def free_memory(self) -> dict[str, int]:
         """Return the free memory of each host in MB, as its nova-compute last said."""
@@ -118,15 +188,41 @@ class Nova:
 
         A return means that Nova has accepted it, not that it is done: follow `evacuations`.
         """
-        self._action(server_id, {"evacuate": {"host": dest} if dest else {}}, EVACUATE)
+        body = {"evacuate": {"host": dest} if dest else {}}
+        if time.monotonic() < self._as_before_until:
+            self._action(server_id, body, EVACUATE_RUNNING)
+            return
+        try:
+            self._action(server_id, body, EVACUATE)
+            self._left_stopped = self._highest() >= EVACUATE
+        except CloudRefused as exc:
+            if "microversion 2.95" not in str(exc):
+                raise
+            LOG.warning("%s; evacuated servers are left running for now", exc)
+            self._as_before_until = time.monotonic() + AS_BEFORE_FOR
+            self._left_stopped = False
+            self._action(server_id, body, EVACUATE_RUNNING)
+
+    def leaves_stopped(self) -> bool:
+        """Tell whether Nova is known to leave what it evacuates stopped: it has done so."""
+        return self._left_stopped
 
     def reset_state(self, server_id: str, to: str) -> None:
         """Set a server's state to "active" or "error" without touching the server."""
         self._action(server_id, {"os-resetState": {"state": to}}, MIN_VERSION)
 
-    def start(self, server_id: str) -> None:
-        """Start a stopped server."""
-        self._action(server_id, {"os-start": None}, MIN_VERSION)
+    def act(self, server_id: str, action: str) -> None:
+        """Ask for one of `ACTIONS`; a user's lock is no hindrance for an administrator."""
+        body, version = ACTIONS[action]
+        self._action(server_id, body, version)
+
+    def reboot(self, server_id: str) -> None:
+        """Start a server afresh on the host where it is, whatever became of its guest.
+
+        A hard reboot and not a start: nova-compute checks that the request still stands before
+        it touches the guest, so that one which waited in a queue cannot start it twice.
+        """
+        self._action(server_id, {"reboot": {"type": "HARD"}}, MIN_VERSION)
 
     def _service(self, service_id: str, change: Mapping[str, Any]) -> None:
         self._json("PUT", f"/os-services/{quote(service_id)}", SERVICES, json=change)
@@ -151,12 +247,11 @@ class Nova:
             raise CloudUnavailable(
                 "Nova did not say which versions it has; check [cloud] region_name and interface"
             )
-        found: Version = tuple(data.max_microversion)
+        found: Version = min(tuple(data.max_microversion), self._cap or MAX_VERSION)
         if found < MIN_VERSION:
             raise ConfigError(
-                "Nova offers microversion {}.{} at most, at least {}.{} is needed".format(
-                    *found, *MIN_VERSION
-                )
+                "Nova offers (or [cloud] compute_microversion_max allows) microversion {}.{} at "
+                "most, at least {}.{} is needed".format(*found, *MIN_VERSION)
             )
         with self._lock:
             self._max = found

@@ -20,7 +20,11 @@ class Reporter(Protocol):
     """One way of telling people. It may raise: the others are told all the same."""
 
     def report(self, change: Change) -> None:
-        """Tell of one change, exactly once."""
+        """Tell of one change.
+
+        It is called once a change; a second time, with `change.again` set, only when an engine
+        died while it was telling, so that nobody knows whether anybody heard it.
+        """
 
 
 class LogReporter:
@@ -35,13 +39,14 @@ class LogReporter:
         before = f"{change.before} -> " if change.before else ""
         self._log.log(
             level,
-            "incident %s host=%s rule=%s severity=%s %s%s: %s",
+            "incident %s host=%s rule=%s severity=%s %s%s%s: %s",
             change.incident_id,
             change.host,
             change.rule,
             change.severity,
             before,
             change.after,
+            " (may have been told before)" if change.again else "",
             change.sentence,
         )
 

@@ -19,6 +19,8 @@ from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.observer import Observer
 from vmha_remediator.engine.ports import Alarms, Leading, Telemetry
+from vmha_remediator.engine.upkeep import Upkeep
+from vmha_remediator.engine.vm_watch import VmWatch
 from vmha_remediator.engine.watch import Timing, Watch
 from vmha_remediator.errors import (
     ServiceUnavailable,
@@ -29,7 +31,9 @@ from vmha_remediator.errors import (
 from vmha_remediator.remedy.cluster import EVERYBODY, SILENT
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.remedy.vm_failure import is_subject
 from vmha_remediator.rules.judge import Verdict
+from vmha_remediator.rules.vm_rule import RULE as VM_RULE
 from vmha_remediator.store import Store
 
 LOG = log.getLogger(__name__)
@@ -57,7 +61,9 @@ class Engine:
     interval: float = 2.0
     active_interval: float = 0.5
     report_after: float = 6.0
+    upkeep: Upkeep | None = None
     watching: Timing = field(default_factory=Timing)
+    vms: VmWatch | None = None  # None: single VMs are not looked after
     closing: Callable[[], None] = field(default=lambda: None)
     epoch: int | None = field(default=None, init=False)
 
@@ -70,6 +76,7 @@ class Engine:
         self.watch = Watch(self.observer, self.clock, self.watching)
         self._young: dict[str, tuple[str, float]] = {}
         self._next_list = self._next_hosts = self._next_say = 0.0
+        self._ringing: set[str] = set()  # VMs
         self._hot = False
         self._sentence = ""
         self._trouble = ""
@@ -137,11 +144,15 @@ class Engine:
         assert epoch is not None
         self.crew.report(epoch)
         trouble = self._look(epoch)
+        if self.vms is not None:
+            self.vms.take(self._ringing, epoch)
         incidents = self.store.incidents(active_only=True)
         self._hot = any(i.state in HOT for i in incidents)
         self.crew.forget(incidents)
         for incident in incidents:
             self.crew.hand_out(incident, epoch)
+        if self.upkeep is not None and self.upkeep.begin():
+            self.crew.submit(self.upkeep.run, incidents)
         sentence = self._summary(incidents, trouble)
         self._say(epoch, sentence)
         return sentence
@@ -164,8 +175,10 @@ class Engine:
     def _look(self, epoch: int) -> str:
         """Open incidents where a verdict stands; return what could not be looked at."""
         suspects, self._suspects = self._suspects | self.crew.take_ended(), set()
-        suspects |= {bell.host for bell in self.store.take_doorbells()}
-        suspects.discard(EVERYBODY)
+        bells = self.store.take_doorbells()
+        suspects |= {bell.host for bell in bells if bell.rule != VM_RULE}
+        self._ringing = {bell.host for bell in bells if bell.rule == VM_RULE}
+        suspects = {s for s in suspects if s != EVERYBODY and not is_subject(s)}
         alarming, trouble = self._alarming()
         suspects |= alarming
         if not suspects and not self.watch.is_due(False, self.interval):
@@ -225,7 +238,9 @@ class Engine:
         if now >= self._next_list:
             self._next_list = now + self.interval
             try:
-                hosts = {host for _rule, host in self.alarms.alarming()}
+                alarming = self.alarms.alarming()
+                hosts = {host for rule, host in alarming if rule != VM_RULE}
+                self._ringing |= {server for rule, server in alarming if rule == VM_RULE}
             except TelemetryUnavailable as exc:
                 trouble = str(exc)
         try:
@@ -301,6 +316,7 @@ class Engine:
 
     def _summary(self, incidents: list[Incident], trouble: str) -> str:
         said = [self.crew.said(i) for i in incidents]
+        said += self.vms.said() if self.vms is not None else []
         parts = ["; ".join(sorted(said)) or "all quiet: no verdict stands"]
         if trouble:
             parts.append(f"waiting for telemetry: {trouble}")

@@ -8,7 +8,8 @@ facts, and the next cycle plans from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from oslo_log import log
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.ports import Cloud, Fencing
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, VmhaError
-from vmha_remediator.remedy import pieces, steps, vms
+from vmha_remediator.remedy import one_vm, pieces, reserves, steps
 from vmha_remediator.remedy import proof as proofs
 from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -53,15 +54,13 @@ class Executor:
 
         Raises what the first failing step raises.
         """
-        batch: list[steps.Evacuate] = []
-        for step in plan.steps:
-            if isinstance(step, steps.Evacuate):
-                batch.append(step)
+        for kind, group in itertools.groupby(plan.steps, type):
+            if kind in _AT_ONCE:
+                _AT_ONCE[kind](self, incident, list(group), epoch)
                 continue
-            incident = self._evacuate_all(incident, batch, epoch)
-            batch = []
-            incident = _HANDLERS[type(step)](self, incident, step, epoch)
-        return self._evacuate_all(incident, batch, epoch)
+            for step in group:
+                incident = _HANDLERS[kind](self, incident, step, epoch)
+        return incident
 
     @contextmanager
     def _journaled(
@@ -148,6 +147,14 @@ class Executor:
             self.cloud.enable(step.service_id)
         return self._service_changed(incident)
 
+    def _use_reserve(self, incident: Incident, step: steps.UseReserve, epoch: int) -> Incident:
+        try:
+            with self._journaled(incident, step, reserves.said(step.host), epoch):
+                self.cloud.enable(step.service_id)
+        except CloudRefused:
+            pass  # it is in the journal, and others are left
+        return self._service_changed(incident)
+
     def _service_changed(self, incident: Incident) -> Incident:
         self.after_service()
         return incident
@@ -156,7 +163,7 @@ class Executor:
 
     def _journal_vms(self, incident: Incident, step: steps.JournalVms, epoch: int) -> Incident:
         names = ", ".join(sorted(record.name for record in step.records))
-        doing = f"wrote down {len(step.records)} VMs: {names}"
+        doing = "; ".join((f"wrote down {len(step.records)} VMs: {names}", *step.remarks))
         with self._journaled(incident, step, doing, epoch):
             self.store.save_vms(incident, step.records, epoch=epoch)
         return self.store.incident(incident.id)
@@ -168,7 +175,17 @@ class Executor:
                 pass
         return incident
 
-    def _reset(self, incident: Incident, step: steps.ResetState, epoch: int) -> Incident:
+    def _reset_all(
+        self, incident: Incident, batch: Sequence[steps.ResetState], epoch: int
+    ) -> None:
+        """Reset several VMs at once."""
+        asked = [replace(s, record=replace(s.record, reset_to=s.to)) for s in batch]
+        # Written before it is done: what Nova then says the VM was is our own doing.
+        self.store.save_vms(incident, [step.record for step in asked], epoch=epoch)
+        self._raise_first(self.pool.map(lambda step: self._reset(incident, step, epoch), asked))
+
+    def _reset(self, incident: Incident, step: steps.ResetState, epoch: int) -> VmhaError | None:
+        """Reset one VM; return what must stop the plan, once all have been reset."""
         doing = f"{step.record.name}: reset to {step.to}, {step.because}"
         try:
             with self._journaled(incident, step, doing, epoch):
@@ -176,30 +193,60 @@ class Executor:
         except CloudRefused as exc:
             tried = replace(step.record, attempts=step.record.attempts + 1)
             self._refused(incident, tried, exc, epoch)
-        return incident
+        except VmhaError as exc:
+            return exc
+        return None
 
-    def _start(self, incident: Incident, step: steps.StartVm, epoch: int) -> Incident:
-        record = replace(step.record, not_before=self.clock.now() + self.policy.settle)
-        self.store.save_vms(incident, [record], epoch=epoch)
+    def _restore_all(
+        self,
+        incident: Incident,
+        batch: Sequence[steps.StartVm | steps.RestoreVm | steps.ConfirmResize],
+        epoch: int,
+    ) -> None:
+        """Ask for several VMs at once; they are asked for in the order of the plan."""
+        again = self.clock.now() + self.policy.settle
+        asked = [
+            replace(step, record=replace(step.record, not_before=again, acted=_action(step)))
+            for step in batch
+        ]
+        self.store.save_vms(incident, [step.record for step in asked], epoch=epoch)
+        self._raise_first(self.pool.map(lambda step: self._restore(incident, step, epoch), asked))
+
+    def _restore(
+        self,
+        incident: Incident,
+        step: steps.StartVm | steps.RestoreVm | steps.ConfirmResize,
+        epoch: int,
+    ) -> VmhaError | None:
+        """Ask for one thing; return what must stop the plan, once all have been asked."""
+        record, action = step.record, step.record.acted
         try:
-            with self._journaled(incident, step, f"{record.name}: start", epoch):
-                self.cloud.start(record.server_id)
+            with self._journaled(incident, step, f"{record.name}: {action}", epoch):
+                self.cloud.act(record.server_id, action)
         except CloudRefused as exc:
-            self._refused(incident, record, exc, epoch)
-        return incident
+            why = one_vm.not_restored(record, action, str(exc), self.clock.now(), self.policy)
+            self.store.save_vms(incident, [why], epoch=epoch)
+        except VmhaError as exc:
+            return exc
+        return None
+
+    @staticmethod
+    def _raise_first(outcomes: Iterable[VmhaError | None]) -> None:
+        """Raise the first of the failures, once every outcome is there."""
+        lost = next((found for found in list(outcomes) if found is not None), None)
+        if lost is not None:
+            raise lost
 
     def _refused(
         self, incident: Incident, record: VmRecord, exc: CloudRefused, epoch: int
     ) -> None:
-        again = vms.refused(record, str(exc), self.clock.now(), self.policy)
+        again = one_vm.refused(record, str(exc), self.clock.now(), self.policy)
         self.store.save_vms(incident, [again], epoch=epoch)
 
     def _evacuate_all(
         self, incident: Incident, batch: Sequence[steps.Evacuate], epoch: int
-    ) -> Incident:
+    ) -> None:
         """Ask for several evacuations at the same time; one that fails hinders no other."""
-        if not batch:
-            return incident
         now = self.clock.now()
         asked = [
             replace(
@@ -216,11 +263,7 @@ class Executor:
             for step in batch
         ]
         self.store.save_vms(incident, [step.record for step in asked], epoch=epoch)
-        outcomes = list(self.pool.map(lambda step: self._evacuate(incident, step, epoch), asked))
-        lost = next((outcome for outcome in outcomes if outcome is not None), None)
-        if lost is not None:
-            raise lost
-        return incident
+        self._raise_first(self.pool.map(lambda step: self._evacuate(incident, step, epoch), asked))
 
     def _evacuate(self, incident: Incident, step: steps.Evacuate, epoch: int) -> VmhaError | None:
         """Ask for one evacuation; return what must stop the plan, once all have been asked."""
@@ -252,8 +295,23 @@ _HANDLERS: Mapping[type[steps.Step], Callable[[Executor, Incident, Any, int], In
     steps.Unforce: Executor._unforce,
     steps.DisableScheduling: Executor._disable,
     steps.EnableScheduling: Executor._enable,
+    steps.UseReserve: Executor._use_reserve,
     steps.JournalVms: Executor._journal_vms,
     steps.FollowVm: Executor._follow,
-    steps.ResetState: Executor._reset,
-    steps.StartVm: Executor._start,
 }
+
+#: Steps that are done side by side when a plan has several of them in a row.
+_AT_ONCE: Mapping[type[steps.Step], Callable[[Executor, Incident, Any, int], None]] = {
+    steps.Evacuate: Executor._evacuate_all,
+    steps.ResetState: Executor._reset_all,
+    steps.StartVm: Executor._restore_all,
+    steps.RestoreVm: Executor._restore_all,
+    steps.ConfirmResize: Executor._restore_all,
+}
+
+
+def _action(step: steps.StartVm | steps.RestoreVm | steps.ConfirmResize) -> str:
+    """Return the action by which Nova is asked for a step."""
+    if isinstance(step, steps.RestoreVm):
+        return step.action
+    return one_vm.CONFIRM if isinstance(step, steps.ConfirmResize) else "start"

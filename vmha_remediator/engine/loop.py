@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from oslo_config import cfg
 
+from vmha_remediator.conf import cloud as cloud_conf
 from vmha_remediator.conf import rules as rules_conf
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.clock import SystemClock
@@ -19,10 +20,13 @@ from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.leader import Leader, engine_name
 from vmha_remediator.engine.observer import Observer
+from vmha_remediator.engine.upkeep import Upkeep
+from vmha_remediator.engine.vm_watch import VmWatch
 from vmha_remediator.engine.watch import Timing
 from vmha_remediator.fencing.fencer import Fencer
 from vmha_remediator.remedy.policy import Policy
-from vmha_remediator.rules import templates
+from vmha_remediator.remedy.vm_failure import Limits
+from vmha_remediator.rules import templates, vm_rule
 from vmha_remediator.store import Store, open_store
 
 #: Requests to services under way at a time, all incidents together.
@@ -37,6 +41,8 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
         parallel=moves.parallel,
         parallel_per_host=moves.parallel_per_host,
         candidates=moves.candidates,
+        reserved_hosts=frozenset(moves.reserved_hosts),
+        depends_wait=moves.depends_wait,
         quick_attempts=moves.quick_attempts,
         retry_first=moves.retry_first,
         retry_limit=moves.retry_limit,
@@ -52,6 +58,7 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
         flap_calm=guards.flap_calm,
         quarantine_after=guards.quarantine_after,
         quarantine_window=guards.quarantine_window,
+        vm_window=conf.vm_failure.window,
     )
 
 
@@ -68,6 +75,17 @@ def make_timing(conf: cfg.ConfigOpts) -> Timing:
     )
 
 
+def make_limits(conf: cfg.ConfigOpts) -> Limits:
+    """Return how often a single VM is restarted in place."""
+    group = conf.vm_failure
+    return Limits(
+        protect=conf.evacuation.protect,
+        restarts=group.restarts,
+        window=group.window,
+        settle=group.settle,
+    )
+
+
 def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
     """Return an engine over the real services; `store` lets API and engine share one.
 
@@ -76,7 +94,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
     clock, policy = SystemClock(), make_policy(conf)
     store = store or open_store(conf)
     session = make_session(conf)
-    cloud = Nova(make_connection(conf), timeout=conf.cloud.timeout)
+    cloud = Nova(make_connection(conf), conf.cloud.timeout, cloud_conf.microversion_cap(conf))
     telemetry = Gnocchi(session, conf)
     fencing = Fencer(
         conf,
@@ -115,6 +133,18 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         pool=ThreadPoolExecutor(conf.engine.workers, thread_name_prefix="incident"),
         first_rest=conf.engine.active_interval,
     )
+    vms = VmWatch(
+        store=store,
+        cloud=cloud,
+        power=lambda server: telemetry.power_state(server, conf.vm_failure.granularity),
+        observer=observer,
+        clock=clock,
+        pool=crew.pool,
+        template=vm_rule.load(conf.rules.directory),
+        limits=make_limits(conf),
+        deposed=crew.depose,
+    )
+    observer.vm_facts = vms.facts
     name = engine_name(conf)
     return Engine(
         store=store,
@@ -129,6 +159,8 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         active_interval=conf.engine.active_interval,
         report_after=conf.guards.report_after,
         watching=make_timing(conf),
+        upkeep=Upkeep(observer, cloud, clock, policy),
+        vms=vms if conf.vm_failure.enabled else None,
         closing=lambda: requests.shutdown(wait=True),
     )
 

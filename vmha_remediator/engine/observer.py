@@ -16,9 +16,10 @@ from vmha_remediator.engine import destinations
 from vmha_remediator.engine.destinations import Destinations
 from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
-from vmha_remediator.errors import TelemetryUnavailable
-from vmha_remediator.remedy import cluster, pieces, proof
-from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, Service
+from vmha_remediator.engine.relations import Relations
+from vmha_remediator.errors import CloudRefused, TelemetryUnavailable
+from vmha_remediator.remedy import cluster, pieces, proof, reserves, vm_failure
+from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, ServerGroup, Service
 from vmha_remediator.remedy.incident import IN_FLIGHT, SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
@@ -37,6 +38,8 @@ _MEASURED = (
 )  # fmt: skip
 #: One listing of services serves all incidents that ask within this time, in seconds.
 SERVICES_FOR = 0.3
+#: The same for the server groups.
+GROUPS_FOR = 30.0
 
 
 class Observer:
@@ -63,12 +66,16 @@ class Observer:
         self._storm_window = storm_window
         self._pool = pool
         self._services: tuple[float, list[Service]] | None = None
+        self._server_groups: tuple[float, tuple[ServerGroup, ...]] | None = None
         self._lock = threading.Lock()
+        self._relations = Relations(cloud, clock, policy)
         self._destinations = Destinations(cloud, self.judge, clock, policy)
         #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
         self.agents = 0
         #: What the latest scan of all hosts says of them as a whole; empty: not known now.
         self.situations: tuple[Verdict, ...] = ()
+        #: Tells what is known of the single VM that an incident is about.
+        self.vm_facts: Callable[[Incident], Facts] = lambda incident: Facts(incident.host)
 
     def judge(self, hosts: Iterable[str]) -> dict[str, Judged]:
         """Return what the rules say of each host on fresh measures.
@@ -98,6 +105,8 @@ class Observer:
         if incident.host == cluster.EVERYBODY:
             known = self.situations
             return Facts(incident.host, verdicts=known, standing=judge.standing(known))
+        if vm_failure.is_subject(incident.host):
+            return self.vm_facts(incident)
         measures = self._pool.submit(self._with_measures, incident)
         wants_vms = incident.state in _VMS or (incident.state is S.HELD and _unsettled(incident))
         seen = self._pool.submit(self._vms, incident) if wants_vms else None
@@ -114,7 +123,14 @@ class Observer:
         )
         if seen is not None:
             migrations, servers = seen.result()
-            facts = replace(facts, migrations=migrations, servers=servers)
+            facts = replace(
+                facts,
+                migrations=migrations,
+                servers=servers,
+                groups=self._groups(),
+                others=self._relations.look(incident, servers),
+                leaves_stopped=self._cloud.leaves_stopped(),
+            )
         if proof.wants_power(incident, facts, self._clock.now(), self._policy):
             facts = replace(facts, power=self._fencing.power(incident.host).value)
         return facts
@@ -156,8 +172,14 @@ class Observer:
         services = self._all_services()
         active = self._store.incidents(active_only=True)
         mine = next((s for s in services if s.host == incident.host), None)
-        others = [vm for i in active if i.id != incident.id for vm in i.vms]
-        elsewhere = [vm.dest for vm in others if vm.status in IN_FLIGHT]
+        unfinished = tuple(
+            vm
+            for other in active
+            if other.id != incident.id
+            for vm in other.vms
+            if vm.status not in (VmStatus.DONE, VmStatus.SKIPPED)
+        )
+        elsewhere = [vm.dest for vm in unfinished if vm.status in IN_FLIGHT]
         if destinations.wanted(incident):
             facts = self._destinations.look(facts, services, active)
         return replace(
@@ -167,6 +189,7 @@ class Observer:
             situation=self._situation(active),
             in_flight_elsewhere=len(elsewhere),
             in_flight_to=Counter(dest for dest in elsewhere if dest),
+            unfinished=unfinished,
         )
 
     def _situation(self, active: Iterable[Incident]) -> Verdict | None:
@@ -199,13 +222,32 @@ class Observer:
         services = list(services)
         recent = self._clock.now() - self._storm_window
         failures = [i for i in active if i.action == "recover"]
+        down = frozenset(s.host for s in services if not s.up or s.forced_down)
         return Cluster(
             hosts=frozenset(s.host for s in services),
             failing=frozenset(i.host for i in failures if not _over_with(i) or i.opened >= recent),
             fenced=frozenset(i.host for i in failures if i.proven_off),
             unwell=frozenset(i.host for i in active)
-            | frozenset(s.host for s in services if not s.up or not s.enabled or s.forced_down),
+            | frozenset(s.host for s in services if _unwell(s, self._policy)),
+            in_trouble=down | frozenset(i.host for i in active),
         )
+
+    def _groups(self) -> tuple[ServerGroup, ...]:
+        """Return the server groups, read now and then: members hardly ever change."""
+        with self._lock:
+            now = self._clock.monotonic()
+            if self._server_groups is None or now - self._server_groups[0] >= GROUPS_FOR:
+                self._server_groups = (now, self._read_groups())
+            return self._server_groups[1]
+
+    def _read_groups(self) -> tuple[ServerGroup, ...]:
+        try:
+            return tuple(self._cloud.groups())
+        except CloudRefused as exc:
+            LOG.warning(
+                "server groups cannot be read, so their members move side by side: %s", exc
+            )
+            return ()
 
     def _vms(self, incident: Incident) -> tuple[tuple[Migration, ...], tuple[Server, ...]]:
         """Read records before servers: a VM then never looks left behind that has just moved."""
@@ -218,6 +260,12 @@ class Observer:
             if server is not None:
                 servers[server.id] = server
         return migrations, tuple(servers.values())
+
+
+def _unwell(service: Service, policy: Policy) -> bool:
+    """Tell whether Nova would not give the host a VM, now or once a reserve is enabled."""
+    usable = service.enabled or reserves.rests(service, policy)
+    return not usable or not service.up or service.forced_down
 
 
 def _over_with(incident: Incident) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from vmha_remediator.fencing.contract import FenceResult, Power
-from vmha_remediator.remedy.facts import Migration, Server, Service
+from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service
 from vmha_remediator.rules.judge import Readings
 
 
@@ -36,9 +36,15 @@ class Cloud(Protocol):
 
     def server(self, server_id: str) -> Server | None: ...
 
+    def leaves_stopped(self) -> bool: ...
+
+    def called(self, name: str) -> list[Server]: ...
+
     def free_memory(self) -> dict[str, int]: ...
 
     def evacuations(self, host: str) -> list[Migration]: ...
+
+    def groups(self) -> list[ServerGroup]: ...
 
     def force_down(self, service_id: str, forced: bool) -> None: ...
 
@@ -50,7 +56,7 @@ class Cloud(Protocol):
 
     def reset_state(self, server_id: str, to: str) -> None: ...
 
-    def start(self, server_id: str) -> None: ...
+    def act(self, server_id: str, action: str) -> None: ...
 
 
 class Fencing(Protocol):

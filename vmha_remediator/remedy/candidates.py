@@ -121,10 +121,11 @@ class Chooser:
         return self.under_way[host] >= self.policy.parallel_per_host
 
     def _rank(self, service: Service, tried: Mapping[str, int]) -> tuple[int | bool | str, ...]:
-        """Return what sorts first: fewest refusals, watched, near, most free, least to do."""
+        """Return what sorts the best first: refused seldom, reserve, watched, near, most free."""
         host = service.host
         return (
             tried.get(host, 0),
+            self.policy.candidates == RESERVED and host not in self.policy.reserved_hosts,
             host in self.facts.unwatched,
             service.zone != self._home,
             self.given[host] - self.facts.free.get(host, 0),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vmha_remediator.remedy.incident import IN_FLIGHT, VmRecord
 from vmha_remediator.rules.judge import State, Verdict
 
 #: Statuses of an evacuation's migration record that Nova still works on.
@@ -53,9 +54,18 @@ class Server:
     extra_specs: Mapping[str, str] = field(default_factory=dict)
     image_properties: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
+    power: int | None = None  # nova.compute.power_state: 1 running, 4 shutdown; None: not told
     zone: str | None = None  # availability zone that it must stay in; None: any
     ram: int = 0  # MB, by its flavor
     project: str = ""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A request to stop a server; `by` is a user's id, None: Nova found its guest off."""
+
+    by: str | None
+    at: float  # seconds since the epoch
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,16 @@ class Migration:
 
 
 @dataclass(frozen=True)
+class ServerGroup:
+    """A server group with its policy, as Nova reports it to an administrator."""
+
+    id: str
+    name: str
+    policy: str
+    members: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Cluster:
     """The hosts as a whole: who there is, who is in trouble, who is left."""
 
@@ -83,6 +103,7 @@ class Cluster:
     failing: frozenset[str]  # unfinished failures, this host's included
     fenced: frozenset[str]  # proven off
     unwell: frozenset[str]  # any active incident or a service that Nova calls down
+    in_trouble: frozenset[str] = frozenset()  # the same, without those that are only disabled
 
     @property
     def healthy(self) -> int:
@@ -104,10 +125,14 @@ class Facts:
     service: Service | None = None
     cluster: Cluster | None = None
     servers: tuple[Server, ...] | None = None
+    others: tuple[Server, ...] = ()  # elsewhere, on which some of them depend
+    leaves_stopped: bool = False  # Nova leaves what it evacuates stopped
     migrations: tuple[Migration, ...] | None = None
     power: str | None = None  # "on" | "off" | "unknown"
     confirmed: str | None = None  # a person's word that the host is off
     in_flight_elsewhere: int = 0
+    groups: tuple[ServerGroup, ...] = ()
+    unfinished: tuple[VmRecord, ...] = ()  # VMs that other incidents are not done with
     in_flight_to: Mapping[str, int] = field(default_factory=dict)  # of those, by destination
     services: tuple[Service, ...] = ()  # all of them, when VMs are to be placed
     troubled: Mapping[str, str] = field(default_factory=dict)  # hosts not well -> their verdict
@@ -116,10 +141,21 @@ class Facts:
     situation: Verdict | None = None  # what is wrong with most hosts at once, if it is reported
     failures: int = 0  # how often it was fenced within [guards] quarantine_window
     deeds: tuple[str, ...] = ()  # what the incident's rule asks for beside its report
+    moot: str = ""  # why a report on what is no host matters no more
 
     def state_of(self, rule: str) -> State:
         """Return what one rule says now; a rule that was not judged is UNKNOWN."""
         return next((v.state for v in self.verdicts if v.rule == rule), State.UNKNOWN)
+
+    @property
+    def recovering(self) -> frozenset[str]:
+        """Return the ids of the servers that other incidents are not done with."""
+        return frozenset(vm.server_id for vm in self.unfinished)
+
+    @property
+    def moving_elsewhere(self) -> frozenset[str]:
+        """Return the ids of the servers that other incidents are moving."""
+        return frozenset(vm.server_id for vm in self.unfinished if vm.status in IN_FLIGHT)
 
     @property
     def heard(self) -> bool:

@@ -22,7 +22,7 @@ class VmStatus(StrEnum):
     REQUESTED = "requested"  # Nova has been asked, or is about to be
     MOVING = "moving"  # a migration record exists and is under way
     PENDING = "pending"  # not running elsewhere; `reason` says why
-    DONE = "done"  # runs (or is stopped, as it was) on `dest`
+    DONE = "done"  # is on `dest` what it was before
     SKIPPED = "skipped"  # nothing to recover: deleted or moved by somebody else
 
 
@@ -52,6 +52,10 @@ class VmRecord:
     reason: str = ""
     started: float | None = None  # first evacuation accepted by Nova
     finished: float | None = None
+    wish: str = ""  # the state that it is to have in the end, "active" or what it was
+    reset_to: str = ""  # the state into which it was reset, so that Nova evacuates it
+    acted: str = ""  # what was last asked for on its way back to what it was
+    may_run_on: str | None = None  # an evacuation there failed half-way
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,10 @@ class ProofRecord:
 
 @dataclass(frozen=True)
 class Change:
-    """One change of an incident, to be reported exactly once."""
+    """One change of an incident, to be reported once.
+
+    `again`: an engine died while it was telling, so it may have been told before.
+    """
 
     id: int
     incident_id: int
@@ -88,6 +95,7 @@ class Change:
     before: IncidentState | None
     after: IncidentState
     sentence: str
+    again: bool = False
 
 
 @dataclass(frozen=True)

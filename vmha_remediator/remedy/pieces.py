@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vmha_remediator.remedy import reserves
 from vmha_remediator.remedy.cluster import CLUSTER, EVERYBODY
 from vmha_remediator.remedy.facts import OUR_REASON, Facts
 from vmha_remediator.remedy.incident import Incident, VmStatus
@@ -62,6 +63,8 @@ def enable(facts: Facts) -> tuple[Step, ...]:
     ours = service is not None and (service.disabled_reason or "").startswith(OUR_REASON)
     if service is None or not ours or service.enabled or facts.standing is not None:
         return ()
+    if (service.disabled_reason or "").startswith(reserves.REASON):
+        return ()  # a reserve rests
     return (EnableScheduling(service.id, service.host),)
 
 

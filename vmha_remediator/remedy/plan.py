@@ -18,6 +18,7 @@ from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.remedy.steps import Move, Note, Plan, Step
 from vmha_remediator.rules.judge import State
+from vmha_remediator.rules.vm_rule import RULE
 
 Planner = Callable[[Incident, Facts, float, Policy], Plan]
 
@@ -38,6 +39,8 @@ def reported(incident: Incident, facts: Facts, now: float, policy: Policy) -> Pl
         return Plan((Move(S.CLEARED, sentence),), sentence)
     if incident.released_by:
         return pieces.clear(incident, facts, f"was closed by {incident.released_by}")
+    if facts.moot:
+        return pieces.clear(incident, facts, f"is over: {facts.moot}")
     if host == incident.host and incident.rule == SILENT and not wants_watch(facts.service):
         return pieces.clear(incident, facts, "does not matter: its compute service is disabled")
     state, calm = report_state(incident, facts, policy)
@@ -61,6 +64,8 @@ def report_state(incident: Incident, facts: Facts, policy: Policy) -> tuple[Stat
     A flapping host is in whichever situation that is only reported; it is over when it has
     been in none for a good while.
     """
+    if incident.rule == RULE:
+        return facts.state_of(incident.rule), policy.vm_window
     if incident.rule != FLAPPING:
         return facts.state_of(incident.rule), policy.clear_after
     if facts.standing is not None and facts.standing.rule != SILENT:

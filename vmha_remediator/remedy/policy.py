@@ -13,7 +13,9 @@ class Policy:
     protect: str = "tagged"  # "tagged" | "all"
     parallel: int = 16  # evacuations under way at a time, all hosts together
     parallel_per_host: int = 8  # of those, to one destination
+    reserved_hosts: frozenset[str] = frozenset()  # kept disabled until a failure needs them
     candidates: str = "scheduler"  # "scheduler" | "spread" | "reserved"
+    depends_wait: float = 600.0  # the longest that a VM waits for those it depends on
     quick_attempts: int = 3  # before a VM counts as pending
     retry_first: float = 2.0  # doubled at each attempt
     retry_limit: float = 60.0
@@ -32,6 +34,7 @@ class Policy:
     flap_calm: float = 300.0  # the same for a host that is reported as flapping
     quarantine_after: int = 3  # a host fenced more often is not re-admitted; 0: never mind
     quarantine_window: float = 86400.0
+    vm_window: float = 3600.0  # a VM that was given up must run for so long
 
     def retry_after(self, attempts: int) -> float:
         """Return the pause after the given number of failed attempts."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vmha_remediator.remedy import guards, pieces, proof, vms
+from vmha_remediator.remedy import guards, order, pieces, proof, reserves, vms
 from vmha_remediator.remedy.facts import UNFINISHED, Facts
 from vmha_remediator.remedy.incident import IN_FLIGHT, SERVICE_WRITES, SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.remedy.steps import Hold, JournalVms, Move, Note, Plan, Step
+
+#: So many remarks on the wishes of VMs are in a report.
+REMARKS = 5
 
 
 def fenced(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
@@ -31,11 +34,13 @@ def fenced(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan
     before = (
         *proof.not_heard(incident),
         *pieces.force_down(facts),
-        *journal(incident, facts, policy),
+        *journal(incident, facts, now, policy),
     )
     records = (*incident.vms, *vms.journal(incident, facts, policy))
-    sentence = f"{host}: evacuating {len(records)} protected VMs of {len(facts.servers)}"
-    moving = vms.steps_for(replace(incident, vms=records), facts, now, policy, may_start="")
+    told = order.remarks(replace(incident, vms=records), facts, now, policy, records)
+    counted = f"{host}: evacuating {len(records)} protected VMs of {len(facts.servers)}"
+    sentence = "; ".join((counted, *_few(told)))
+    moving = _moving(replace(incident, vms=records), facts, now, policy, may_not="")
     return Plan((*before, Move(S.EVACUATING, sentence), *moving), sentence)
 
 
@@ -50,14 +55,22 @@ def evacuating(incident: Incident, facts: Facts, now: float, policy: Policy) -> 
     if proof.proof_is_void(incident, facts):
         return proof.anew(incident)
     may_not = proof.may_not_start(incident, facts, now, policy)
-    steps: list[Step] = [*journal(incident, facts, policy)]
+    steps: list[Step] = [*journal(incident, facts, now, policy)]
     if not may_not:
         steps = [*proof.not_heard(incident), *pieces.force_down(facts), *steps]
-    steps += vms.steps_for(incident, facts, now, policy, may_start=may_not)
+    steps += _moving(incident, facts, now, policy, may_not)
     if not steps and all(vm.status in SETTLED for vm in incident.vms):
         sentence = f"{host}: {pieces.tally(incident)}"
         return Plan((Move(S.RECOVERED, sentence),), sentence)
     return Plan(tuple(steps), f"{host}: evacuating, {pieces.tally(incident)}")
+
+
+def _moving(
+    incident: Incident, facts: Facts, now: float, policy: Policy, may_not: str
+) -> tuple[Step, ...]:
+    """Return the steps for the VMs, or first for the reserves that they need."""
+    first = () if may_not else reserves.use(incident, facts, now, policy)
+    return first or vms.steps_for(incident, facts, now, policy, may_start=may_not)
 
 
 def heard_after_proof(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
@@ -94,9 +107,18 @@ def stay(incident: Incident) -> tuple[Step, ...]:
     return vms.give_up(incident, why)
 
 
-def journal(incident: Incident, facts: Facts, policy: Policy) -> tuple[Step, ...]:
+def journal(incident: Incident, facts: Facts, now: float, policy: Policy) -> tuple[Step, ...]:
     records = vms.journal(incident, facts, policy)
-    return (JournalVms(records),) if records else ()
+    if not records:
+        return ()
+    all_of_them = replace(incident, vms=(*incident.vms, *records))
+    return (JournalVms(records, order.remarks(all_of_them, facts, now, policy, records)),)
+
+
+def _few(remarks: tuple[str, ...]) -> tuple[str, ...]:
+    """Cut what a report says short; the journal has all of it."""
+    more = len(remarks) - REMARKS
+    return (*remarks[:REMARKS], f"and {more} more remarks") if more > 0 else remarks
 
 
 def recovered(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
@@ -115,9 +137,8 @@ def recovered(incident: Incident, facts: Facts, now: float, policy: Policy) -> P
         return Plan((Note({"heard_since": now}),), f"{host}: is heard again")
     if pieces.gone(incident, facts) and facts.heard:
         return readmit(incident, facts, now, policy)
-    steps = vms.steps_for(
-        incident, facts, now, policy, may_start=proof.may_not_start(incident, facts, now, policy)
-    )
+    may_not = proof.may_not_start(incident, facts, now, policy)
+    steps = _moving(incident, facts, now, policy, may_not)
     return Plan(steps, f"{host}: recovered ({pieces.tally(incident)}), waiting for it to return")
 
 

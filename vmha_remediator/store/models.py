@@ -92,10 +92,18 @@ class VmRow(Base):
     reason: Mapped[str] = mapped_column(Text)
     started: Mapped[float | None] = mapped_column(Double)
     finished: Mapped[float | None] = mapped_column(Double)
+    wish: Mapped[str] = mapped_column(WORD, default="", server_default="")
+    reset_to: Mapped[str] = mapped_column(WORD, default="", server_default="")
+    acted: Mapped[str] = mapped_column(WORD, default="", server_default="")
+    may_run_on: Mapped[str | None] = mapped_column(HOST)
 
 
 class ChangeRow(Base):
-    """Every change of an incident, written with it; `reported` once it has been told."""
+    """Every change of an incident, written with it.
+
+    `reported` and `claimed_by` say since when, and in which epoch, somebody is telling of it;
+    `told` that it was told.
+    """
 
     __tablename__ = "changes"
 
@@ -108,7 +116,9 @@ class ChangeRow(Base):
     before: Mapped[str | None] = mapped_column(WORD)
     after: Mapped[str] = mapped_column(WORD)
     sentence: Mapped[str] = mapped_column(Text)
-    reported: Mapped[float | None] = mapped_column(Double, index=True)
+    reported: Mapped[float | None] = mapped_column(Double)
+    claimed_by: Mapped[int | None] = mapped_column(Integer)
+    told: Mapped[float | None] = mapped_column(Double, index=True)
 
 
 class DoorbellRow(Base):
@@ -134,6 +144,21 @@ class ConfirmationRow(Base):
     host: Mapped[str] = mapped_column(HOST)
     who: Mapped[str] = mapped_column(HOST)
     time: Mapped[float] = mapped_column(Double)
+
+
+class VmRestartRow(Base):
+    """A VM started again on its own host, because it was off though it should run."""
+
+    __tablename__ = "vm_restarts"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    server_id: Mapped[str] = mapped_column(WORD, index=True)
+    name: Mapped[str] = mapped_column(HOST)
+    host: Mapped[str] = mapped_column(HOST)
+    time: Mapped[float] = mapped_column(Double)
+    ok: Mapped[bool | None] = mapped_column(Boolean)
+    sentence: Mapped[str] = mapped_column(Text)
+    epoch: Mapped[int] = mapped_column(Integer)
 
 
 class LeaderRow(Base):

@@ -81,8 +81,8 @@ class People(Incidents):
         return self.database.read(read)
 
     def unreported(self) -> list[Change]:
-        """Return the changes that nobody has been told of, oldest first."""
-        query = sa.select(ChangeRow).where(ChangeRow.reported.is_(None)).order_by(ChangeRow.id)
+        """Return the changes that are not known to be told, oldest first."""
+        query = sa.select(ChangeRow).where(ChangeRow.told.is_(None)).order_by(ChangeRow.id)
         return self.database.read(
             lambda session: [rows.change(row) for row in session.scalars(query)]
         )
@@ -97,15 +97,24 @@ class People(Incidents):
         )
 
     def mark_reported(self, change_id: int, *, epoch: int) -> bool:
-        """Claim a change for reporting; False when it has been reported already."""
+        """Claim a change for telling it; False when it has been told, or is another's to tell.
+
+        A claim of an elder epoch is void: whoever made it has died, or is about to be refused.
+        """
+        free = ChangeRow.reported.is_(None) | (ChangeRow.claimed_by <= epoch)
 
         def write(session: Session) -> bool:
             lead(session, epoch)
             query = (
                 sa.update(ChangeRow)
-                .where(ChangeRow.id == change_id, ChangeRow.reported.is_(None))
-                .values(reported=self._clock())
+                .where(ChangeRow.id == change_id, ChangeRow.told.is_(None), free)
+                .values(reported=self._clock(), claimed_by=epoch)
             )
             return cast("sa.CursorResult[Any]", session.execute(query)).rowcount == 1
 
         return self.database.write(write)
+
+    def mark_told(self, change_id: int) -> None:
+        """Note that a change has been told; also a deposed leader may say what it did."""
+        query = sa.update(ChangeRow).where(ChangeRow.id == change_id).values(told=self._clock())
+        self.database.write(lambda session: session.execute(query))

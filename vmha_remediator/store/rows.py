@@ -99,4 +99,5 @@ def change(row: ChangeRow) -> Change:
         before=IncidentState(row.before) if row.before else None,
         after=IncidentState(row.after),
         sentence=row.sentence,
+        again=row.claimed_by is not None and row.told is None,
     )

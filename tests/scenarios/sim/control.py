@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tests.scenarios.sim.clockwork import EPOCH, Event, InlinePool, Pool, Process
+from tests.scenarios.sim.telemetry import VM_RULE
 from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.observer import Observer
+from vmha_remediator.engine.upkeep import Upkeep
+from vmha_remediator.engine.vm_watch import VmWatch
 from vmha_remediator.errors import StoreUnavailable
 from vmha_remediator.remedy.incident import Change, Incident
 from vmha_remediator.remedy.policy import Policy
+from vmha_remediator.remedy.vm_failure import Limits
 from vmha_remediator.rules.templates import Thresholds
 from vmha_remediator.store import Doorbell, Store
 from vmha_remediator.store.database import Database
@@ -227,6 +231,18 @@ class Control:
             policy=self.policy,
             pool=Pool(clockwork),
         )
+        vms = VmWatch(
+            store=self.store,
+            cloud=world.nova,
+            power=world.telemetry.power_state,
+            observer=observer,
+            clock=self.clock,
+            pool=crew.pool,
+            template=VM_RULE,
+            limits=Limits(window=self.policy.vm_window),
+            deposed=crew.depose,
+        )
+        observer.vm_facts = vms.facts
         return Engine(
             store=self.store,
             observer=observer,
@@ -235,5 +251,7 @@ class Control:
             leader=Leading(world, name),
             clock=self.clock,
             crew=crew,
+            upkeep=Upkeep(observer, world.nova, self.clock, self.policy),
             name=name,
+            vms=vms,
         )

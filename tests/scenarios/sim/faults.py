@@ -160,10 +160,46 @@ def kill_vm(world: World, vm: str) -> None:
         world.guest_ends(vm, host)
 
 
+@verb("curse-vm")
+def curse_vm(world: World, vm: str, state: str = "on") -> None:
+    """Let a guest die whenever it starts (its disk is broken), or no more."""
+    {"on": world.nova.cursed.add, "off": world.nova.cursed.discard}[state](vm)
+    if state == "on":
+        kill_vm(world, vm)
+
+
+@verb("user-stops")
+def user_stops(world: World, vm: str) -> None:
+    world.nova.stop_by(vm, "its-owner")
+
+
+@verb("user-reboots")
+def user_reboots(world: World, vm: str) -> None:
+    world.nova.change(vm, task_state="rebooting_hard")
+    world.clockwork.after(1.0, lambda: world.nova.rebooted(vm))
+
+
+@verb("nova-finds-off")
+def nova_finds_off(world: World, vm: str) -> None:
+    """Let Nova's power sync find that a guest is off: it stops the server by itself."""
+    world.nova.stop_by(vm, None)
+
+
+@verb("lock-vm")
+def lock_vm(world: World, vm: str) -> None:
+    world.nova.change(vm, locked=True, locked_reason="do not touch")
+
+
 @verb("delete-vm")
 def delete_vm(world: World, vm: str) -> None:
     kill_vm(world, vm)
     del world.nova.servers_by_id[vm]
+
+
+@verb("nova-refuses")
+def nova_refuses(world: World, *actions: str) -> None:
+    """Let Nova refuse these actions on servers; none: it does all."""
+    world.nova.refuses = set(actions)
 
 
 # -- network --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tests.scenarios.sim.clockwork import EPOCH
 from tests.scenarios.sim.hosts import Host
 from vmha_remediator.errors import CloudRefused, CloudUnavailable
-from vmha_remediator.remedy.facts import Migration, Server, Service
+from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
 
 if TYPE_CHECKING:
     from tests.scenarios.sim.world import World
@@ -24,7 +24,21 @@ MEMORY = 8192  # MB of a host
 VM = 512
 UNDER_WAY = ("accepted", "pre-migrating")
 KEEPS_DOWN = (*UNDER_WAY, "done")
+ACTING = 0.3
+#: States in which a guest is there, running or held.
+RESIDENT = ("active", "paused", "rescued", "resized")
+#: What a server must be for an action, and what it is after it.
+ACTIONS = {
+    "start": (("stopped",), "active"),
+    "stop": (("active", "error"), "stopped"),
+    "pause": (("active",), "paused"),
+    "suspend": (("active",), "suspended"),
+    "rescue": (("active", "stopped"), "rescued"),
+    "confirm-resize": (("resized",), "active"),
+}
 EVACUABLE = ("active", "stopped", "error")
+REBOOTABLE = ("active", "stopped", "paused", "suspended", "error")
+RPC_TIMEOUT = 10.0  # s, of the request that waits for it
 
 
 class Nova:
@@ -40,8 +54,13 @@ class Nova:
         self.disabled: dict[str, str] = {}
         self.touched: dict[str, float] = {}
         self.down = False
+        self.cursed: set[str] = set()  # servers whose guests do not live
         self.room: set[str] | None = None  # hosts with capacity; None: all
         self.resume_guests = False
+        self.stops: dict[str, Stop] = {}  # the latest request to stop each server
+        self.stays_stopped = False  # what it evacuates
+        self.apart: dict[str, frozenset[str]] = {}  # strict anti-affinity groups
+        self.refuses: set[str] = set()  # actions
 
     def boot(self, name: str, host: str, tagged: bool = True, **fields: Any) -> None:
         """Create a server that runs on `host`, or is there in another state."""
@@ -55,7 +74,7 @@ class Nova:
         )
         server = replace(server, **fields)
         self.servers_by_id[name] = server
-        if server.vm_state == "active":
+        if server.vm_state in RESIDENT:
             self._world.guest_starts(name, self._world.hosts[host])
 
     # -- the engine's port ----------------------------------------------------------------
@@ -71,6 +90,13 @@ class Nova:
     def server(self, server_id: str) -> Server | None:
         self._request()
         return self.servers_by_id.get(server_id)
+
+    def leaves_stopped(self) -> bool:
+        return self.stays_stopped
+
+    def called(self, name: str) -> list[Server]:
+        self._request()
+        return [s for s in self.servers_by_id.values() if s.name == name]
 
     def free_memory(self) -> dict[str, int]:
         self._request()
@@ -138,11 +164,83 @@ class Nova:
         self._set(server_id, vm_state=to, status=to.upper(), task_state=None)
         self._world.log("nova", f"state of {server_id} is reset to {to}")
 
-    def start(self, server_id: str) -> None:
+    def act(self, server_id: str, action: str) -> None:
         self._request()
         server = self.servers_by_id[server_id]
-        self._set(server_id, vm_state="active", status="ACTIVE")
-        self._world.guest_starts(server_id, self._world.hosts[str(server.host)])
+        needed, to = ACTIONS[action]
+        if action in self.refuses or server.vm_state not in needed or server.task_state:
+            raise CloudRefused(f"409 cannot {action} a server that is {server.vm_state}")
+        self._set(server_id, task_state=f"{action}-task")
+        self._world.log("nova", f"is asked to {action} {server_id}")
+        self._world.clockwork.after(ACTING, lambda: self._acted(server_id, to))
+
+    def _acted(self, server_id: str, to: str) -> None:
+        server = self.servers_by_id.get(server_id)
+        if server is None:
+            return
+        host = self._world.hosts[str(server.host)]
+        if to in RESIDENT and server_id not in host.guests and host.powered:
+            self._world.guest_starts(server_id, host)
+        elif to not in RESIDENT:
+            self._world.guest_ends(server_id, host)
+        self._set(server_id, vm_state=to, status=to.upper(), task_state=None)
+
+    def groups(self) -> list[ServerGroup]:
+        if self.apart:  # the time of a request that finds nothing would be in every log
+            self._request()
+        return [
+            ServerGroup(name, name, "anti-affinity", members)
+            for name, members in self.apart.items()
+        ]
+
+    def last_stop(self, server_id: str) -> Stop | None:
+        self._request()
+        return self.stops.get(server_id)
+
+    def runs(self, server_id: str) -> bool | None:
+        """Ask the nova-compute of a server, which asks its hypervisor."""
+        self._request()
+        server = self.servers_by_id.get(server_id)
+        if server is None or server.host is None:
+            return None
+        host = self._world.hosts[server.host]
+        if not host.runs("compute") or not self._reaches(host):
+            self._world.clockwork.park(RPC_TIMEOUT)
+            raise CloudUnavailable("GET diagnostics: no answer in time")
+        return server_id in host.guests
+
+    def reboot(self, server_id: str) -> None:
+        self._request()
+        server = self.servers_by_id.get(server_id)
+        if server is None:
+            raise CloudRefused("404 no such server")
+        if server.task_state or server.vm_state not in REBOOTABLE:
+            raise CloudRefused(f"409 the server is {server.vm_state}/{server.task_state}")
+        self._world.restarting(server)
+        self._set(server_id, task_state="rebooting_hard")
+        self._world.log("nova", f"reboots {server_id} on {server.host}")
+        self._world.clockwork.after(REBUILD, lambda: self.rebooted(server_id))
+
+    def rebooted(self, server_id: str) -> None:
+        """Do it where it was asked for, unless something else has become of the server."""
+        server = self.servers_by_id.get(server_id)
+        if server is None or server.task_state != "rebooting_hard":
+            return
+        host = self._world.hosts[str(server.host)]
+        if not host.runs("compute") or not self._reaches(host):
+            self._world.clockwork.after(1.0, lambda: self.rebooted(server_id))
+            return
+        if server_id not in self.cursed:
+            self._world.guest_starts(server_id, host)
+        self._set(server_id, vm_state="active", status="ACTIVE", task_state=None)
+
+    def stop_by(self, server_id: str, user: str | None) -> None:
+        """Stop a server for a user, or because its guest was found off (user None)."""
+        self.stops[server_id] = Stop(user, self._now())
+        server = self.servers_by_id[server_id]
+        self._world.guest_ends(server_id, self._world.hosts[str(server.host)])
+        self._set(server_id, vm_state="stopped", status="SHUTOFF")
+        self._world.log("nova", f"stops {server_id}, asked by {user or 'nobody'}")
 
     # -- a compute ------------------------------------------------------------------------
 
@@ -174,6 +272,8 @@ class Nova:
         if self.resume_guests:
             self._world.guest_starts(server.id, host)
         else:
+            # Nova's own power sync finds the guest off and stops the server, by nobody.
+            self.stops[server.id] = Stop(None, self._now())
             self._set(server.id, vm_state="stopped", status="SHUTOFF")
 
     def _reaches(self, host: Host) -> bool:
@@ -183,7 +283,10 @@ class Nova:
 
     def _schedule(self, number: str) -> None:
         record = self._find(number)
-        dest = self._checked(record.dest) if record.dest else self._choose(record.source)
+        if record.dest:
+            dest = self._checked(record.dest)
+        else:
+            dest = self._choose(record.server_id, record.source)
         if record.server_id not in self.servers_by_id:
             self._record(number, status="error")
         elif dest is None:
@@ -211,7 +314,13 @@ class Nova:
         if not host.runs("compute") or not works:
             self._world.clockwork.after(1.0, lambda: self._rebuild(number))
             return
-        stopped = server.vm_state == "stopped"
+        if self._rival(server.id, host.name):
+            self._set(server.id, task_state=None, fault="Anti-affinity was violated.")
+            self._record(number, status="failed")
+            return
+        stopped = server.vm_state == "stopped" or (
+            self.stays_stopped and server.vm_state != "error"
+        )
         if not stopped:
             self._world.guest_starts(server.id, host)
         state, status = ("stopped", "SHUTOFF") if stopped else ("active", "ACTIVE")
@@ -221,18 +330,25 @@ class Nova:
         self._record(number, status="done")
         self._world.evacuated(server.id, record.source, host.name)
 
+    def _rival(self, server_id: str, host: str) -> bool:
+        """Tell whether a member of the server's strict group is there already."""
+        members = [group for group in self.apart.values() if server_id in group]
+        others = frozenset().union(*members) - {server_id}
+        return any(self.servers_by_id[o].host == host for o in others if o in self.servers_by_id)
+
     def _checked(self, host: str) -> str | None:
         """Check a named destination as the scheduler does."""
         service = self.service(host)
         room = self.room is None or host in self.room
         return host if service.up and service.enabled and room else None
 
-    def _choose(self, source: str) -> str | None:
+    def _choose(self, server_id: str, source: str) -> str | None:
         """Choose as the scheduler does: by its own idea of what is up."""
         services = [self.service(host) for host in self._world.hosts]
         up = [s.host for s in services if s.up and s.enabled and s.host != source]
         if self.room is not None:
             up = [host for host in up if host in self.room]
+        up = [host for host in up if not self._rival(server_id, host)]
         load = {h: sum(s.host == h for s in self.servers_by_id.values()) for h in up}
         return min(up, key=lambda h: (load[h], h), default=None)
 

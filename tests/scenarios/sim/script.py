@@ -114,6 +114,9 @@ FOUND: Mapping[str, Callable[[World], Any]] = {
     "evacuated": lambda world: sorted(world.invariants.evacuations),
     "fenced": lambda world: sorted(world.invariants.fenced),
     "reports": lambda world: len(world.control.reports),
+    "started": lambda world: [
+        line.split()[2] for line in world.lines if " guest " in line and " starts on " in line
+    ],
     "disabled": lambda world: sorted(world.nova.disabled),
     "silent": lambda world: sorted(
         h.name
@@ -135,12 +138,18 @@ def _unexpected(world: World, expect: Mapping[str, Any]) -> list[str]:
     for vm, host in expect.get("runs", {}).items():
         if really.get(vm) != host:
             problems.append(f"{vm} runs on {really.get(vm)}, expected {host}")
+    are = {vm: world.nova.servers_by_id[vm].vm_state for vm in expect.get("states", {})}
+    problems += [
+        f"{vm} is {are[vm]}, expected {state}"
+        for vm, state in expect.get("states", {}).items()
+        if are[vm] != state
+    ]
     for text in expect.get("told", []):
         if not any(text in line for line in world.lines):
             problems.append(f"nobody says: {text}")
     for text in expect.get("untold", []):
         problems += [f"somebody says: {line.strip()}" for line in world.lines if text in line][:1]
-    unknown = expect.keys() - FOUND.keys() - {"runs", "told", "untold", "healed"}
+    unknown = expect.keys() - FOUND.keys() - {"runs", "states", "told", "untold", "healed"}
     return problems + [f"unknown expectation {key}" for key in sorted(unknown)]
 
 

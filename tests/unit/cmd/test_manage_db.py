@@ -54,7 +54,7 @@ def test_purge_removes_what_is_long_over_and_reported_and_nothing_else(machine: 
         if over:
             store.move(opened, IncidentState.CLEARED, "heard again", epoch=epoch)
         for change in store.changes(opened.id) if reported else []:
-            store.mark_reported(change.id, epoch=epoch)
+            store.mark_told(change.id)
         return opened.id
 
     old = incident("h1", over=True, reported=True)

@@ -13,7 +13,7 @@ from keystoneauth1.session import Session
 from openstack.connection import Connection
 
 from tests.unit.effects.telemetry_server import Request, Server, serving
-from vmha_remediator.effects.nova import Nova
+from vmha_remediator.effects.nova import EVACUATE, Nova
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
 from vmha_remediator.remedy.facts import Migration, Service
 
@@ -170,7 +170,8 @@ def test_what_is_asked_for_is_what_nova_understands(server: Server, nova: Nova) 
     nova.evacuate("v-1")
     nova.evacuate("v-1", "h2")
     nova.reset_state("v-1", "active")
-    nova.start("v-1")
+    nova.act("v-1", "start")
+    nova.act("v-1", "confirm-resize")
     nova.force_down("s-1", True)
     nova.disable("s-1", "vmha: storage-lost")
     nova.enable("s-1")
@@ -179,6 +180,7 @@ def test_what_is_asked_for_is_what_nova_understands(server: Server, nova: Nova) 
         {"evacuate": {"host": "h2"}},
         {"os-resetState": {"state": "active"}},
         {"os-start": None},
+        {"confirmResize": None},
     ]
     assert [body for _, body in _sent(server, "PUT")] == [
         {"forced_down": True},
@@ -188,13 +190,44 @@ def test_what_is_asked_for_is_what_nova_understands(server: Server, nova: Nova) 
 
 
 @pytest.mark.parametrize(
-    ("highest", "wanted"), [("2.104", "2.94"), ("2.94", "2.94"), ("2.79", "2.79")]
+    ("highest", "wanted"), [("2.104", "2.95"), ("2.94", "2.94"), ("2.79", "2.79")]
 )
-def test_evacuation_asks_for_a_version_that_starts_servers(
+def test_an_evacuation_asks_for_the_newest_way_that_nova_offers(
     server: Server, nova: Nova, highest: str, wanted: str
 ) -> None:
     _versions(server, highest)
-    assert nova.version((2, 94)) == wanted
+    assert nova.version(EVACUATE) == wanted
+
+
+def test_a_cap_holds_whatever_nova_offers(server: Server, nova: Nova) -> None:
+    capped = Nova(nova._cloud, cap=(2, 94))
+    assert capped.version(EVACUATE) == "2.94"
+    assert capped.version((2, 69)) == "2.69"
+
+
+def test_while_a_compute_is_too_old_servers_are_evacuated_as_before(
+    server: Server, nova: Nova
+) -> None:
+    message = (
+        "Starting with microversion 2.95, evacuate API will stop instance on destination. To "
+        "evacuate before upgrades are complete please use an older microversion."
+    )
+    too_old = {"badRequest": {"message": message, "code": 400}}
+    server.say("POST", "/servers/v-1/action", 400, too_old)
+    with pytest.raises(CloudRefused):
+        nova.evacuate("v-1")  # this server refuses every version
+    server.say("POST", "/servers/v-1/action", 200, {})
+    nova.evacuate("v-1")
+    versions = [r.version for r in server.requests if r.method == "POST"]
+    assert versions == ["compute 2.95", "compute 2.94", "compute 2.94"]
+
+
+def test_server_groups_are_read(server: Server, nova: Nova) -> None:
+    raw = {"id": "g-1", "name": "db", "policy": "anti-affinity", "members": ["v-1", "v-2"]}
+    server.say("GET", "/os-server-groups", 200, {"server_groups": [raw]})
+    (found,) = nova.groups()
+    assert (found.name, found.policy) == ("db", "anti-affinity")
+    assert found.members == {"v-1", "v-2"}
 
 
 def test_a_nova_that_is_too_old_is_named(server: Server, nova: Nova) -> None:
@@ -265,3 +298,72 @@ def test_a_server_stays_in_the_zone_that_it_asked_for(
 ) -> None:
     server.say("GET", "/servers/detail", 200, {"servers": [SERVER | shown]})
     assert nova.servers("h1")[0].zone == zone
+
+
+# -- a single VM --------------------------------------------------------------------------
+
+
+NOT_RUNNING = "Cannot 'get_diagnostics' instance v-1 while it is in power state shutdown"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "runs"),
+    [
+        (200, {"state": "running"}, True),
+        (409, {"conflictingRequest": {"code": 409, "message": NOT_RUNNING}}, False),
+        (409, {"conflictingRequest": {"code": 409, "message": "v-1 is not ready"}}, None),
+        (501, {"notImplemented": {"code": 501, "message": "no"}}, None),
+        (404, {"itemNotFound": {"code": 404, "message": "no"}}, None),
+    ],
+)
+def test_whether_a_guest_runs_is_asked_of_its_nova_compute(
+    nova: Nova, server: Server, status: int, body: Any, runs: bool | None
+) -> None:
+    server.say("GET", "/servers/v-1/diagnostics", status, body)
+    assert nova.runs("v-1") is runs
+
+
+def test_a_nova_compute_that_does_not_answer_is_no_answer(nova: Nova, server: Server) -> None:
+    failed = {"computeFault": {"code": 500, "message": "MessagingTimeout"}}
+    server.say("GET", "/servers/v-1/diagnostics", 500, failed)
+    with pytest.raises(CloudUnavailable, match="MessagingTimeout"):
+        nova.runs("v-1")
+
+
+def action(what: str, user: str | None, minute: int) -> dict[str, Any]:
+    return {
+        "action": what,
+        "user_id": user,
+        "start_time": f"2026-11-22T07:{minute:02d}:00.000000",
+    }
+
+
+@pytest.mark.parametrize(
+    ("actions", "by"),
+    [
+        ([action("stop", None, 9), action("stop", "ann", 5), action("create", "ann", 1)], None),
+        ([action("reboot", "us", 9), action("stop", "ann", 5), action("stop", None, 3)], "ann"),
+        ([action("stop", None, 3), action("stop", "ann", 5)], "ann"),
+    ],
+)
+def test_who_stopped_a_server_is_its_latest_stop(
+    nova: Nova, server: Server, actions: list[Any], by: str | None
+) -> None:
+    server.say("GET", "/servers/v-1/os-instance-actions", 200, {"instanceActions": actions})
+    found = nova.last_stop("v-1")
+    assert found is not None and found.by == by
+
+
+def test_a_server_that_was_never_stopped_or_is_gone_has_no_stop(
+    nova: Nova, server: Server
+) -> None:
+    assert nova.last_stop("gone") is None
+    actions = [action("create", "ann", 1)]
+    server.say("GET", "/servers/v-1/os-instance-actions", 200, {"instanceActions": actions})
+    assert nova.last_stop("v-1") is None
+
+
+def test_a_restart_in_place_is_a_hard_reboot(nova: Nova, server: Server) -> None:
+    server.say("POST", "/servers/v-1/action", 202, {})
+    nova.reboot("v-1")
+    assert server.requests[-1].body == {"reboot": {"type": "HARD"}}

@@ -21,9 +21,10 @@ from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.observer import Observer
+from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, TelemetryUnavailable
 from vmha_remediator.fencing.contract import FenceResult, Power, Proof
-from vmha_remediator.remedy.facts import Migration, Server, Service
+from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service
 from vmha_remediator.remedy.incident import Change
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.rules import judge, metrics, templates
@@ -40,6 +41,17 @@ START = 1_800_000_000.0
 STEP = 0.5  # s of virtual time between two cycles
 REPORT_EVERY = 10.0  # nova-compute's report_interval
 SERVICE_DOWN_TIME = 60.0
+
+
+#: State of a server after each action.
+AFTER = {
+    "start": "active",
+    "stop": "stopped",
+    "pause": "paused",
+    "suspend": "suspended",
+    "rescue": "rescued",
+    "confirm-resize": "active",
+}
 
 
 class Crash(BaseException):
@@ -242,6 +254,9 @@ class SimNova:
         self.down = False
         self.full = False  # the scheduler finds no host
         self.capacity_for: set[str] | None = None  # hosts that may be chosen; None: all
+        self.stays_stopped = False  # what it evacuates, as from microversion 2.95 on
+        self.refuses: set[str] = set()  # actions
+        self.server_groups: list[ServerGroup] = []
 
     def boot(self, name: str, host: str, *, tagged: bool = True, **fields: Any) -> Server:
         """Create a server that runs (or is stopped) on `host`."""
@@ -272,6 +287,13 @@ class SimNova:
     def server(self, server_id: str) -> Server | None:
         self._check()
         return self.servers_by_id.get(server_id)
+
+    def leaves_stopped(self) -> bool:
+        return self.stays_stopped
+
+    def called(self, name: str) -> list[Server]:
+        self._check()
+        return [s for s in self.servers_by_id.values() if s.name == name]
 
     def free_memory(self) -> dict[str, int]:
         self._check()
@@ -332,11 +354,22 @@ class SimNova:
             self._set(server, vm_state=to, status=to.upper(), task_state=None)
             self._world.note("reset", server.name)
 
-    def start(self, server_id: str) -> None:
-        with self._changing("start"):
-            server = self.servers_by_id[server_id]
-            self._set(server, vm_state="active", status="ACTIVE")
-            self._world.run_guest(server_id, str(server.host))
+    def act(self, server_id: str, action: str) -> None:
+        server = self.servers_by_id[server_id]
+        with self._changing(action):
+            self._world.note(action, server.name)
+            if action in self.refuses:
+                raise CloudRefused(f"409 cannot {action} it now")
+            to = AFTER[action]
+            self._set(server, vm_state=to, status=to.upper())
+            if action in ("start", "rescue") and not self._world.runs_on(server_id):
+                self._world.run_guest(server_id, str(server.host))
+            elif action in ("stop", "suspend"):
+                self._world.guests -= {(server_id, str(server.host))}
+
+    def groups(self) -> list[ServerGroup]:
+        self._check()
+        return self.server_groups
 
     # -- what goes on by itself ---------------------------------------------------------
 
@@ -377,9 +410,12 @@ class SimNova:
             return
         if not self._world.hosts[dest].powered:
             return  # its conductor waits for a destination that is gone
-        stopped = server.vm_state == "stopped"
-        if not stopped:
-            self._world.run_guest(server.id, dest)
+        stopped = server.vm_state == "stopped" or (
+            self.stays_stopped and server.vm_state != "error"
+        )
+        self._world.run_guest(server.id, dest)  # Nova starts it and stops it again
+        if stopped:
+            self._world.guests -= {(server.id, dest)}
         state = "stopped" if stopped else "active"
         self._set(
             server,
@@ -570,6 +606,7 @@ class Sim:
             leader=AlwaysLeads(),
             clock=world.clock,
             crew=crew,
+            upkeep=Upkeep(observer, world.nova, world.clock, self.policy),
         )
 
     def fork(self) -> Sim:

@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engine dies at every single place where it changes anything; the end is the same."""
+"""Two leaders: the elder one neither writes nor acts.
+
+That an engine may die anywhere is shown by tests/scenarios/test_crashes.py.
+"""
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 
-from tests.unit.engine.sim import STEP, Crash, Sim
+from tests.unit.engine.sim import Sim
 from vmha_remediator.errors import StaleEpoch
-from vmha_remediator.remedy.incident import VmStatus
 from vmha_remediator.remedy.states import IncidentState
 
 
-@functools.cache
-def _world(end: str) -> Sim:
-    """Return the state of affairs from which `end` is to be reached; fork it, don't touch it.
-
-    For "recovered", a host has just lost power; for "readmitted", it comes back after that.
-    """
+def _dead_host() -> Sim:
+    """Return the state of affairs a moment after a host has lost power."""
     sim = Sim()
     sim.world.nova.boot("a", "h1")
     sim.world.nova.boot("b", "h1")
@@ -26,70 +22,7 @@ def _world(end: str) -> Sim:
     sim.world.power_off("h1")
     sim.run(7)
     assert sim.state("h1") == "none"
-    if end == "readmitted":
-        sim.run_until(lambda: sim.state("h1") == "recovered")
-        sim.world.power_on("h1")
     return sim
-
-
-ENDS = ("recovered", "readmitted")
-
-
-def _dead_host() -> Sim:
-    return _world("recovered").fork()
-
-
-def _places(end: str) -> int:
-    """Return how many places there are to die at before `end` is reached."""
-    sim, count = _world(end).fork(), 0
-
-    def passed(_name: str) -> None:
-        nonlocal count
-        count += 1
-
-    sim.world.point = passed
-    sim.run_until(lambda: sim.state("h1") == end)
-    return count
-
-
-def _die_at(number: int, end: str) -> Sim:
-    """Run to `end` with a death at the given place and a new engine two seconds later."""
-    sim, left = _world(end).fork(), number
-
-    def maybe(name: str) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            raise Crash(name)
-
-    sim.world.point = maybe
-    try:
-        sim.run_until(lambda: sim.state("h1") == end)
-    except Crash:
-        sim.world.point = lambda name: None
-        for _ in range(4):
-            sim.world.pass_time(STEP)
-        sim.engine = sim.new_engine()
-        sim.run_until(lambda: sim.state("h1") == end)
-    assert left <= 0, "nobody died"
-    return sim
-
-
-@pytest.mark.parametrize("end", ENDS)
-def test_dying_anywhere_ends_the_same(end: str) -> None:
-    places = _places(end)
-    assert places > 5
-    for number in range(1, places + 1):
-        sim = _die_at(number, end)
-        where = f"death at place {number} of {places}; {sim.story()}"
-        assert sorted(sim.world.noted("evacuate")) == ["a", "b"], where
-        assert {vm.status for vm in sim.incident("h1").vms} == {VmStatus.DONE}, where
-        for server_id in ("id-a", "id-b"):
-            (host,) = sim.world.runs_on(server_id)
-            assert host != "h1", where
-        assert sim.world.nova.forced == ({"h1"} if end == "recovered" else set()), where
-        told = sim.reports.told()
-        assert len(told) == len(set(told)), where
 
 
 def test_a_deposed_leader_neither_writes_nor_acts() -> None:

@@ -133,6 +133,7 @@ def test_a_refusal_by_a_named_host_leads_to_the_next_one_without_a_pause() -> No
     (step,) = _steps(_facts(), SPREAD, moving, **found)
     assert isinstance(step, FollowVm)
     assert step.record.not_before == NOW
+    found["servers"] = (server("a"),)  # reset from the "error" in which Nova left it
     assert _steps(_facts(), SPREAD, step.record, **found) == (Evacuate(step.record, "h4"),)
 
 

@@ -140,8 +140,24 @@ def test_every_change_is_reported_once(store: Store) -> None:
     changes = store.unreported()
     assert [str(c.after) for c in changes] == ["detected", "confirmed", "cleared"]
     assert [store.mark_reported(c.id, epoch=epoch) for c in changes] == [True, True, True]
+    for change in changes:
+        store.mark_told(change.id)
     assert not store.mark_reported(changes[0].id, epoch=epoch)
     assert store.unreported() == []
+
+
+def test_what_a_dead_engine_was_about_to_tell_is_told_again_and_marked_so(store: Store) -> None:
+    old = store.claim_epoch("one")
+    _open(store, old)
+    (change,) = store.unreported()
+    assert store.mark_reported(change.id, epoch=old)
+    assert not change.again
+    new = store.claim_epoch("two")
+    (left,) = store.unreported()
+    assert left.again
+    assert store.mark_reported(left.id, epoch=new)
+    with pytest.raises(StaleEpoch):
+        store.mark_reported(left.id, epoch=old)
 
 
 def test_an_incident_that_is_not_there_is_named(store: Store) -> None:

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine is killed before and after everything it does, and the story ends the same.
+
+A part of the scenarios; `python -m tests.scenarios crash --all` plays the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.scenarios.sim import crash
+from tests.scenarios.sim.many import spread
+from vmha_remediator.store.people import People
+
+
+@pytest.fixture(scope="module")
+def fates() -> Iterator[dict[str, crash.Fate]]:
+    """What came of each scenario, played on all cores."""
+    names = list(crash.EVERY_DAY)
+    yield dict(zip(names, spread(crash.briefly, names), strict=True))
+
+
+@pytest.mark.parametrize("name", crash.EVERY_DAY)
+def test_an_engine_killed_anywhere_ends_the_story_the_same(
+    name: str, fates: dict[str, crash.Fate]
+) -> None:
+    fate = fates[name]
+    assert fate.deaths > 20
+    wrong = [f"{d.number} {d.place}: {d.problem}" for d in fate.bad]
+    assert not wrong, "\n".join(wrong) + f"\n{fate.bad[0].log}"
+
+
+def test_a_report_that_is_lost_with_its_engine_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def claim_for_good(self: People, change_id: int, *, epoch: int) -> bool:
+        self.mark_told(change_id)
+        return True
+
+    monkeypatch.setattr(People, "mark_reported", claim_for_good)
+    fate = crash.run("aodh-down", width=2, brief=True, where="after store mark_told")
+    assert any("nobody was told" in death.problem for death in fate.bad)
+
+
+def test_what_is_named_is_a_scenario() -> None:
+    assert {*crash.EVERY_DAY, *crash.HINTS} <= {*crash.playable()}
