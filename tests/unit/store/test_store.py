@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+import sqlalchemy as sa
 from oslo_config import cfg
 
 from vmha_remediator.errors import (
@@ -258,6 +259,15 @@ def test_a_second_process_sees_the_first_ones_writes(conf: cfg.ConfigOpts, store
 def test_an_upgrade_twice_is_one(store: Store) -> None:
     assert store.upgrade() == store.upgrade() == store.database.head()
     store.check()
+
+
+def test_a_database_that_a_newer_version_upgraded_is_said(
+    store: Store, conf: cfg.ConfigOpts
+) -> None:
+    with store.database.engine().begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreUnavailable, match=r"'9999'.* Has a newer version"):
+        open_store(conf)
 
 
 def test_a_folder_that_cannot_be_made_is_said(conf: cfg.ConfigOpts) -> None:
