@@ -75,23 +75,23 @@ class Player:
         except LabError as exc:
             return self._told(fault, "-", begun, None, [f"the lab was not calm: {exc}"])
         found: list[str] = []
+
+        def attempt(step: Callable[[], float | None]) -> float | None:
+            try:
+                return step()
+            except LabError as exc:
+                found.append(str(exc))
+                return None
+
         reached: float | None = None
         try:
-            reached = self._happen(fault, ground)
-        except LabError as exc:
-            found.append(str(exc))
+            reached = attempt(lambda: self._happen(fault, ground))
         finally:
-            fault.undo(ground)
-            faults.record("undone", ground.victim, name=fault.name)
-        try:
-            ground.wait(self._back(fault, ground.victim), "all is well again", BACK)
-        except LabError as exc:
-            found.append(str(exc))
+            attempt(lambda: _undo(fault, ground))
+        attempt(lambda: self._await_calm(fault, ground))
         incidents = self.observer.incidents()
         found += problems(fault.expected, ground.victim, ground.seen, incidents)
-        fresh = [v for v in violations() if v not in self._known]
-        self._known.update(fresh)
-        found += [f"invariant: {violation}" for violation in fresh]
+        attempt(lambda: found.extend(self._violations()))
         told = [f"{i.host} {i.rule} {i.state}" for i in incidents]
         return self._told(fault, ground.victim, begun, reached, found, told)
 
@@ -128,10 +128,16 @@ class Player:
         ground.look(STEADY if self.strict else STEADY / 2)
         return took
 
-    def _back(self, fault: Fault, victim: str) -> Condition:
-        if fault.expected.moves or self.strict:
-            return both(all_well, none_open)
-        return all_well
+    def _await_calm(self, fault: Fault, ground: Ground) -> None:
+        closed = fault.expected.moves or self.strict
+        calm_again = both(all_well, none_open) if closed else all_well
+        ground.wait(calm_again, "all is well again", BACK)
+
+    def _violations(self) -> list[str]:
+        """Return what no earlier fault of this soak has violated already."""
+        fresh = [v for v in violations() if v not in self._known]
+        self._known.update(fresh)
+        return [f"invariant: {violation}" for violation in fresh]
 
     def _free(self, shot: Snapshot) -> list[str]:
         """Return the hosts with VMs that no incident is open of, in the order of their turns."""
@@ -161,6 +167,11 @@ class Player:
             problems=tuple(found),
             incidents=tuple(incidents),
         )
+
+
+def _undo(fault: Fault, ground: Ground) -> None:
+    fault.undo(ground)
+    faults.record("undone", ground.victim, name=fault.name)
 
 
 def _run_elsewhere(ground: Ground) -> Condition:
