@@ -16,9 +16,18 @@ OPTS: list[cfg.Opt] = [
         "property evacuable) or 'all'. Wrong: VMs that nobody asked for are moved, or those "
         "that matter stay down.",
     ),
+    cfg.StrOpt(
+        "instance_disks",
+        default="shared",
+        choices=["shared", "local"],
+        help="Where nova-computes keep disks that are not volumes: on storage that every host "
+        "sees ('shared': NFS, CephFS, images_type rbd) or each on its own ('local'). 'shared' "
+        "although they are local: Nova builds such VMs anew from their image, and what they wrote "
+        "is lost. 'local' although they are shared: VMs without a volume are not recovered.",
+    ),
     cfg.IntOpt(
         "parallel",
-        default=16,
+        default=32,
         min=1,
         help="Evacuations under way at a time in the whole cloud. Too many: the remaining "
         "hosts are flooded and Nova's messages time out. Too few: recovery takes longer.",

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -39,6 +40,8 @@ AS_BEFORE_FOR = 600.0
 SERVERS: Version = (2, 98)
 MIGRATIONS: Version = (2, 80)
 SERVICES: Version = (2, 69)
+#: Shares can be attached from here on.
+SHARES: Version = (2, 97)
 #: From 2.48 on every driver answers in one form.
 DIAGNOSTICS: Version = (2, 48)
 #: What Nova says (409) when nova-compute has just found that a guest does not run.
@@ -119,6 +122,13 @@ class Nova:
         body = self._json("GET", path, MIN_VERSION, missing=True)
         return parse.last_stop(body["instanceActions"]) if body is not None else None
 
+    def changed_since(self, time: float) -> list[Server]:
+        """Return every server that has changed since then (s since the epoch) and still exists."""
+        since = quote(parse.iso(time), safe="")
+        path = f"/servers/detail?all_tenants=1&changes-since={since}&limit={PAGE}"
+        pages = self._pages(path, "servers", SERVERS)
+        return [self._server(raw) for raw in pages if raw.get("status") != "DELETED"]
+
     def called(self, name: str) -> list[Server]:
         """Return every server, of any project, of exactly that name."""
         pattern = quote(f"^{re.escape(name)}$", safe="")
@@ -133,6 +143,32 @@ class Nova:
             f"&limit={PAGE}"
         )
         return [parse.migration(raw) for raw in self._pages(path, "migrations", MIGRATIONS)]
+
+    def examined(self, servers: Iterable[Server]) -> list[Server]:
+        """Return servers with what their ports and shares tell; a request for each server.
+
+        Too slow for a failure, where Nova's refusal says the same; made for telling it before.
+        """
+        vnics = self._vnic_types()
+        return [
+            replace(s, vnic_types=vnics.get(s.id, frozenset()), shares=self._has_share(s.id))
+            for s in servers
+        ]
+
+    def _vnic_types(self) -> dict[str, frozenset[str]]:
+        """Return the kinds of ports of each server; nothing where Neutron does not show them."""
+        path = "/ports?fields=device_id&fields=binding:vnic_type"
+        found: dict[str, frozenset[str]] = {}
+        for port in self._body(self._request("network", "GET", path)).get("ports", ()):
+            server, kind = str(port.get("device_id")), str(port.get("binding:vnic_type"))
+            found[server] = found.get(server, frozenset()) | {kind}
+        return found
+
+    def _has_share(self, server_id: str) -> bool:
+        if self._highest() < SHARES:
+            return False
+        body = self._json("GET", f"/servers/{quote(server_id)}/shares", SHARES, missing=True)
+        return bool(body and body.get("shares"))
 
     def groups(self) -> list[ServerGroup]:
         """Return every server group of every project."""
@@ -231,6 +267,10 @@ class Nova:
         self._json("POST", f"/servers/{quote(server_id)}/action", version, json=action)
 
     # -- talking ------------------------------------------------------------------------
+
+    def highest(self) -> Version:
+        """Return the highest microversion that Nova offers."""
+        return self._highest()
 
     def version(self, wanted: Version) -> str:
         """Return the microversion to ask for: `wanted`, or the highest that Nova has."""

@@ -26,6 +26,11 @@ def seconds(text: str | None) -> float | None:
     return moment.timestamp()
 
 
+def iso(time: float) -> str:
+    """Return seconds since the epoch as Nova takes them in a query."""
+    return datetime.datetime.fromtimestamp(time, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def service(raw: Mapping[str, Any]) -> Service:
     """Return a nova-compute service. Raises `CloudUnavailable` for one in a cell that is down."""
     if "state" not in raw:
@@ -71,6 +76,7 @@ def server(raw: Mapping[str, Any], properties: Mapping[str, str]) -> Server:
         metadata={k: str(v) for k, v in (raw.get("metadata") or {}).items()},
         extra_specs={k: str(v) for k, v in (flavor.get("extra_specs") or {}).items()},
         image_properties=properties,
+        on_volume=not raw.get("image"),
         power=raw.get("OS-EXT-STS:power_state"),
         fault=str((raw.get("fault") or {}).get("message") or ""),
         zone=_zone(raw),

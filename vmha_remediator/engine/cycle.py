@@ -21,7 +21,7 @@ from vmha_remediator.engine.observer import Observer
 from vmha_remediator.engine.ports import Alarms, Leading, Telemetry
 from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.engine.vm_watch import VmWatch
-from vmha_remediator.engine.watch import Timing, Watch
+from vmha_remediator.engine.watch import Timing, Watch, flapping
 from vmha_remediator.errors import (
     ServiceUnavailable,
     StaleEpoch,
@@ -72,6 +72,7 @@ class Engine:
         self._suspects: set[str] = set()
         self._silent: set[str] = set()
         self._known: list[str] = []
+        self._left_alone: frozenset[str] = frozenset()
         self._unread = False
         self.watch = Watch(self.observer, self.clock, self.watching)
         self._young: dict[str, tuple[str, float]] = {}
@@ -181,6 +182,8 @@ class Engine:
         suspects = {s for s in suspects if s != EVERYBODY and not is_subject(s)}
         alarming, trouble = self._alarming()
         suspects |= alarming
+        self._left_alone = frozenset(self.store.maintenance())
+        suspects -= self._left_alone
         if not suspects and not self.watch.is_due(False, self.interval):
             return trouble
         taken = {i.host: i.rule for i in self.store.incidents(active_only=True)}
@@ -207,7 +210,8 @@ class Engine:
         if not self.watch.is_due(urgent, self.interval):
             return
         told = taken.get(EVERYBODY, "")
-        situation, silent = self.watch.take(self.observer.judge(self._known), told)
+        known = [host for host in self._known if host not in self._left_alone]
+        situation, silent = self.watch.take(self.observer.judge(known), told)
         self._say_read()
         if situation is not None and EVERYBODY not in taken:
             self._open_now(situation, epoch)
@@ -268,11 +272,9 @@ class Engine:
         if self.watch.explains(standing.rule):
             self._suspects.add(host)  # one report for all of them, not one each
             return
-        if standing.action != "recover" and host not in self._young:
-            onset = self.watch.onset(standing)
-            if onset is not standing:
-                self._open_now(onset, epoch)
-                return
+        new = standing.action != "recover" and host not in self._young
+        if new and self._flaps(standing, epoch):
+            return
         if self._is_young(standing):
             self._suspects.add(host)  # looked at again in the next cycle
             return
@@ -289,6 +291,17 @@ class Engine:
             epoch=epoch,
         )
         LOG.info("incident %s opened: %s", incident.id, standing.evidence)
+
+    def _flaps(self, standing: Verdict, epoch: int) -> bool:
+        """Count that a host has got into a situation; tell whether it is told as flapping."""
+        timing = self.watching
+        if not timing.flap_after:
+            return False
+        onsets = self.store.count_onset(standing.host, timing.flap_window, epoch=epoch)
+        if len(onsets) < timing.flap_after:
+            return False
+        self._open_now(flapping(standing, onsets), epoch)
+        return True
 
     def _is_young(self, standing: Verdict) -> bool:
         """Tell whether a verdict that is only reported may still turn into another one.
@@ -318,6 +331,8 @@ class Engine:
         said = [self.crew.said(i) for i in incidents]
         said += self.vms.said() if self.vms is not None else []
         parts = ["; ".join(sorted(said)) or "all quiet: no verdict stands"]
+        if self._left_alone:
+            parts.append(f"in maintenance: {', '.join(sorted(self._left_alone))}")
         if trouble:
             parts.append(f"waiting for telemetry: {trouble}")
         return "; ".join(parts)

@@ -13,7 +13,8 @@ from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.clock import SystemClock
 from vmha_remediator.effects.gnocchi import Gnocchi
 from vmha_remediator.effects.nova import Nova
-from vmha_remediator.effects.report import LogReporter, Reporters
+from vmha_remediator.effects.report import Reporters
+from vmha_remediator.effects.reporters import make_reporters
 from vmha_remediator.effects.session import make_connection, make_session
 from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
@@ -38,6 +39,7 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
     moves, guards = conf.evacuation, conf.guards
     return Policy(
         protect=moves.protect,
+        disks=moves.instance_disks,
         parallel=moves.parallel,
         parallel_per_host=moves.parallel_per_host,
         candidates=moves.candidates,
@@ -49,6 +51,9 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
         stuck_after=moves.stuck_after,
         proof_age=moves.proof_age,
         storm_share=guards.storm_share,
+        storm_window=guards.storm_window,
+        compute_silent=guards.compute_silent,
+        boot_grace=guards.boot_grace,
         min_healthy=guards.min_healthy,
         contradiction_tolerance=guards.contradiction_tolerance,
         clear_after=guards.clear_after,
@@ -123,11 +128,12 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         pool=requests,
         after_service=observer.forget_services,
     )
+    reporters = make_reporters(conf)
     crew = Crew(
         store=store,
         observer=observer,
         executor=executor,
-        reporter=Reporters([LogReporter()]),
+        reporter=reporters,
         clock=clock,
         policy=policy,
         pool=ThreadPoolExecutor(conf.engine.workers, thread_name_prefix="incident"),
@@ -161,8 +167,13 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         watching=make_timing(conf),
         upkeep=Upkeep(observer, cloud, clock, policy),
         vms=vms if conf.vm_failure.enabled else None,
-        closing=lambda: requests.shutdown(wait=True),
+        closing=lambda: _close(requests, reporters),
     )
+
+
+def _close(requests: ThreadPoolExecutor, reporters: Reporters) -> None:
+    requests.shutdown(wait=True)
+    reporters.close()
 
 
 __all__ = ["Engine", "make_engine"]

@@ -37,6 +37,17 @@ class Service:
 
 
 @dataclass(frozen=True)
+class Maintenance:
+    """An operator's word that a host is to be left alone; times in seconds since the epoch."""
+
+    host: str
+    reason: str
+    who: str
+    since: float
+    until: float | None = None  # None: until it is taken back
+
+
+@dataclass(frozen=True)
 class Server:
     """A server as Nova reports it to an administrator."""
 
@@ -54,6 +65,9 @@ class Server:
     extra_specs: Mapping[str, str] = field(default_factory=dict)
     image_properties: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
+    on_volume: bool = False  # it boots from a volume, so its disk is on no host
+    shares: bool = False  # it has a share attached; known only where it was asked for
+    vnic_types: frozenset[str] = frozenset()  # of its ports; known only where it was asked for
     power: int | None = None  # nova.compute.power_state: 1 running, 4 shutdown; None: not told
     zone: str | None = None  # availability zone that it must stay in; None: any
     ram: int = 0  # MB, by its flavor
@@ -103,12 +117,14 @@ class Cluster:
     failing: frozenset[str]  # unfinished failures, this host's included
     fenced: frozenset[str]  # proven off
     unwell: frozenset[str]  # any active incident or a service that Nova calls down
+    maintenance: frozenset[str] = frozenset()  # an operator wants them left alone
+    usable: frozenset[str] | None = None  # Nova could start VMs there; None: not known
     in_trouble: frozenset[str] = frozenset()  # the same, without those that are only disabled
 
     @property
     def healthy(self) -> int:
         """Return how many hosts could take VMs."""
-        return len(self.hosts - self.failing - self.fenced - self.unwell)
+        return len(self.hosts - self.failing - self.fenced - self.unwell - self.maintenance)
 
 
 @dataclass(frozen=True)
@@ -131,6 +147,7 @@ class Facts:
     power: str | None = None  # "on" | "off" | "unknown"
     confirmed: str | None = None  # a person's word that the host is off
     in_flight_elsewhere: int = 0
+    maintenance: Maintenance | None = None  # an operator's word to leave the host alone
     groups: tuple[ServerGroup, ...] = ()
     unfinished: tuple[VmRecord, ...] = ()  # VMs that other incidents are not done with
     in_flight_to: Mapping[str, int] = field(default_factory=dict)  # of those, by destination

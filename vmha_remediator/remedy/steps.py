@@ -135,6 +135,13 @@ class StartVm(Step):
 
 
 @dataclass(frozen=True)
+class RestartVm(Step):
+    """Start a VM afresh on its own host, which is back, whatever became of its guest."""
+
+    record: VmRecord
+
+
+@dataclass(frozen=True)
 class RestoreVm(Step):
     """Bring a VM that has arrived one step nearer to what it was: pause, suspend, rescue, stop."""
 

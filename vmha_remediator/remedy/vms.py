@@ -60,7 +60,9 @@ def steps_for(
 
     `may_start` is empty when evacuations may begin now, else the reason why not.
     """
-    chooser = candidates.Chooser(facts, policy, Counter(facts.in_flight_to))
+    known = Counter(facts.in_flight_to)
+    unknown = facts.in_flight_elsewhere - known.total()
+    chooser = candidates.Chooser(facts, policy, known, unknown=unknown)
     following: list[Step] = []
     ready: list[tuple[Case, Step]] = []
     in_flight = facts.in_flight_elsewhere

@@ -388,9 +388,16 @@ def room(world: World, *names: str) -> None:
 
 
 @verb("disable")
-def disable(world: World, name: str) -> None:
-    """Let an operator keep new VMs off a host."""
-    world.nova.disabled[name] = "maintenance by an operator"
+def disable(world: World, *names: str) -> None:
+    """Let an operator keep new VMs off hosts."""
+    for name in names:
+        world.nova.disabled[name] = "maintenance by an operator"
+
+
+@verb("enable")
+def enable(world: World, *names: str) -> None:
+    for name in names:
+        world.nova.disabled.pop(name, None)
 
 
 @verb("force-down")
@@ -402,6 +409,17 @@ def force_down(world: World, name: str) -> None:
 @verb("unforce")
 def unforce(world: World, name: str) -> None:
     world.nova.set_forced(name, False)
+
+
+@verb("maintenance")
+def maintenance(world: World, deed: str, name: str, seconds: str = "") -> None:
+    """Let an operator "set" (for so many seconds) or "unset" a host's maintenance."""
+    store, now = world.control.store, world.control.clock.now()
+    if deed == "set":
+        store.set_maintenance(name, "new memory", "ann", now + float(seconds) if seconds else None)
+        return
+    assert deed == "unset", deed
+    assert store.unset_maintenance(name), f"{name} is not in maintenance"
 
 
 @verb("confirm")

@@ -136,10 +136,17 @@ class Invariants:
             self.violation("no kill", f"{server.name} is restarted while it runs")
         if "vmha" not in server.tags or server.locked:
             self.violation("in place", f"{server.name} is restarted against its owner's will")
+        incident = self._incident(host.name)
+        if incident is not None and incident.state is S.RECOVERED and incident.vm(server.id):
+            if host.name in self._world.nova.forced:
+                self.violation(
+                    "in place", f"{server.name} is restarted before {host.name} is back"
+                )
+            return  # its host is back, and it was to be moved: what it was is in the journal
         stopped = self._world.nova.stops.get(server.id)
         if server.vm_state == "stopped" and (stopped is None or stopped.by is not None):
             self.violation("in place", f"{server.name} is restarted, which somebody stopped")
-        if self._incident(host.name) is not None:
+        if incident is not None:
             self.violation("in place", f"{server.name} is restarted on {host.name} in trouble")
 
     def evacuating(self, server: Server, record: Migration) -> None:

@@ -91,6 +91,10 @@ class Nova:
         self._request()
         return self.servers_by_id.get(server_id)
 
+    def changed_since(self, time: float) -> list[Server]:
+        self._request()
+        return list(self.servers_by_id.values())
+
     def leaves_stopped(self) -> bool:
         return self.stays_stopped
 

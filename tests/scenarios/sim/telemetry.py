@@ -106,7 +106,7 @@ class Telemetry:
         for vm, _name, value in points:
             self.powers.setdefault(vm, Series({})).add(stamp, value)
 
-    def ask(self, path: str, operation: str) -> dict[str, Any]:
+    def ask(self, path: str, operation: str, **more: str) -> dict[str, Any]:
         """Stand for the agent's socket; `path` is the host."""
         host = self._world.hosts[path]
         process = host.processes.get("agent")
@@ -115,7 +115,7 @@ class Telemetry:
         if process.stopped:
             self._world.clockwork.park(SOCKET_TIMEOUT)
             raise AgentUnavailable("vmha-agent does not answer in time")
-        return report.readings(host.agent)
+        return report.readings(host.agent, more)
 
     def _publish(self, host: Host, stamp: float, samples: Iterable[Any]) -> None:
         if self._cut_off(host):

@@ -300,6 +300,38 @@ def test_a_server_stays_in_the_zone_that_it_asked_for(
     assert nova.servers("h1")[0].zone == zone
 
 
+def test_servers_that_have_changed_are_one_list_without_the_deleted(
+    server: Server, nova: Nova
+) -> None:
+    gone = SERVER | {"id": "v-2", "status": "DELETED"}
+    server.say("GET", "/servers/detail", 200, {"servers": [SERVER, gone]})
+    assert [s.id for s in nova.changed_since(1_800_000_000.9)] == ["v-1"]
+    assert "changes-since=2027-01-15T08%3A00%3A00Z" in server.requests[-1].path
+
+
+def test_servers_of_a_name_are_those_of_exactly_that_name(server: Server, nova: Nova) -> None:
+    other = SERVER | {"id": "v-2", "name": "web.1"}
+    server.say("GET", "/servers/detail", 200, {"servers": [SERVER, other]})
+    assert [s.id for s in nova.called("web.1")] == ["v-2"]
+    assert "name=%5Eweb%5C.1%24" in server.requests[-1].path
+
+
+def test_ports_and_shares_are_asked_for_before_a_failure(server: Server, nova: Nova) -> None:
+    here = f"{server.url}/net/"
+    nova._cloud.config.config["network_endpoint_override"] = here
+    links = [{"rel": "self", "href": f"{here}v2.0/"}]
+    versions = [{"id": "v2.0", "status": "CURRENT", "links": links}]
+    server.say("GET", "/net/", 200, {"versions": versions})
+    server.say("GET", "/servers/detail", 200, {"servers": [SERVER]})
+    ports = [{"device_id": "v-1", "binding:vnic_type": "accelerator-direct"}]
+    server.say("GET", "/net/v2.0/ports", 200, {"ports": ports})
+    server.say("GET", "/servers/v-1/shares", 200, {"shares": [{"share_id": "s"}]})
+    (found,) = nova.examined(nova.servers("h1"))
+    assert found.vnic_types == {"accelerator-direct"}
+    assert found.shares
+    assert not found.on_volume
+
+
 # -- a single VM --------------------------------------------------------------------------
 
 

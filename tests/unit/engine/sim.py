@@ -288,6 +288,10 @@ class SimNova:
         self._check()
         return self.servers_by_id.get(server_id)
 
+    def changed_since(self, time: float) -> list[Server]:
+        self._check()
+        return list(self.servers_by_id.values())
+
     def leaves_stopped(self) -> bool:
         return self.stays_stopped
 
@@ -370,6 +374,14 @@ class SimNova:
     def groups(self) -> list[ServerGroup]:
         self._check()
         return self.server_groups
+
+    def reboot(self, server_id: str) -> None:
+        with self._changing("reboot"):
+            server = self.servers_by_id[server_id]
+            self._world.guests.discard((server_id, str(server.host)))
+            self._set(server, vm_state="active", status="ACTIVE", fault="")
+            self._world.run_guest(server_id, str(server.host))
+            self._world.note("reboot", server.name)
 
     # -- what goes on by itself ---------------------------------------------------------
 
