@@ -107,7 +107,7 @@ class Qualification:
     why: tuple[str, ...] = ()
     heard: int = 0  # hosts heard, this one included
     live: int = 0  # hosts that should be heard, this one included
-    clock_ok: bool = False  # a wrong clock must not even date this host's own heartbeat
+    clock_ok: bool = True  # a wrong clock must not even date this host's own heartbeat
     clock: float | None = None  # seconds this host's clock is ahead of its peers' median
     storage: bool | None = None  # its own way to the lease area works; None: too early to say
     hears: bool | None = None  # it hears more than half of the live; None: too early to say
@@ -152,11 +152,11 @@ def qualify(me: Me, peers: Sequence[Peer], limit: Limits) -> Qualification:
     live, heard = len(others) + 1, len(hears) + 1
     if 2 * heard <= live:
         why.append(f"it hears {heard} of {live} hosts whose leases are live (itself included)")
-    early = me.listening < limit.settle
     clock = _clock(others)
-    clock_ok = not early if clock is None else abs(clock) <= limit.clock
-    if clock is not None and not clock_ok:
+    clock_ok = clock is None or abs(clock) <= limit.clock
+    if not clock_ok:
         why.append(f"its clock is {clock:+.1f} s off the median of its peers' clocks")
+    early = me.listening < limit.settle
     # Slow storage makes unfit to speak of others; lost it is when a lease would be, too.
     ages = (me.write_age, me.read_age)
     works = all(age is not None and age < limit.lease_live for age in ages)
