@@ -76,3 +76,7 @@ class WatchdogError(VmhaError):
 
 class AgentUnavailable(VmhaError):
     """The local vmha-agent does not answer on its socket."""
+
+
+class NotTold(VmhaError):
+    """A report reached nobody, or not everybody."""

@@ -9,14 +9,16 @@ import yaml
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Raises `yaml.constructor.ConstructorError` at the mapping with the double key."""
+    """Raises `yaml.constructor.ConstructorError` at the second of two equal keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return the mapping of `node`."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+        seen: list[Any] = []
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{key!r} is written twice", node.start_mark
+                    None, None, f"{key!r} is written twice", key_node.start_mark
                 )
+            seen.append(key)
         return super().construct_mapping(node, deep)

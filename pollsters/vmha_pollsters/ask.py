@@ -13,16 +13,17 @@ TIMEOUT = 2.0
 MOST_BYTES = 8 << 20
 
 
-def ask(path: str, operation: str, timeout: float = TIMEOUT) -> dict[str, Any]:
+def ask(path: str, operation: str, timeout: float = TIMEOUT, **more: str) -> dict[str, Any]:
     """Return the agent's answer to `operation` ("readings", "status").
 
+    `more` goes into the question (see `report`).
     Raises `AgentUnavailable` when it does not answer in `timeout` seconds, or nonsense.
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout)
             sock.connect(path)
-            sock.sendall(json.dumps({"op": operation}).encode() + b"\n")
+            sock.sendall(json.dumps({"op": operation, **more}).encode() + b"\n")
             with sock.makefile("rb") as stream:
                 answer = json.loads(stream.readline(MOST_BYTES))
     except OSError as exc:

@@ -34,6 +34,11 @@ class Pace:
         self._due[host] = due + EVERY if now - due < SLACK else now + EVERY
         return True
 
+    def waits(self, host: str, now: float) -> bool:
+        """Tell whether `host` is not due yet."""
+        due = self._due.get(host)
+        return due is not None and now < due - SLACK
+
     def forget_all_but(self, hosts: set[str]) -> None:
         """Drop hosts that are not watched any more."""
         for host in self._due.keys() - hosts:

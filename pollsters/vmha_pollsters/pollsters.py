@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ceilometer import sample
@@ -24,6 +25,7 @@ LOG = logging.getLogger(__name__)
 STEP = 0.5
 #: An agent whose last tick is older (s) is stuck, and what it knew is history.
 STALE = 3.0
+NOBODY: Mapping[int, str] = MappingProxyType({})
 
 
 class HostPollster(plugin_base.PollsterBase):
@@ -34,6 +36,7 @@ class HostPollster(plugin_base.PollsterBase):
         conf.register_opts(POLLSTER_OPTS, group=POLLSTER_GROUP)
         self._pace = Pace()
         self._own_pace = Pace()
+        self._places: dict[int, str] = {}  # slot -> host, of all that are watched
         self._said = ""
         self._ahead: float | None = None  # the wall clock minus the monotonic one
 
@@ -51,14 +54,18 @@ class HostPollster(plugin_base.PollsterBase):
             self._say(logging.WARNING, "nothing to publish this time: the clock has been set")
             return
         for path in resources:
+            now = time.monotonic()
+            waiting = {n: h for n, h in self._places.items() if self._pace.waits(h, now)}
             try:
-                answer = ask(path, "readings")
+                answer = ask(path, "readings", skip=f"{sum(1 << n for n in waiting):x}")
             except AgentUnavailable as exc:
                 self._say(logging.ERROR, f"nothing to publish: {exc}")
                 continue
-            yield from self._samples(answer, time.monotonic())
+            yield from self._samples(answer, now, waiting)
 
-    def _samples(self, answer: dict[str, Any], now: float) -> Iterator[sample.Sample]:
+    def _samples(
+        self, answer: dict[str, Any], now: float, waiting: Mapping[int, str] = NOBODY
+    ) -> Iterator[sample.Sample]:
         if answer["age"] > STALE:
             self._say(logging.ERROR, "nothing to publish: vmha-agent is stuck")
             return
@@ -72,7 +79,9 @@ class HostPollster(plugin_base.PollsterBase):
             for name, value in own.items():
                 yield _sample(name, answer["host"], value)
         hosts = answer["hosts"]
-        self._pace.forget_all_but({entry["host"] for entry in hosts})
+        self._places = dict(waiting) if answer["watched"] else {}
+        self._places |= {entry["slot"]: entry["host"] for entry in hosts}
+        self._pace.forget_all_but(set(self._places.values()))
         for entry in hosts:
             if self._pace.is_due(entry["host"], entry["slot"], entry["suspect"], now):
                 for name, value in entry["values"].items():
@@ -95,10 +104,10 @@ class HostPollster(plugin_base.PollsterBase):
 
 
 def _sentence(answer: dict[str, Any]) -> str:
-    if answer["hosts"]:
+    if answer["watched"]:
         suspects = [entry["host"] for entry in answer["hosts"] if entry["suspect"]]
         extra = f", suspect: {', '.join(suspects)}" if suspects else ""
-        return f"{answer['role']}: publishing for {len(answer['hosts'])} hosts{extra}"
+        return f"{answer['role']}: publishing for {answer['watched']} hosts{extra}"
     why = "; ".join(answer["why"]) or "it is no witness"
     return f"{answer['role']}: publishing its own heartbeat only, since {why}"
 

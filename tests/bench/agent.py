@@ -23,10 +23,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench.peers import WITNESSES, Plan, address
+from oslo_config import cfg
+
+from tests.bench.peers import RENEWAL, WITNESSES, Plan, address
 from vmha_pollsters.agent import area
 from vmha_pollsters.agent.text import table
 from vmha_pollsters.ask import ask
+from vmha_pollsters.pollsters import HostPollster
 from vmha_remediator.errors import AgentUnavailable
 
 PROCESSES = 2
@@ -187,11 +190,12 @@ def measure(hosts: int, watches: bool, seconds: float) -> list[object]:
         agent_among(Path(folder), hosts, watches) as (pid, path),
     ):
         before = usage(pid, settled(path, hosts, watches))
-        published = 0
+        pollster, told = HostPollster(cfg.ConfigOpts()), set[str]()
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             time.sleep(POLL)
-            published = max(published, len(ask(path, "readings")["hosts"]))
+            for found in pollster.get_samples(None, {}, [path]):
+                told.add(found.resource_metadata["host"])
         status = ask(path, "status")
         after = usage(pid, status)
     passed = after.at - before.at
@@ -199,13 +203,14 @@ def measure(hosts: int, watches: bool, seconds: float) -> list[object]:
     return [
         status["role"],
         hosts,
+        f"{after.cpu - before.cpu:.2f}",
         f"{100 * (after.cpu - before.cpu) / passed:.1f}",
         f"{after.rss / 1024:.0f}",
         f"{taken / passed:.0f}",
-        f"{(after.requests - before.requests) / passed:.1f}",
+        f"{(after.requests - before.requests) / passed * RENEWAL:.1f}",
         f"{(after.read - before.read) / passed / 1024:.0f}",
         f"{100 * lost / (taken + lost):.2f}",
-        published,
+        len(told),
     ]
 
 
@@ -217,12 +222,15 @@ def main() -> None:
     parser.add_argument("--role", choices=["witness", "member"], help="only this one")
     args = parser.parse_args()
     roles = [args.role] if args.role else ["witness", "member"]
-    head = ("ROLE", "HOSTS", "CPU %", "RSS MiB", "PACKETS/S", "I/O/S", "KiB/S", "LOSS %", "TOLD")
+    head = ("ROLE", "HOSTS", "CPU s", "CPU %", "RSS", "PACKETS", "I/O", "READ", "LOSS %", "TOLD")
     rows = [
         measure(hosts, role == "witness", args.seconds) for role in roles for hosts in args.hosts
     ]
     print(table(head, rows))
-    print("CPU: of one core. PACKETS: taken in. I/O: calls on files. TOLD: hosts published.")
+    print(
+        "CPU: user + system, in seconds and of one core. RSS: MiB. PACKETS: taken in a second. "
+        "I/O: requests in one lease interval. READ: KiB/s. TOLD: hosts published."
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from vmha_pollsters.agent.wire import MAX_SIZE, Kind, Packet, cluster_digest, pack, unpack
 from vmha_pollsters.lease.layout import (
@@ -125,8 +125,7 @@ class Peers:
         data, sender = sock.recvfrom(MAX_SIZE)
         heard = unpack(data, self._digest, (self._key,))
         self._sequence += 1
-        answer = replace(
-            heard,
+        answer = heard._replace(
             kind=Kind.ACK,
             host=f"host-{number}",
             slot=number,

@@ -96,6 +96,22 @@ class Emulator:
         answer.raise_for_status()
         return str(answer.json()["PowerState"])
 
+    def switch_on(self, system: str) -> None:
+        """Switch the System on and wait until it is."""
+        path = f"{self.url}/redfish/v1/Systems/{system}/Actions/ComputerSystem.Reset"
+        requests.post(
+            path,
+            json={"ResetType": "On"},
+            auth=(USER, PASSWORD),
+            verify=self.ca,
+            timeout=10,
+        ).raise_for_status()
+        end = time.monotonic() + 30
+        while self.power(system) != "On":
+            if time.monotonic() > end:
+                raise RuntimeError(f"{system} does not go on")
+            time.sleep(0.05)
+
     def sessions(self) -> tuple[int, int]:
         """Return how many sessions were ever made and how many are open (SESSIONS only)."""
         made, still_open = requests.get(f"{self.url}/open-sessions", timeout=10).json()
@@ -105,6 +121,13 @@ class Emulator:
 def free_port() -> int:
     """Return a loopback port that nobody listens on at this moment."""
     with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def free_udp_port() -> int:
+    """Return a loopback UDP port that nobody has at this moment."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 

@@ -140,7 +140,7 @@ def test_a_slot_that_another_host_writes_is_lost_and_the_event_says_to_whom(
     wait_for(cluster.all_well, "all is well before")
     blocks = SlotFile(str(cluster.slots))
     number = cluster.status("h3")["lease"]["slot"]
-    other = blocks.read(FIRST_HOST + cluster.status("h1")["lease"]["slot"], 1)
+    other = bytes(blocks.read(FIRST_HOST + cluster.status("h1")["lease"]["slot"], 1))
 
     def damaged() -> bool:
         blocks.write(FIRST_HOST + number, other)  # again and again: a copy gone astray

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.contract import bmc
+from tests.contract import bmc, ipmi_bmc, ironic_service
 from vmha_remediator.errors import FencingError, StoreUnavailable, TelemetryUnavailable
 from vmha_remediator.fencing.contract import FencingDriver, Power, Proof
+from vmha_remediator.fencing.ipmi import IpmiDriver
+from vmha_remediator.fencing.ironic import IronicDriver
 from vmha_remediator.fencing.manual import ManualDriver
 from vmha_remediator.fencing.redfish import RedfishDriver
 from vmha_remediator.fencing.settings import SettingError, parse_all
@@ -89,8 +92,63 @@ def watchdog(story: Story, **given: Any) -> WatchdogDriver:
     return WatchdogDriver("h1", settings | {"timeout": 5.0, "confirmed": lambda h: None} | times)
 
 
-@pytest.fixture(params=["redfish", "manual", "watchdog"])
-def rig(request: pytest.FixtureRequest) -> Rig:
+@pytest.fixture(scope="module")
+def able_ipmi() -> Iterator[ipmi_bmc.IpmiBmc]:
+    with ipmi_bmc.ipmi_bmc() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def unable_ipmi() -> Iterator[ipmi_bmc.IpmiBmc]:
+    with ipmi_bmc.ipmi_bmc() as running:
+        yield running.fresh("lies")
+
+
+def ipmi(port: int, password: str, timeout: float = 20.0) -> IpmiDriver:
+    given = {
+        "address": "127.0.0.1",
+        "port": port,
+        "username": bmc.USER,
+        "password_file": password,
+    }
+    return IpmiDriver("h1", parse_all(IpmiDriver.SETTINGS, given) | {"timeout": timeout})
+
+
+@pytest.fixture(scope="module")
+def metal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ironic_service.Ironic]:
+    with ironic_service.ironic(tmp_path_factory.mktemp("ironic")) as running:
+        yield running
+
+
+def ironic_rig(service: ironic_service.Ironic, password: str) -> Rig:
+    def driver(node: str) -> IronicDriver:
+        given = {
+            "endpoint": service.url,
+            "username": bmc.USER,
+            "password_file": password,
+            "node": node,
+        }
+        return IronicDriver("h1", parse_all(IronicDriver.SETTINGS, given) | {"timeout": 60.0})
+
+    node = service.node(f"rig-{uuid.uuid4()}")
+    return Rig(driver(node), driver("nowhere"), lambda: service.power(node) == "power off")
+
+
+@pytest.fixture(params=["redfish", "ipmi", "ironic", "manual", "watchdog"])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
+    if request.param == "ipmi":
+        able: ipmi_bmc.IpmiBmc = request.getfixturevalue("able_ipmi")
+        unable: ipmi_bmc.IpmiBmc = request.getfixturevalue("unable_ipmi")
+        secret = tmp_path / "ipmi.password"
+        secret.write_text(ipmi_bmc.PASSWORD)
+        secret.chmod(0o600)
+        return Rig(
+            ipmi(able.fresh().port, str(secret)),
+            ipmi(unable.port, str(secret), timeout=5),
+            lambda: able.power() == "off",
+        )
+    if request.param == "ironic":
+        return ironic_rig(request.getfixturevalue("metal"), request.getfixturevalue("password"))
     if request.param == "watchdog":
         return Rig(watchdog(Story(), patience=600), watchdog(Story(armed=0.0)), None)
     if request.param == "manual":

@@ -131,6 +131,17 @@ def vmha_config() -> Path:
     return _write(layout.ETC / "vmha.conf", own)
 
 
+def vmha_config_files() -> list[Path]:
+    """Return the remediator's configuration, and what a test wants otherwise after it."""
+    files = [vmha_config(), layout.ETC / "vmha-otherwise.conf"]
+    return [path for path in files if path.exists()]
+
+
+def vmha_otherwise(table: Settings) -> None:
+    """Write what a test wants of the remediator; an empty table: all as it was."""
+    _write(layout.ETC / "vmha-otherwise.conf", table)
+
+
 def _fencing_file() -> Path:
     """Write and return the file that says how each host is powered off."""
     bmc = {

@@ -9,9 +9,10 @@ from typing import Any
 from flask import Flask, Response, jsonify
 from oslo_config import cfg
 from oslo_middleware import RequestId
+from prometheus_client import CollectorRegistry
 
 from vmha_remediator import version, web
-from vmha_remediator.api import caller, login, openapi, policies, problem, rest
+from vmha_remediator.api import caller, login, metrics, openapi, policies, problem, rest
 from vmha_remediator.api.backend import Backend
 from vmha_remediator.api.routes import ROUTES
 from vmha_remediator.api.webhook import Receiver
@@ -74,6 +75,9 @@ def _serve_people(app: Flask, conf: cfg.ConfigOpts, backend: Backend) -> None:
         )
     app.register_blueprint(login.blueprint(_keystone(conf)))
     app.register_blueprint(web.blueprint())
+    registry = CollectorRegistry()
+    app.register_blueprint(metrics.blueprint(conf, backend, registry))
+    metrics.count_webhooks(app, registry)
     app.wsgi_app = RequestId(app.wsgi_app)  # type: ignore[method-assign]
 
 

@@ -35,4 +35,5 @@ class Backend:
     clock: Callable[[], float]
     limits: Callable[[int], Thresholds]  # the rules' thresholds for so many agents
     protect: str = "tagged"
+    disks: str = "shared"  # where disks that are not volumes are kept
     doorbell: Callable[[], None] = lambda: None

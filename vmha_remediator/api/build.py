@@ -51,6 +51,7 @@ def _backend(
         clock=time.time,
         limits=lambda agents: thresholds(conf, agents),
         protect=conf.evacuation.protect,
+        disks=conf.evacuation.instance_disks,
         doorbell=doorbell.set if doorbell is not None else lambda: None,
     )
 

@@ -11,7 +11,7 @@ from vmha_remediator.api import views
 from vmha_remediator.api.backend import Backend
 from vmha_remediator.api.route import Call
 from vmha_remediator.errors import CloudUnavailable, IncidentError, NoSuchHost
-from vmha_remediator.remedy import protect
+from vmha_remediator.remedy import protect, unprotectable
 from vmha_remediator.remedy.cluster import EVERYBODY
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.look import Look
@@ -192,5 +192,8 @@ def protection(call: Call) -> Answer:
     """Return which servers are protected, at what priority, and which cannot be and why."""
     wanted, backend = call.query.get("host"), call.backend
     servers = [s for s in backend.view.servers() if wanted is None or s.host == wanted]
-    found = [views.server(s, backend.protect, None) for s in servers]
+    found = [
+        views.server(s, backend.protect, unprotectable.why(s, backend.disks) or None)
+        for s in servers
+    ]
     return {"servers": sorted(found, key=lambda s: (s["host"] or "", s["name"])), "trouble": []}

@@ -17,7 +17,7 @@ from oslo_log import log
 
 from vmha_remediator.api.problem import Problem, Refused
 from vmha_remediator.errors import VmhaError
-from vmha_remediator.rules import signing
+from vmha_remediator.rules import signing, vm_rule
 
 LOG = log.getLogger(__name__)
 
@@ -29,6 +29,8 @@ SILENCE = 60.0
 RULE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 #: A Nova service host: printable ASCII without a separator; at most the database's 255.
 HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+-]{0,254}")
+#: A Nova server's id.
+SERVER = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 #: The states that Aodh knows; anything else in a body is not worth repeating in a log.
 STATES = ("ok", "alarm", "insufficient data")
 
@@ -48,6 +50,7 @@ BAD_SIGNATURE = Problem(
 BAD_NAME = Problem(
     400, "bad-name", "the rule or the host is no possible name", "check how the address was made"
 )
+BAD_SERVER = Problem(400, "bad-name", "this is no server's id", "check how the address was made")
 UNKNOWN_RULE = Problem(
     404,
     "unknown-rule",
@@ -86,26 +89,38 @@ class Receiver:
     def blueprint(self) -> Blueprint:
         """Return the route."""
         blueprint = Blueprint("webhook", __name__)
-        blueprint.add_url_rule(
-            "/v1/alarms/<rule>/<host>",
-            view_func=self.receive,
-            methods=["POST"],
-            provide_automatic_options=False,
-        )
+        for path, view in (
+            ("/v1/alarms/<rule>/<host>", self.receive),
+            (f"{vm_rule.PATH}/<server_id>", self.receive_vm),
+        ):
+            blueprint.add_url_rule(
+                path, view_func=view, methods=["POST"], provide_automatic_options=False
+            )
         return blueprint
 
     def receive(self, rule: str, host: str) -> tuple[Response, int]:
         """Check one webhook and ring; raises `Refused`."""
         self._check_signature(rule, host)
         self._check_names(rule, host)
+        self._ring(rule, host)
+        return jsonify(accepted={"rule": rule, "host": host}), 202
+
+    def receive_vm(self, server_id: str) -> tuple[Response, int]:
+        """Check the webhook of an alarm on one VM and ring; raises `Refused`."""
+        self._check_signature(vm_rule.PATH, server_id)
+        if not SERVER.fullmatch(server_id):
+            raise Refused(BAD_SERVER)
+        self._ring(vm_rule.RULE, server_id)
+        return jsonify(accepted={"rule": vm_rule.RULE, "server": server_id}), 202
+
+    def _ring(self, rule: str, subject: str) -> None:
         current = _current_state(request.get_data(cache=False))
         try:
-            self.ring(rule, host)
+            self.ring(rule, subject)
         except VmhaError as exc:
             raise Refused(STORE_AWAY) from exc
-        tell = LOG.info if self._is_news(rule, host) else LOG.debug
-        tell("Alarm %s of %s rang, saying %r; the engine looks", rule, host, current)
-        return jsonify(accepted={"rule": rule, "host": host}), 202
+        tell = LOG.info if self._is_news(rule, subject) else LOG.debug
+        tell("Alarm %s of %s rang, saying %r; the engine looks", rule, subject, current)
 
     def _is_news(self, rule: str, host: str) -> bool:
         """Tell whether this alarm has been silent: a standing one calls every few seconds."""

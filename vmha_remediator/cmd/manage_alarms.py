@@ -23,10 +23,14 @@ options: every host that has published evidence to Gnocchi.
 
 Run it after a host was added, a rule or threshold was edited, or the webhook key was changed.
 
+With --vms: one alarm on power.state for each protected VM instead; those of VMs that are gone or
+not protected any more are deleted. Safe to run from a timer.
+
 examples:
   vmha-manage alarms sync --dry-run
   vmha-manage alarms sync
   vmha-manage alarms sync --host compute7 --host compute8
+  vmha-manage alarms sync --vms
 """
 LINT = """\
 Check the rule files: their form to the letter (Aodh accepts typos and then never evaluates
@@ -43,6 +47,7 @@ List our alarms and their states.
 examples:
   vmha-manage alarms list
   vmha-manage alarms list --host compute7 --json
+  vmha-manage alarms list --vms
 """
 DELETE = """\
 Delete our alarms, of some hosts or of all; other people's are left alone. Use it when a host
@@ -51,6 +56,7 @@ leaves for good.
 examples:
   vmha-manage alarms delete --host compute7
   vmha-manage alarms delete --all --dry-run
+  vmha-manage alarms delete --vms
 """
 TIMING = """\
 Say how long it takes from a host's power loss until the engine judges, term by term, with the
@@ -70,6 +76,7 @@ def add_commands(subparsers: Any) -> None:
     sync = add_verb(verbs, "sync", "create, change and delete alarms as the rules say", SYNC)
     _host_option(sync)
     sync.add_argument("--all", action="store_true", help="every host known to Gnocchi, too")
+    sync.add_argument("--vms", action="store_true", help="of protected VMs, not of hosts")
     sync.add_argument("--dry-run", action="store_true", help="only print the differences")
     sync.set_defaults(func=_sync)
 
@@ -79,6 +86,7 @@ def add_commands(subparsers: Any) -> None:
 
     listing = add_verb(verbs, "list", "list our alarms", LIST)
     _host_option(listing)
+    listing.add_argument("--vms", action="store_true", help="those on VMs")
     listing.add_argument("--json", action="store_true", help="one JSON document")
     listing.set_defaults(func=_list)
 
@@ -86,6 +94,7 @@ def add_commands(subparsers: Any) -> None:
     which = delete.add_mutually_exclusive_group(required=True)
     _host_option(which)
     which.add_argument("--all", action="store_true", help="of every host")
+    which.add_argument("--vms", action="store_true", help="of every VM")
     delete.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
     delete.set_defaults(func=_delete)
 
@@ -110,10 +119,13 @@ def _connect(conf: cfg.ConfigOpts) -> tuple[Aodh, Gnocchi]:
 
 
 def _sync(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
+    from vmha_remediator.cmd import vm_alarms
     from vmha_remediator.conf import rules as rules_conf
     from vmha_remediator.conf.webhook import read_key
     from vmha_remediator.rules import alarms
 
+    if args.vms:
+        return vm_alarms.sync(args, conf)
     templates = rules_conf.load_rules(conf)
     key = read_key(conf.webhook.key_file)
     aodh, gnocchi = _connect(conf)
@@ -146,10 +158,16 @@ def _sync(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
 
 def _lint(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
     from vmha_remediator.conf import rules as rules_conf
-    from vmha_remediator.rules import templates
+    from vmha_remediator.errors import RuleError
+    from vmha_remediator.rules import templates, vm_rule
 
-    found, problems = templates.read(args.dir or conf.rules.directory)
+    directory = args.dir or conf.rules.directory
+    found, problems = templates.read(directory)
     problems += templates.lint_all(found, rules_conf.thresholds(conf))
+    try:
+        found = (*found, vm_rule.load(directory))
+    except RuleError as exc:
+        problems.append(str(exc))
     for problem in problems:
         print(problem)
     if not problems:
@@ -158,11 +176,12 @@ def _lint(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
 
 
 def _list(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
+    from vmha_remediator.cmd import vm_alarms
     from vmha_remediator.rules.alarms import parse_name
 
     aodh, _ = _connect(conf)
-    rows = []
-    for alarm in aodh.alarms():
+    rows = vm_alarms.rows(aodh) if args.vms else []
+    for alarm in [] if args.vms else aodh.alarms():
         rule, host = parse_name(alarm["name"]) or ("", "")
         if not args.host or host in args.host:
             rows.append(
@@ -175,7 +194,7 @@ def _list(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
                     "alarm_id": alarm.get("alarm_id"),
                 }
             )
-    rows.sort(key=lambda row: (str(row["host"]), str(row["rule"])))
+    rows.sort(key=lambda row: [str(value) for value in row.values()])
     if args.json:
         print(json.dumps(rows, indent=2))
     elif rows:
@@ -194,9 +213,12 @@ def _table(rows: list[dict[str, Any]]) -> None:
 
 
 def _delete(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
+    from vmha_remediator.cmd import vm_alarms
     from vmha_remediator.rules.alarms import parse_name
 
     aodh, _ = _connect(conf)
+    if args.vms:
+        return vm_alarms.delete(args, aodh)
     count = 0
     for alarm in aodh.alarms():
         _, host = parse_name(alarm["name"]) or ("", "")

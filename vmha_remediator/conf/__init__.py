@@ -21,8 +21,10 @@ from vmha_remediator.conf import (
     evacuation,
     fencing,
     guards,
+    report,
     rules,
     telemetry,
+    vm_failure,
     webhook,
 )
 from vmha_remediator.errors import ConfigError
@@ -37,8 +39,10 @@ GROUPS = (
     evacuation,
     fencing,
     guards,
+    report,
     rules,
     telemetry,
+    vm_failure,
     webhook,
 )
 

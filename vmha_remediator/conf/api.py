@@ -79,4 +79,10 @@ OPTS: list[cfg.Opt] = [
         "numbers of protected VMs. Long: a new tag shows late; short: Nova lists all servers "
         "that often while anybody looks.",
     ),
+    cfg.ListOpt(
+        "metrics_allow",
+        default=["127.0.0.0/8", "::1/128"],
+        help="Networks whose Prometheus may read /metrics without a token; it names hosts and "
+        "verdicts, no VMs. Too few: the scrape is answered 403. Not a network: start-up stops.",
+    ),
 ]

@@ -16,9 +16,18 @@ OPTS: list[cfg.Opt] = [
         "property evacuable) or 'all'. Wrong: VMs that nobody asked for are moved, or those "
         "that matter stay down.",
     ),
+    cfg.StrOpt(
+        "instance_disks",
+        default="shared",
+        choices=["shared", "local"],
+        help="Where nova-computes keep disks that are not volumes: on storage that every host "
+        "sees ('shared': NFS, CephFS, images_type rbd) or each on its own ('local'). 'shared' "
+        "although they are local: Nova builds such VMs anew from their image, and what they wrote "
+        "is lost. 'local' although they are shared: VMs without a volume are not recovered.",
+    ),
     cfg.IntOpt(
         "parallel",
-        default=16,
+        default=32,
         min=1,
         help="Evacuations under way at a time in the whole cloud. Too many: the remaining "
         "hosts are flooded and Nova's messages time out. Too few: recovery takes longer.",
@@ -34,12 +43,29 @@ OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "candidates",
         default="scheduler",
-        choices=["scheduler", "spread"],
+        choices=["scheduler", "spread", "reserved"],
         help="Who chooses where a VM runs again. 'scheduler': Nova's scheduler; while it could "
         "choose a host that is not well by the evidence, a healthy one is named instead. "
         "'spread': always a healthy host is named, the one with most free memory first, and "
-        "the scheduler checks it. Wrong: VMs crowd where the scheduler's weights would not "
-        "have put them.",
+        "the scheduler checks it. 'reserved': a host of reserved_hosts is enabled for each host "
+        "that fails and named first, then the others as with 'spread'. Wrong: VMs crowd where "
+        "the scheduler's weights would not have put them.",
+    ),
+    cfg.ListOpt(
+        "reserved_hosts",
+        default=[],
+        help="Hosts kept for failures, by the names that 'openstack compute service list' "
+        "shows; for candidates = reserved. Empty and no failure: they are disabled with the "
+        "reason 'vmha: reserved'. A name that Nova does not know is ignored, and the reserve "
+        "is missing when it is needed.",
+    ),
+    cfg.FloatOpt(
+        "depends_wait",
+        default=600.0,
+        min=0.0,
+        help="Longest time, in seconds, for which a VM waits for those named in its metadata "
+        "vmha:depends-on, counted from the proof that its host is off. Too short: it starts "
+        "before them. Too long: it stays down although they cannot come back.",
     ),
     cfg.IntOpt(
         "quick_attempts",

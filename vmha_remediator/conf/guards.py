@@ -13,23 +13,26 @@ OPTS: list[cfg.Opt] = [
         default=0.5,
         min=0.0,
         max=1.0,
-        help="Largest share of the hosts that may fail at once (one host always may). More "
-        "fail: those beyond are held for a person. Too high: a mistake in the network can fence "
-        "the whole cloud. Too low: a lost rack waits for a person.",
+        help="Largest share of the hosts that may fail at once (one host always may; hosts in "
+        "maintenance are not counted). More fail: each of them whose fencing has not begun yet is "
+        "held, for which of them are too many nobody can say. Too high: a mistake in the network "
+        "can fence the whole cloud. Too low: a lost rack waits for a person.",
     ),
     cfg.FloatOpt(
         "storm_window",
         default=300.0,
         min=0.0,
-        help="Seconds for which a recovered host still counts as failing in storm_share. Too "
-        "short: hosts that fail one after another are not seen as a storm.",
+        help="Seconds for which a recovered host still counts as failing in storm_share, and for "
+        "which a storm must be over before what it holds is judged anew. Too short: hosts that "
+        "fail one after another are not seen as a storm. Too long: what is held waits longer.",
     ),
     cfg.IntOpt(
         "min_healthy",
         default=1,
         min=0,
-        help="Fewest healthy hosts that must be left, else the incident is held. 0: hosts are "
-        "fenced although nobody can take their VMs.",
+        help="Fewest healthy hosts that must be left, else the incident is held. Too low: the "
+        "last hosts are flooded with VMs. Too high: a small cloud recovers nothing. Even with 0 "
+        "an incident is held while no other host is left at all.",
     ),
     cfg.FloatOpt(
         "contradiction_tolerance",
@@ -38,6 +41,24 @@ OPTS: list[cfg.Opt] = [
         help="Seconds by which nova-compute's last report to Nova may be later than the last "
         "heartbeat heard. Too small: clocks that differ hold true failures. Too large: a host "
         "that lives is noticed late.",
+    ),
+    cfg.FloatOpt(
+        "compute_silent",
+        default=25.0,
+        min=1.0,
+        help="Seconds without a report after which nova-compute no longer speaks for its host: "
+        "what contradiction_tolerance held is judged anew. Shorter than Nova's report_interval "
+        "(10 s by default): a living host is fenced between two reports. Long: a host that lost "
+        "its agent first, and then its power, is recovered late.",
+    ),
+    cfg.FloatOpt(
+        "boot_grace",
+        default=600.0,
+        min=0.0,
+        help="Seconds that a fenced host, all whose VMs have been dealt with, is given to boot "
+        "after it was found switched on again; until then it is not fenced anew. Shorter than "
+        "the slowest server boots: it is switched off each time while VMs of it are pending. "
+        "Long: pending VMs of a host that hangs in its boot wait so much longer.",
     ),
     cfg.FloatOpt(
         "fence_again",

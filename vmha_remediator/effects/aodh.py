@@ -12,10 +12,15 @@ from keystoneauth1.session import Session
 from oslo_config import cfg
 
 from vmha_remediator.effects.translate import telemetry, with_timeout
+from vmha_remediator.rules import vm_rule
 from vmha_remediator.rules.alarms import TYPE, Plan, is_ours, parse_name
 from vmha_remediator.rules.judge import State
 
 SERVICE = "Aodh"
+
+
+def _subject(name: object) -> tuple[str, str] | None:
+    return parse_name(name) or vm_rule.parse_name(name)
 
 
 class Aodh:
@@ -36,11 +41,20 @@ class Aodh:
             found = self._client.alarm.list(filters={"type": TYPE})
             return [dict(alarm) for alarm in found if is_ours(alarm)]
 
+    def vm_alarms(self) -> list[dict[str, Any]]:
+        """Return all alarms of ours on single VMs, as Aodh holds them."""
+        with telemetry(SERVICE, "listing the alarms on VMs"):
+            found = self._client.alarm.list(filters={"type": TYPE})
+            return [dict(alarm) for alarm in found if is_ours(alarm, vm_rule.parse_name)]
+
     def alarming(self) -> list[tuple[str, str]]:
-        """Return (rule, host) of our alarms in state "alarm", in one request."""
+        """Return (rule, host) of our alarms in state "alarm", in one request.
+
+        For an alarm on a VM it is (`vm_rule.RULE`, server id).
+        """
         with telemetry(SERVICE, "listing the alarms that stand"):
             found = self._client.alarm.list(filters={"type": TYPE, "state": State.ALARM.value})
-            names = [parse_name(alarm["name"]) for alarm in found]
+            names = [_subject(alarm["name"]) for alarm in found]
             return sorted({name for name in names if name is not None})
 
     def create(self, body: Mapping[str, Any]) -> str:

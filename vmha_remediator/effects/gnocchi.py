@@ -17,7 +17,7 @@ from oslo_config import cfg
 from vmha_remediator.effects import gnocchi_history as history
 from vmha_remediator.effects.translate import telemetry, with_timeout
 from vmha_remediator.errors import ConfigError, TelemetryUnavailable
-from vmha_remediator.rules import metrics, timing
+from vmha_remediator.rules import metrics, timing, vm_rule
 from vmha_remediator.rules.judge import Readings
 from vmha_remediator.rules.model import Thresholds
 from vmha_remediator.rules.starved import Step
@@ -79,6 +79,28 @@ class Gnocchi:
         for at in range(0, len(names), HOSTS_PER_REQUEST):
             found |= self._read_some(names[at : at + HOSTS_PER_REQUEST])
         return found
+
+    def power_state(self, server_id: str, granularity: int) -> float | None:
+        """Return a VM's power state (libvirt's number) as Aodh would read it now.
+
+        `granularity` (s) is that of its metric's archive policy. None: nothing is known.
+        """
+        now = self._utcnow().replace(tzinfo=None)
+        with telemetry(SERVICE, f"reading the power state of VM {server_id}"):
+            try:
+                points = self._client.metric.get_measures(
+                    vm_rule.METRIC,
+                    resource_id=server_id,
+                    aggregation=METHOD,
+                    granularity=granularity,
+                    start=now - datetime.timedelta(seconds=2 * granularity),
+                    stop=now,
+                )
+            except (gnocchi_exc.NotFound, gnocchi_exc.BadRequest) as exc:
+                LOG.debug("VM %s has no readable power state: %s", server_id, exc)
+                return None
+            value = float(points[-1][2]) if points else math.nan
+            return value if math.isfinite(value) else None
 
     def history(self, host: str, seconds: float, thresholds: Thresholds) -> list[Step]:
         """Return all that was published of `host` in the last so many seconds, oldest first.

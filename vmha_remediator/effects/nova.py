@@ -8,9 +8,11 @@ openstacksdk's session, catalogue and version discovery. Every method may raise
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +21,7 @@ from oslo_log import log
 
 from vmha_remediator.effects import nova_parse as parse
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
-from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service
+from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
 
 LOG = log.getLogger(__name__)
 
@@ -38,6 +40,12 @@ AS_BEFORE_FOR = 600.0
 SERVERS: Version = (2, 98)
 MIGRATIONS: Version = (2, 80)
 SERVICES: Version = (2, 69)
+#: Shares can be attached from here on.
+SHARES: Version = (2, 97)
+#: From 2.48 on every driver answers in one form.
+DIAGNOSTICS: Version = (2, 48)
+#: What Nova says (409) when nova-compute has just found that a guest does not run.
+NOT_RUNNING = "power state"
 #: 2.64 gives a group's policy as a word.
 GROUPS: Version = (2, 64)
 #: From 2.88 on hypervisors no longer show how much is free.
@@ -67,6 +75,7 @@ class Nova:
         self._timeout = timeout
         self._cap = cap
         self._as_before_until = 0.0
+        self._left_stopped = False
         self._lock = threading.Lock()
         self._max: Version | None = None
         self._images: dict[str, Mapping[str, str]] = {}
@@ -83,15 +92,49 @@ class Nova:
         path = f"/servers/detail?all_tenants=1&host={quote(host, safe='')}&limit={PAGE}"
         return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
 
+    def server(self, server_id: str) -> Server | None:
+        """Return one server, or None when it is gone."""
+        body = self._json("GET", f"/servers/{quote(server_id)}", SERVERS, missing=True)
+        return None if body is None else self._server(body["server"])
+
     def all_servers(self) -> list[Server]:
         """Return every server of every project."""
         path = f"/servers/detail?all_tenants=1&limit={PAGE}"
         return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
 
-    def server(self, server_id: str) -> Server | None:
-        """Return one server, or None when it is gone."""
-        body = self._json("GET", f"/servers/{quote(server_id)}", SERVERS, missing=True)
-        return None if body is None else self._server(body["server"])
+    def runs(self, server_id: str) -> bool | None:
+        """Return whether the guest runs, which its nova-compute asks the hypervisor for now.
+
+        None: nova-compute cannot say (the hypervisor gives no diagnostics, the server is gone).
+        """
+        path = f"/servers/{quote(server_id)}/diagnostics"
+        answer = self._request("compute", "GET", path, microversion=self.version(DIAGNOSTICS))
+        if answer.status_code == 409:
+            return False if NOT_RUNNING in parse.message(answer) else None
+        if answer.status_code in (400, 403, 404, 501):
+            return None
+        self._body(answer)
+        return True
+
+    def last_stop(self, server_id: str) -> Stop | None:
+        """Return the latest request to stop a server, None when there was none."""
+        path = f"/servers/{quote(server_id)}/os-instance-actions"
+        body = self._json("GET", path, MIN_VERSION, missing=True)
+        return parse.last_stop(body["instanceActions"]) if body is not None else None
+
+    def changed_since(self, time: float) -> list[Server]:
+        """Return every server that has changed since then (s since the epoch) and still exists."""
+        since = quote(parse.iso(time), safe="")
+        path = f"/servers/detail?all_tenants=1&changes-since={since}&limit={PAGE}"
+        pages = self._pages(path, "servers", SERVERS)
+        return [self._server(raw) for raw in pages if raw.get("status") != "DELETED"]
+
+    def called(self, name: str) -> list[Server]:
+        """Return every server, of any project, of exactly that name."""
+        pattern = quote(f"^{re.escape(name)}$", safe="")
+        path = f"/servers/detail?all_tenants=1&name={pattern}&limit={PAGE}"
+        found = (self._server(raw) for raw in self._pages(path, "servers", SERVERS))
+        return [server for server in found if server.name == name]
 
     def evacuations(self, host: str) -> list[Migration]:
         """Return the records of all evacuations away from `host`."""
@@ -100,6 +143,32 @@ class Nova:
             f"&limit={PAGE}"
         )
         return [parse.migration(raw) for raw in self._pages(path, "migrations", MIGRATIONS)]
+
+    def examined(self, servers: Iterable[Server]) -> list[Server]:
+        """Return servers with what their ports and shares tell; a request for each server.
+
+        Too slow for a failure, where Nova's refusal says the same; made for telling it before.
+        """
+        vnics = self._vnic_types()
+        return [
+            replace(s, vnic_types=vnics.get(s.id, frozenset()), shares=self._has_share(s.id))
+            for s in servers
+        ]
+
+    def _vnic_types(self) -> dict[str, frozenset[str]]:
+        """Return the kinds of ports of each server; nothing where Neutron does not show them."""
+        path = "/ports?fields=device_id&fields=binding:vnic_type"
+        found: dict[str, frozenset[str]] = {}
+        for port in self._body(self._request("network", "GET", path)).get("ports", ()):
+            server, kind = str(port.get("device_id")), str(port.get("binding:vnic_type"))
+            found[server] = found.get(server, frozenset()) | {kind}
+        return found
+
+    def _has_share(self, server_id: str) -> bool:
+        if self._highest() < SHARES:
+            return False
+        body = self._json("GET", f"/servers/{quote(server_id)}/shares", SHARES, missing=True)
+        return bool(body and body.get("shares"))
 
     def groups(self) -> list[ServerGroup]:
         """Return every server group of every project."""
@@ -161,12 +230,18 @@ class Nova:
             return
         try:
             self._action(server_id, body, EVACUATE)
+            self._left_stopped = self._highest() >= EVACUATE
         except CloudRefused as exc:
             if "microversion 2.95" not in str(exc):
                 raise
             LOG.warning("%s; evacuated servers are left running for now", exc)
             self._as_before_until = time.monotonic() + AS_BEFORE_FOR
+            self._left_stopped = False
             self._action(server_id, body, EVACUATE_RUNNING)
+
+    def leaves_stopped(self) -> bool:
+        """Tell whether Nova is known to leave what it evacuates stopped: it has done so."""
+        return self._left_stopped
 
     def reset_state(self, server_id: str, to: str) -> None:
         """Set a server's state to "active" or "error" without touching the server."""
@@ -177,6 +252,14 @@ class Nova:
         body, version = ACTIONS[action]
         self._action(server_id, body, version)
 
+    def reboot(self, server_id: str) -> None:
+        """Start a server afresh on the host where it is, whatever became of its guest.
+
+        A hard reboot and not a start: nova-compute checks that the request still stands before
+        it touches the guest, so that one which waited in a queue cannot start it twice.
+        """
+        self._action(server_id, {"reboot": {"type": "HARD"}}, MIN_VERSION)
+
     def _service(self, service_id: str, change: Mapping[str, Any]) -> None:
         self._json("PUT", f"/os-services/{quote(service_id)}", SERVICES, json=change)
 
@@ -184,6 +267,10 @@ class Nova:
         self._json("POST", f"/servers/{quote(server_id)}/action", version, json=action)
 
     # -- talking ------------------------------------------------------------------------
+
+    def highest(self) -> Version:
+        """Return the highest microversion that Nova offers."""
+        return self._highest()
 
     def version(self, wanted: Version) -> str:
         """Return the microversion to ask for: `wanted`, or the highest that Nova has."""

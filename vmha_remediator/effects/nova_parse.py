@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from keystoneauth1 import exceptions as ks_exc
 from openstack import exceptions as sdk_exc
 
 from vmha_remediator.errors import CloudUnavailable
-from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service
+from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
 
 
 def seconds(text: str | None) -> float | None:
@@ -24,6 +24,11 @@ def seconds(text: str | None) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
     return moment.timestamp()
+
+
+def iso(time: float) -> str:
+    """Return seconds since the epoch as Nova takes them in a query."""
+    return datetime.datetime.fromtimestamp(time, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def service(raw: Mapping[str, Any]) -> Service:
@@ -71,6 +76,7 @@ def server(raw: Mapping[str, Any], properties: Mapping[str, str]) -> Server:
         metadata={k: str(v) for k, v in (raw.get("metadata") or {}).items()},
         extra_specs={k: str(v) for k, v in (flavor.get("extra_specs") or {}).items()},
         image_properties=properties,
+        on_volume=not raw.get("image"),
         power=raw.get("OS-EXT-STS:power_state"),
         fault=str((raw.get("fault") or {}).get("message") or ""),
         zone=_zone(raw),
@@ -111,6 +117,18 @@ def migration(raw: Mapping[str, Any]) -> Migration:
         status=str(raw["status"]),
         created=seconds(raw["created_at"]) or 0.0,
     )
+
+
+def last_stop(actions: Iterable[Mapping[str, Any]]) -> Stop | None:
+    """Return the latest request to stop a server among its actions, in any order.
+
+    Nova's own requests (its guest was found off) name no user.
+    """
+    stops = [a for a in actions if a["action"] == "stop"]
+    if not stops:
+        return None
+    latest = max(stops, key=lambda a: str(a["start_time"]))
+    return Stop(by=latest.get("user_id"), at=seconds(latest["start_time"]) or 0.0)
 
 
 def message(response: requests.Response) -> str:

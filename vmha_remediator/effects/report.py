@@ -65,3 +65,10 @@ class Reporters:
                 reporter.report(change)
             except Exception:  # noqa: BLE001 (somebody else's code at the rim; logged)
                 self._log.exception("%s could not report", type(reporter).__name__)
+
+    def close(self) -> None:
+        """Let reports that are under way be told."""
+        for reporter in self._reporters:
+            close = getattr(reporter, "close", None)
+            if close is not None:
+                close()

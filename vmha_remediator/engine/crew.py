@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, field
 
@@ -75,6 +76,10 @@ class Crew:
             found = self._said.get(incident.id)
         return found or incident.said or f"{incident.host}: {incident.rule} {incident.state}"
 
+    def depose(self, epoch: int) -> None:
+        """Note that an epoch was found to be over."""
+        self.deposed = epoch
+
     def report(self, epoch: int) -> None:
         """Tell of every change; it is claimed first, so nobody else tells it, too.
 
@@ -110,6 +115,13 @@ class Crew:
         except RuntimeError:  # shutting down
             self._done(incident.id)
 
+    def submit(self, work: Callable[[list[Incident]], None], incidents: list[Incident]) -> None:
+        """Give something else to a worker: it may take as long as a slow service."""
+        try:
+            self.pool.submit(work, incidents)
+        except RuntimeError:  # shutting down
+            return
+
     def _done(self, incident_id: int) -> None:
         with self._lock:
             self._busy.discard(incident_id)
@@ -124,7 +136,7 @@ class Crew:
             LOG.debug("incident %s: %s", incident_id, exc)
         except StaleEpoch as exc:
             LOG.warning("incident %s: %s", incident_id, exc)
-            self.deposed = epoch
+            self.depose(epoch)
         except VmhaError as exc:
             self._rest(incident_id, epoch, f"waiting: {exc}")
         except Exception as exc:  # the worker's rim: others must go on

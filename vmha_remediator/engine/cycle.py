@@ -20,7 +20,9 @@ from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.leader import Rival
 from vmha_remediator.engine.observer import Observer
 from vmha_remediator.engine.ports import Alarms, Leading, Telemetry
-from vmha_remediator.engine.watch import Timing, Watch
+from vmha_remediator.engine.upkeep import Upkeep
+from vmha_remediator.engine.vm_watch import VmWatch
+from vmha_remediator.engine.watch import Timing, Watch, flapping
 from vmha_remediator.errors import (
     ServiceUnavailable,
     StaleEpoch,
@@ -30,7 +32,9 @@ from vmha_remediator.errors import (
 from vmha_remediator.remedy.cluster import EVERYBODY, SILENT
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.remedy.vm_failure import is_subject
 from vmha_remediator.rules.judge import Verdict
+from vmha_remediator.rules.vm_rule import RULE as VM_RULE
 from vmha_remediator.store import Store
 
 LOG = log.getLogger(__name__)
@@ -58,7 +62,9 @@ class Engine:
     interval: float = 2.0
     active_interval: float = 0.5
     report_after: float = 6.0
+    upkeep: Upkeep | None = None
     watching: Timing = field(default_factory=Timing)
+    vms: VmWatch | None = None  # None: single VMs are not looked after
     closing: Callable[[], None] = field(default=lambda: None)
     epoch: int | None = field(default=None, init=False)
 
@@ -67,10 +73,12 @@ class Engine:
         self._suspects: set[str] = set()
         self._silent: set[str] = set()
         self._known: list[str] = []
+        self._left_alone: frozenset[str] = frozenset()
         self._unread = False
         self.watch = Watch(self.observer, self.clock, self.watching)
         self._young: dict[str, tuple[str, float]] = {}
         self._next_list = self._next_hosts = self._next_say = 0.0
+        self._ringing: set[str] = set()  # VMs
         self._hot = False
         self._sentence = ""
         self._trouble = self._rivalry = ""
@@ -139,11 +147,15 @@ class Engine:
         assert epoch is not None
         self.crew.report(epoch)
         trouble = self._look(epoch)
+        if self.vms is not None:
+            self.vms.take(self._ringing, epoch)
         incidents = self.store.incidents(active_only=True)
         self._hot = any(i.state in HOT for i in incidents)
         self.crew.forget(incidents)
         for incident in incidents:
             self.crew.hand_out(incident, epoch)
+        if self.upkeep is not None and self.upkeep.begin():
+            self.crew.submit(self.upkeep.run, incidents)
         sentence = self._summary(incidents, trouble)
         self._say(epoch, sentence)
         return sentence
@@ -186,10 +198,14 @@ class Engine:
     def _look(self, epoch: int) -> str:
         """Open incidents where a verdict stands; return what could not be looked at."""
         suspects, self._suspects = self._suspects | self.crew.take_ended(), set()
-        suspects |= {bell.host for bell in self.store.take_doorbells()}
-        suspects.discard(EVERYBODY)
+        bells = self.store.take_doorbells()
+        suspects |= {bell.host for bell in bells if bell.rule != VM_RULE}
+        self._ringing = {bell.host for bell in bells if bell.rule == VM_RULE}
+        suspects = {s for s in suspects if s != EVERYBODY and not is_subject(s)}
         alarming, trouble = self._alarming()
         suspects |= alarming
+        self._left_alone = frozenset(self.store.maintenance())
+        suspects -= self._left_alone
         if not suspects and not self.watch.is_due(False, self.interval):
             return trouble
         taken = {i.host: i.rule for i in self.store.incidents(active_only=True)}
@@ -216,7 +232,8 @@ class Engine:
         if not self.watch.is_due(urgent, self.interval):
             return
         told = taken.get(EVERYBODY, "")
-        situation, silent = self.watch.take(self.observer.judge(self._known), told)
+        known = [host for host in self._known if host not in self._left_alone]
+        situation, silent = self.watch.take(self.observer.judge(known), told)
         self._say_read()
         if situation is not None and EVERYBODY not in taken:
             self._open_now(situation, epoch)
@@ -247,7 +264,9 @@ class Engine:
         if now >= self._next_list:
             self._next_list = now + self.interval
             try:
-                hosts = {host for _rule, host in self.alarms.alarming()}
+                alarming = self.alarms.alarming()
+                hosts = {host for rule, host in alarming if rule != VM_RULE}
+                self._ringing |= {server for rule, server in alarming if rule == VM_RULE}
             except TelemetryUnavailable as exc:
                 trouble = str(exc)
         try:
@@ -275,11 +294,9 @@ class Engine:
         if self.watch.explains(standing.rule):
             self._suspects.add(host)  # one report for all of them, not one each
             return
-        if standing.action != "recover" and host not in self._young:
-            onset = self.watch.onset(standing)
-            if onset is not standing:
-                self._open_now(onset, epoch)
-                return
+        new = standing.action != "recover" and host not in self._young
+        if new and self._flaps(standing, epoch):
+            return
         if self._is_young(standing):
             self._suspects.add(host)  # looked at again in the next cycle
             return
@@ -296,6 +313,17 @@ class Engine:
             epoch=epoch,
         )
         LOG.info("incident %s opened: %s", incident.id, standing.evidence)
+
+    def _flaps(self, standing: Verdict, epoch: int) -> bool:
+        """Count that a host has got into a situation; tell whether it is told as flapping."""
+        timing = self.watching
+        if not timing.flap_after:
+            return False
+        onsets = self.store.count_onset(standing.host, timing.flap_window, epoch=epoch)
+        if len(onsets) < timing.flap_after:
+            return False
+        self._open_now(flapping(standing, onsets), epoch)
+        return True
 
     def _is_young(self, standing: Verdict) -> bool:
         """Tell whether a verdict that is only reported may still turn into another one.
@@ -323,7 +351,10 @@ class Engine:
 
     def _summary(self, incidents: list[Incident], trouble: str) -> str:
         said = [self.crew.said(i) for i in incidents]
+        said += self.vms.said() if self.vms is not None else []
         parts = ["; ".join(sorted(said)) or "all quiet: no verdict stands"]
+        if self._left_alone:
+            parts.append(f"in maintenance: {', '.join(sorted(self._left_alone))}")
         if trouble:
             parts.append(f"waiting for telemetry: {trouble}")
         if alone := getattr(self.leader, "trouble", ""):

@@ -13,7 +13,7 @@ from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, TelemetryUnavailable
-from vmha_remediator.remedy import candidates, cluster
+from vmha_remediator.remedy import candidates, cluster, reserves
 from vmha_remediator.remedy.facts import Facts, Service
 from vmha_remediator.remedy.incident import Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -55,7 +55,9 @@ class Destinations:
 
         Without telemetry the incidents and Nova's own view are what is left.
         """
-        found = self._evidence(candidates.electable(replace(facts, services=tuple(services))))
+        able = candidates.electable(replace(facts, services=tuple(services)))
+        resting = {s.host for s in services if reserves.rests(s, self._policy)}
+        found = self._evidence(able | resting)
         standing = {h: j.standing.rule for h, j in found.items() if j.standing is not None}
         unwatched = frozenset(h for h, rule in standing.items() if rule == cluster.SILENT)
         troubled = {h: rule for h, rule in standing.items() if h not in unwatched}

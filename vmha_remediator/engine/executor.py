@@ -19,8 +19,8 @@ from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.ports import Cloud, Fencing
-from vmha_remediator.errors import CloudRefused, CloudUnavailable, VmhaError
-from vmha_remediator.remedy import one_vm, pieces, steps
+from vmha_remediator.errors import CloudRefused, VmhaError
+from vmha_remediator.remedy import home, one_vm, pieces, reserves, steps
 from vmha_remediator.remedy import proof as proofs
 from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -147,6 +147,14 @@ class Executor:
             self.cloud.enable(step.service_id)
         return self._service_changed(incident)
 
+    def _use_reserve(self, incident: Incident, step: steps.UseReserve, epoch: int) -> Incident:
+        try:
+            with self._journaled(incident, step, reserves.said(step.host), epoch):
+                self.cloud.enable(step.service_id)
+        except CloudRefused:
+            pass  # it is in the journal, and others are left
+        return self._service_changed(incident)
+
     def _service_changed(self, incident: Incident) -> Incident:
         self.after_service()
         return incident
@@ -155,17 +163,18 @@ class Executor:
 
     def _journal_vms(self, incident: Incident, step: steps.JournalVms, epoch: int) -> Incident:
         names = ", ".join(sorted(record.name for record in step.records))
-        doing = f"wrote down {len(step.records)} VMs: {names}"
+        doing = "; ".join((f"wrote down {len(step.records)} VMs: {names}", *step.remarks))
         with self._journaled(incident, step, doing, epoch):
             self.store.save_vms(incident, step.records, epoch=epoch)
         return self.store.incident(incident.id)
 
-    def _follow(self, incident: Incident, step: steps.FollowVm, epoch: int) -> Incident:
-        self.store.save_vms(incident, [step.record], epoch=epoch)
-        if step.sentence:
-            with self._journaled(incident, step, step.sentence, epoch):
-                pass
-        return incident
+    def _follow_all(self, incident: Incident, batch: Sequence[steps.FollowVm], epoch: int) -> None:
+        """Write down what was seen of several VMs, in one transaction."""
+        told = [step.sentence for step in batch if step.sentence]
+        records = [step.record for step in batch]
+        self.store.record_steps(incident, batch[0].name, told, records, epoch=epoch)
+        for sentence in told:
+            LOG.info("incident %s: %s", incident.id, sentence)
 
     def _reset_all(
         self, incident: Incident, batch: Sequence[steps.ResetState], epoch: int
@@ -229,6 +238,26 @@ class Executor:
         if lost is not None:
             raise lost
 
+    def _restart(self, incident: Incident, step: steps.RestartVm, epoch: int) -> Incident:
+        number = home.starts(step.record) + 1
+        pause = max(self.policy.settle, self.policy.retry_after(number))
+        record = replace(
+            step.record,
+            dest=step.record.old_host,
+            attempts=number,
+            not_before=self.clock.now() + pause,
+            reason="",
+        )
+        self.store.save_vms(incident, [record], epoch=epoch)
+        doing = f"{record.name}: hard reboot on its own host {record.old_host}, attempt {number}"
+        try:
+            with self._journaled(incident, step, doing, epoch):
+                self.cloud.reboot(record.server_id)
+        except CloudRefused as exc:
+            refused = replace(record, reason=f"attempt {number} refused: {exc}")
+            self.store.save_vms(incident, [refused], epoch=epoch)
+        return incident
+
     def _refused(
         self, incident: Incident, record: VmRecord, exc: CloudRefused, epoch: int
     ) -> None:
@@ -254,27 +283,32 @@ class Executor:
             )
             for step in batch
         ]
-        self.store.save_vms(incident, [step.record for step in asked], epoch=epoch)
-        self._raise_first(self.pool.map(lambda step: self._evacuate(incident, step, epoch), asked))
+        sentences = [_evacuation(step) for step in asked]
+        records = [step.record for step in asked]
+        numbers = self.store.begin_steps(incident, batch[0].name, sentences, records, epoch=epoch)
+        self._raise_first(
+            self.pool.map(
+                lambda step, number: self._evacuate(incident, step, number, epoch), asked, numbers
+            )
+        )
 
-    def _evacuate(self, incident: Incident, step: steps.Evacuate, epoch: int) -> VmhaError | None:
+    def _evacuate(
+        self, incident: Incident, step: steps.Evacuate, number: int, epoch: int
+    ) -> VmhaError | None:
         """Ask for one evacuation; return what must stop the plan, once all have been asked."""
-        record = step.record
-        where = f" to {step.dest}" if step.dest else ""
-        doing = f"{record.name}: evacuation{where}, attempt {record.attempts}"
+        record, doing = step.record, _evacuation(step)
         try:
-            with self._journaled(incident, step, doing, epoch) as said:
-                self.cloud.evacuate(record.server_id, step.dest)
-                said.sentence = f"{doing}: accepted by Nova"
-            if record.started is None:
-                started = replace(record, started=self.clock.now())
-                self.store.save_vms(incident, [started], epoch=epoch)
-        except CloudRefused as exc:
-            self._refused(incident, record, exc, epoch)
-        except CloudUnavailable as exc:
-            return exc  # it may have been accepted: the facts will tell
+            self.cloud.evacuate(record.server_id, step.dest)
         except VmhaError as exc:
-            return exc
+            self.store.finish_step(number, False, f"{doing}: {exc}")
+            if not isinstance(exc, CloudRefused):
+                return exc  # it may have been accepted: the facts will tell
+            self._refused(incident, record, exc, epoch)
+            return None
+        said = f"{doing}: accepted by Nova"
+        started = replace(record, started=record.started or self.clock.now())
+        self.store.finish_step(number, True, said, started, epoch=epoch)
+        LOG.info("incident %s: %s", incident.id, said)
         return None
 
 
@@ -287,18 +321,25 @@ _HANDLERS: Mapping[type[steps.Step], Callable[[Executor, Incident, Any, int], In
     steps.Unforce: Executor._unforce,
     steps.DisableScheduling: Executor._disable,
     steps.EnableScheduling: Executor._enable,
+    steps.UseReserve: Executor._use_reserve,
     steps.JournalVms: Executor._journal_vms,
-    steps.FollowVm: Executor._follow,
+    steps.RestartVm: Executor._restart,
 }
 
 #: Steps that are done side by side when a plan has several of them in a row.
 _AT_ONCE: Mapping[type[steps.Step], Callable[[Executor, Incident, Any, int], None]] = {
+    steps.FollowVm: Executor._follow_all,
     steps.Evacuate: Executor._evacuate_all,
     steps.ResetState: Executor._reset_all,
     steps.StartVm: Executor._restore_all,
     steps.RestoreVm: Executor._restore_all,
     steps.ConfirmResize: Executor._restore_all,
 }
+
+
+def _evacuation(step: steps.Evacuate) -> str:
+    where = f" to {step.dest}" if step.dest else ""
+    return f"{step.record.name}: evacuation{where}, attempt {step.record.attempts}"
 
 
 def _action(step: steps.StartVm | steps.RestoreVm | steps.ConfirmResize) -> str:

@@ -14,17 +14,21 @@ from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.clock import SystemClock
 from vmha_remediator.effects.gnocchi import Gnocchi
 from vmha_remediator.effects.nova import Nova
-from vmha_remediator.effects.report import LogReporter, Reporters
+from vmha_remediator.effects.report import Reporters
+from vmha_remediator.effects.reporters import make_reporters
 from vmha_remediator.effects.session import make_connection, make_session
 from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.leader import Leader, engine_name, is_local
 from vmha_remediator.engine.observer import Observer
+from vmha_remediator.engine.upkeep import Upkeep
+from vmha_remediator.engine.vm_watch import VmWatch
 from vmha_remediator.engine.watch import Timing
 from vmha_remediator.fencing.fencer import Fencer
 from vmha_remediator.remedy.policy import Policy
-from vmha_remediator.rules import templates
+from vmha_remediator.remedy.vm_failure import Limits
+from vmha_remediator.rules import templates, vm_rule
 from vmha_remediator.store import Store, open_store
 
 LOG = log.getLogger(__name__)
@@ -38,15 +42,21 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
     moves, guards = conf.evacuation, conf.guards
     return Policy(
         protect=moves.protect,
+        disks=moves.instance_disks,
         parallel=moves.parallel,
         parallel_per_host=moves.parallel_per_host,
         candidates=moves.candidates,
+        reserved_hosts=frozenset(moves.reserved_hosts),
+        depends_wait=moves.depends_wait,
         quick_attempts=moves.quick_attempts,
         retry_first=moves.retry_first,
         retry_limit=moves.retry_limit,
         stuck_after=moves.stuck_after,
         proof_age=moves.proof_age,
         storm_share=guards.storm_share,
+        storm_window=guards.storm_window,
+        compute_silent=guards.compute_silent,
+        boot_grace=guards.boot_grace,
         min_healthy=guards.min_healthy,
         contradiction_tolerance=guards.contradiction_tolerance,
         clear_after=guards.clear_after,
@@ -56,6 +66,7 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
         flap_calm=guards.flap_calm,
         quarantine_after=guards.quarantine_after,
         quarantine_window=guards.quarantine_window,
+        vm_window=conf.vm_failure.window,
     )
 
 
@@ -69,6 +80,17 @@ def make_timing(conf: cfg.ConfigOpts) -> Timing:
         silent_after=whole.silent_after,
         flap_after=guards.flap_after,
         flap_window=guards.flap_window,
+    )
+
+
+def make_limits(conf: cfg.ConfigOpts) -> Limits:
+    """Return how often a single VM is restarted in place."""
+    group = conf.vm_failure
+    return Limits(
+        protect=conf.evacuation.protect,
+        restarts=group.restarts,
+        window=group.window,
+        settle=group.settle,
     )
 
 
@@ -115,16 +137,29 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         pool=requests,
         after_service=observer.forget_services,
     )
+    reporters = make_reporters(conf)
     crew = Crew(
         store=store,
         observer=observer,
         executor=executor,
-        reporter=Reporters([LogReporter()]),
+        reporter=reporters,
         clock=clock,
         policy=policy,
         pool=ThreadPoolExecutor(conf.engine.workers, thread_name_prefix="incident"),
         first_rest=conf.engine.active_interval,
     )
+    vms = VmWatch(
+        store=store,
+        cloud=cloud,
+        power=lambda server: telemetry.power_state(server, conf.vm_failure.granularity),
+        observer=observer,
+        clock=clock,
+        pool=crew.pool,
+        template=vm_rule.load(conf.rules.directory),
+        limits=make_limits(conf),
+        deposed=crew.depose,
+    )
+    observer.vm_facts = vms.facts
     name = engine_name(conf)
     return Engine(
         store=store,
@@ -139,8 +174,15 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         active_interval=conf.engine.active_interval,
         report_after=conf.guards.report_after,
         watching=make_timing(conf),
-        closing=lambda: requests.shutdown(wait=True),
+        upkeep=Upkeep(observer, cloud, clock, policy),
+        vms=vms if conf.vm_failure.enabled else None,
+        closing=lambda: _close(requests, reporters),
     )
+
+
+def _close(requests: ThreadPoolExecutor, reporters: Reporters) -> None:
+    requests.shutdown(wait=True)
+    reporters.close()
 
 
 __all__ = ["Engine", "make_engine"]

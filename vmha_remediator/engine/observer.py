@@ -12,13 +12,14 @@ from dataclasses import replace
 from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
-from vmha_remediator.engine import destinations
+from vmha_remediator.engine import destinations, vm_view
 from vmha_remediator.engine.destinations import Destinations
 from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
+from vmha_remediator.engine.relations import Relations
 from vmha_remediator.errors import CloudRefused, TelemetryUnavailable
-from vmha_remediator.remedy import cluster, pieces, proof
-from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server, ServerGroup, Service
+from vmha_remediator.remedy import cluster, pieces, proof, reserves, vm_failure
+from vmha_remediator.remedy.facts import Cluster, Facts, ServerGroup, Service
 from vmha_remediator.remedy.incident import IN_FLIGHT, SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
@@ -67,11 +68,14 @@ class Observer:
         self._services: tuple[float, list[Service]] | None = None
         self._server_groups: tuple[float, tuple[ServerGroup, ...]] | None = None
         self._lock = threading.Lock()
+        self._relations = Relations(cloud, clock, policy)
         self._destinations = Destinations(cloud, self.judge, clock, policy)
         #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
         self.agents = 0
         #: What the latest scan of all hosts says of them as a whole; empty: not known now.
         self.situations: tuple[Verdict, ...] = ()
+        #: Tells what is known of the single VM that an incident is about.
+        self.vm_facts: Callable[[Incident], Facts] = lambda incident: Facts(incident.host)
 
     def judge(self, hosts: Iterable[str]) -> dict[str, Judged]:
         """Return what the rules say of each host on fresh measures.
@@ -101,9 +105,12 @@ class Observer:
         if incident.host == cluster.EVERYBODY:
             known = self.situations
             return Facts(incident.host, verdicts=known, standing=judge.standing(known))
+        if vm_failure.is_subject(incident.host):
+            return self.vm_facts(incident)
         measures = self._pool.submit(self._with_measures, incident)
         wants_vms = incident.state in _VMS or (incident.state is S.HELD and _unsettled(incident))
-        seen = self._pool.submit(self._vms, incident) if wants_vms else None
+        wants_vms = wants_vms or incident.held_by == pieces.LEFT_VMS
+        seen = self._pool.submit(vm_view.look, self._cloud, incident) if wants_vms else None
         facts = Facts(incident.host)
         if incident.state is not S.FENCING:
             facts = self._with_services(incident, facts)
@@ -117,7 +124,14 @@ class Observer:
         )
         if seen is not None:
             migrations, servers = seen.result()
-            facts = replace(facts, migrations=migrations, servers=servers, groups=self._groups())
+            facts = replace(
+                facts,
+                migrations=migrations,
+                servers=servers,
+                groups=self._groups(),
+                others=self._relations.look(incident, servers),
+                leaves_stopped=self._cloud.leaves_stopped(),
+            )
         if proof.wants_power(incident, facts, self._clock.now(), self._policy):
             facts = replace(facts, power=self._fencing.power(incident.host).value)
         return facts
@@ -159,6 +173,7 @@ class Observer:
         services = self._all_services()
         active = self._store.incidents(active_only=True)
         mine = next((s for s in services if s.host == incident.host), None)
+        flags = self._store.maintenance()
         unfinished = tuple(
             vm
             for other in active
@@ -172,8 +187,9 @@ class Observer:
         return replace(
             facts,
             service=mine,
-            cluster=self._cluster(services, active),
+            cluster=self._cluster(services, active, frozenset(flags)),
             situation=self._situation(active),
+            maintenance=flags.get(incident.host),
             in_flight_elsewhere=len(elsewhere),
             in_flight_to=Counter(dest for dest in elsewhere if dest),
             unfinished=unfinished,
@@ -204,7 +220,9 @@ class Observer:
         with self._lock:
             self._services = None
 
-    def _cluster(self, services: Iterable[Service], active: Iterable[Incident]) -> Cluster:
+    def _cluster(
+        self, services: Iterable[Service], active: Iterable[Incident], left_alone: frozenset[str]
+    ) -> Cluster:
         active = list(active)
         services = list(services)
         recent = self._clock.now() - self._storm_window
@@ -215,8 +233,11 @@ class Observer:
             failing=frozenset(i.host for i in failures if not _over_with(i) or i.opened >= recent),
             fenced=frozenset(i.host for i in failures if i.proven_off),
             unwell=frozenset(i.host for i in active)
-            | frozenset(s.host for s in services if not s.up or not s.enabled or s.forced_down),
+            | frozenset(s.host for s in services if _unwell(s, self._policy)),
             in_trouble=down | frozenset(i.host for i in active),
+            maintenance=left_alone,
+            usable=frozenset(s.host for s in services if not _unwell(s, self._policy))
+            - left_alone,
         )
 
     def _groups(self) -> tuple[ServerGroup, ...]:
@@ -236,17 +257,16 @@ class Observer:
             )
             return ()
 
-    def _vms(self, incident: Incident) -> tuple[tuple[Migration, ...], tuple[Server, ...]]:
-        """Read records before servers: a VM then never looks left behind that has just moved."""
-        migrations = tuple(self._cloud.evacuations(incident.host))
-        servers = {s.id: s for s in self._cloud.servers(incident.host)}
-        for vm in incident.vms:
-            if vm.server_id in servers or vm.status in (VmStatus.DONE, VmStatus.SKIPPED):
-                continue
-            server = self._cloud.server(vm.server_id)
-            if server is not None:
-                servers[server.id] = server
-        return migrations, tuple(servers.values())
+
+def _unwell(service: Service, policy: Policy) -> bool:
+    """Tell whether Nova would not give the host a VM, now or once a reserve is enabled."""
+    usable = service.enabled or reserves.rests(service, policy)
+    return not usable or not service.up or service.forced_down
+
+
+def _usable(service: Service) -> bool:
+    """Tell whether Nova would start VMs there."""
+    return service.up and service.enabled and not service.forced_down
 
 
 def _over_with(incident: Incident) -> bool:

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from oslo_log import log
@@ -45,7 +44,6 @@ class Watch:
         self._since: dict[str, float] = {}
         self._quiet: dict[str, float] = {}  # host -> since when it has no measures
         self._services: list[Service] | None = None
-        self._onsets: dict[str, deque[float]] = {}
 
     @property
     def forming(self) -> cluster.Situation | None:
@@ -115,22 +113,16 @@ class Watch:
             if now - since >= self.timing.silent_after
         ]
 
-    def onset(self, standing: Verdict) -> Verdict:
-        """Note that a host has got into a situation; return what is to be made of that.
 
-        A host whose situations come and go is flapping, which is told once, at once.
-        """
-        now, timing = self.clock.monotonic(), self.timing
-        onsets = self._onsets.setdefault(standing.host, deque())
-        onsets.append(now)
-        while onsets[0] < now - timing.flap_window:
-            onsets.popleft()
-        if not timing.flap_after or len(onsets) < timing.flap_after:
-            return standing
-        evidence = (
-            f"{cluster.FLAPPING}: within {now - onsets[0]:.0f} s {standing.host} has got into "
-            f"situations that are only reported {len(onsets)} times, and out of them again. This "
-            f"is told once, until it has been well for a while; look for a loose link or a "
-            f"service that restarts. The latest: {standing.evidence}"
-        )
-        return replace(standing, rule=cluster.FLAPPING, evidence=evidence)
+def flapping(standing: Verdict, onsets: Sequence[float]) -> Verdict:
+    """Return the verdict on a host whose situations come and go: told once, at once.
+
+    `onsets` are the times (s) at which it got into one, the latest last.
+    """
+    evidence = (
+        f"{cluster.FLAPPING}: within {onsets[-1] - onsets[0]:.0f} s {standing.host} has got into "
+        f"situations that are only reported {len(onsets)} times, and out of them again. This "
+        f"is told once, until it has been well for a while; look for a loose link or a "
+        f"service that restarts. The latest: {standing.evidence}"
+    )
+    return replace(standing, rule=cluster.FLAPPING, evidence=evidence)

@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hosts file: which drivers fence which host, in what order, with what settings."""
+"""The inventory: which drivers fence which host, in which levels, with what settings."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import yaml
 from stevedore import ExtensionManager
 
-from vmha_remediator.errors import ConfigError
+from vmha_remediator.fencing import hosts_file
 from vmha_remediator.fencing.contract import FencingDriver
+from vmha_remediator.fencing.hosts_file import HostsFile, Place
 from vmha_remediator.fencing.settings import SettingError, parse_all
-from vmha_remediator.strictyaml import StrictLoader
 
 NAMESPACE = "vmha.fencing"
 ORDER = "drivers"
@@ -38,11 +36,15 @@ Level = tuple[Method, ...]
 
 @dataclass(frozen=True)
 class Inventory:
-    """What the file says: a host's levels, or why its entry cannot be used."""
+    """What the file says: a host's levels, or why its entry cannot be used.
+
+    `notes` are mistakes that belong to no host. Every problem and note names file and line.
+    """
 
     path: str
     levels: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def hosts(self) -> list[str]:
@@ -73,60 +75,50 @@ def load(path: str, *, timeout: float, confirmed: Confirmed, evidence: object = 
     Raises `ConfigError` when it cannot be read or is not laid out as a hosts file. What is
     wrong with one host's entry becomes that host's problem and no other's.
     """
-    document = _read(path)
-    if document is None:
-        return Inventory(path)
-    defaults = _mapping(document.get("defaults"), f"{path}: defaults")
-    hosts = _mapping(document.get("hosts"), f"{path}: hosts")
-    unknown = set(document) - {"defaults", "hosts"}
-    if unknown:
-        raise ConfigError(
-            f"{path}: unknown key {sorted(map(str, unknown))[0]!r}; known are defaults, hosts"
-        )
+    file = hosts_file.read(path)
     classes = driver_classes()
     common = {"timeout": timeout, "confirmed": confirmed, "evidence": evidence}
     levels: dict[str, tuple[Level, ...]] = {}
     problems: dict[str, str] = {}
-    for name, entry in hosts.items():
+    for name, entry in file.hosts.items():
         host = str(name)
         try:
-            levels[host] = tuple(_levels(host, defaults, entry, classes, common))
+            levels[host] = tuple(_levels(host, file, entry, classes, common))
         except SettingError as exc:
-            problems[host] = f"{path}: host {host}, {exc}"
+            problems[host] = f"{_where(file, host, exc.key)}: host {host}, {exc}"
     for host, problem in _shared_targets(levels).items():
-        problems[host] = f"{path}: {problem}"
+        problems[host] = f"{_where(file, host, '')}: {problem}"
         del levels[host]
-    return Inventory(path, levels, problems)
+    return Inventory(path, levels, problems, tuple(_notes(file, classes)))
 
 
-def _read(path: str) -> dict[str, Any] | None:
-    try:
-        raw = Path(path).read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        raise ConfigError(f"[fencing] hosts_file {path}: {exc.strerror}") from exc
-    try:
-        document = yaml.load(raw, Loader=StrictLoader)
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        place = f" line {mark.line + 1}" if mark else ""
-        reason = getattr(exc, "problem", None) or "cannot be parsed"
-        raise ConfigError(f"{path}:{place} is no YAML: {reason}") from exc
-    return dict(_mapping(document, path))
+def _where(file: HostsFile, host: str, key: str) -> str:
+    """Return file and line of what is wrong with `key`: the host's own, else the default's."""
+    method, _, setting = key.rpartition(".") if "." in key else (key, "", "")
+    name = method.partition(":")[0]
+    own: Place = ("hosts", host)
+    places: list[Place] = []
+    if setting:
+        places = [(*own, method, setting), ("defaults", method, setting)]
+        places += [("defaults", name, setting)]
+    if method:
+        places += [(*own, method), ("defaults", method), ("defaults", name)]
+    return file.at(*places, own)
 
 
-def _mapping(value: Any, where: str) -> Mapping[Any, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ConfigError(f"{where}: must hold keys and values, not {type(value).__name__}")
-    return value
+def _notes(file: HostsFile, classes: Mapping[str, object]) -> Iterator[str]:
+    """Yield what the defaults hold and nobody will ever look at."""
+    for key in map(str, file.defaults):
+        if key != ORDER and key.partition(":")[0] not in classes:
+            yield (
+                f"{file.at(('defaults', key))}: defaults, {key}: no driver of that name is "
+                f"installed; installed are {', '.join(sorted(classes))}"
+            )
 
 
 def _levels(
     host: str,
-    defaults: Mapping[Any, Any],
+    file: HostsFile,
     entry: Any,
     classes: Mapping[str, type[FencingDriver]],
     common: Mapping[str, Any],
@@ -135,14 +127,18 @@ def _levels(
     own = {} if entry is None else entry
     if not isinstance(own, dict):
         raise SettingError(ORDER, "the host's entry must hold keys and values")
-    order = own.get(ORDER, defaults.get(ORDER))
-    methods = list(_order(order))
-    named = {method for level in methods for method in level}
+    methods = list(_order(own.get(ORDER, file.defaults.get(ORDER))))
+    named = [method for level in methods for method in level]
     for key in own:
         if key != ORDER and key not in named:
             raise SettingError(str(key), f"is not among this host's {ORDER}")
+    for method in named:
+        if named.count(method) > 1:
+            raise SettingError(
+                ORDER, f"{method!r} is named twice; a label tells two apart, as in '{method}:left'"
+            )
     for level in methods:
-        yield tuple(_method(host, method, defaults, own, classes, common) for method in level)
+        yield tuple(_method(host, method, file, own, classes, common) for method in level)
 
 
 def _order(raw: Any) -> Iterator[tuple[str, ...]]:
@@ -159,7 +155,7 @@ def _order(raw: Any) -> Iterator[tuple[str, ...]]:
 def _method(
     host: str,
     method: str,
-    defaults: Mapping[Any, Any],
+    file: HostsFile,
     own: Mapping[Any, Any],
     classes: Mapping[str, type[FencingDriver]],
     common: Mapping[str, Any],
@@ -170,7 +166,7 @@ def _method(
         known = ", ".join(sorted(classes))
         raise SettingError(ORDER, f"no driver {name!r} is installed; installed are {known}")
     given: dict[str, Any] = {}
-    for section in (defaults.get(name), defaults.get(method), own.get(method)):
+    for section in (file.defaults.get(name), file.defaults.get(method), own.get(method)):
         if section is not None and not isinstance(section, dict):
             raise SettingError(method, "must hold keys and values")
         given |= section or {}

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
@@ -15,15 +14,13 @@ from sushy import exceptions as bmc
 from vmha_remediator.errors import FencingError
 from vmha_remediator.fencing import settings as kinds
 from vmha_remediator.fencing.contract import FenceResult, Finding, Power, Proof
-from vmha_remediator.fencing.redfish_http import BMC_ERRORS, Deadline, connector, why
+from vmha_remediator.fencing.deadline import Deadline
+from vmha_remediator.fencing.poweroff import Hopeless, until_off
+from vmha_remediator.fencing.redfish_http import BMC_ERRORS, connector, why
 from vmha_remediator.fencing.settings import Setting, SettingError
 
-#: Seconds between two readings of the power state. A ForceOff shows within a second on
-#: common BMCs; a reading costs the BMC one small GET.
-POLL = 0.3
-#: Seconds after which ForceOff is sent again while the system still reads On: some BMCs
-#: accept a request during their own start-up and forget it.
-RESEND = 5.0
+#: What is sent, as the evidence names it.
+REQUEST = "ForceOff request"
 #: Seconds granted for closing the session, also when the time for fencing is over.
 LOGOUT = 2.0
 
@@ -77,17 +74,10 @@ class RedfishDriver:
         self._settings = settings
         self._url: str = settings["url"]
         self._where = f"the BMC at {self._url}"
-        file, variable = settings["password_file"], settings["password_env"]
-        if settings["username"] is None:
-            if file or variable:
-                raise SettingError("username", "missing, although a password is given")
-        elif (file is None) == (variable is None):
-            raise SettingError("password_file", "give it, or password_env, and not both")
-        if file is not None:
-            try:
-                kinds.check_secret_file(file)
-            except ValueError as exc:
-                raise SettingError("password_file", str(exc)) from exc
+        if settings["username"] is not None:
+            kinds.check_password(settings)
+        elif settings["password_file"] or settings["password_env"]:
+            raise SettingError("username", "missing, although a password is given")
 
     @property
     def target(self) -> str | None:
@@ -99,11 +89,16 @@ class RedfishDriver:
         deadline = Deadline(self._settings["timeout"])
         with self._system(deadline) as system:
             self._refuse_another_machine(system)
-            if _power(system) is Power.OFF:
-                return self._proven(system, "was already Off")
-            asked = self._force_off(system, deadline)
-            took = f"{deadline.elapsed:.1f} s"
-            return self._proven(system, f"read Off {took} after {asked} ForceOff request(s)")
+            where = f"{self._where}, {system.path}"
+            outcome = until_off(
+                where,
+                REQUEST,
+                ask=lambda: self._force_off(system),
+                read=lambda: self._read(system),
+                deadline=deadline,
+            )
+            evidence = f"{where}: power {outcome.told(REQUEST)}"
+            return FenceResult(self.name, Proof.POWER_OFF, evidence)
 
     def power(self) -> Power:
         """Return what the BMC reports; states on the way to or from On count as ON."""
@@ -148,36 +143,24 @@ class RedfishDriver:
                 f"{system.uuid}, and {self._host} has {wanted}; it was left alone"
             )
 
-    def _force_off(self, system: Any, deadline: Deadline) -> int:
-        """Ask for ForceOff until Off is read; return how often, or raise `FencingError`."""
-        asked, ask_at, read, trouble = 0, 0.0, "", ""
-        while True:
-            try:
-                if deadline.elapsed >= ask_at:
-                    ask_at = deadline.elapsed + RESEND
-                    asked += 1
-                    system.reset_system(sushy.RESET_FORCE_OFF)
-                system.refresh(force=True)
-                if _power(system) is Power.OFF:
-                    return asked
-                read, trouble = f"it still reads {_power(system).value}", ""
-            except _FINAL:
-                raise
-            except BMC_ERRORS as exc:
-                # A request that failed may have worked: only the power state tells.
-                trouble = why(exc)
-            if deadline.left <= POLL:
-                said = ", then ".join(part for part in (read, trouble) if part)
-                raise FencingError(
-                    f"{self._where}, {system.path}: {said}; given up after {asked} ForceOff "
-                    f"request(s) and {deadline.elapsed:.1f} s"
-                )
-            time.sleep(POLL)
+    def _force_off(self, system: Any) -> None:
+        with self._told(system):
+            system.reset_system(sushy.RESET_FORCE_OFF)
 
-    def _proven(self, system: Any, how: str) -> FenceResult:
-        return FenceResult(
-            self.name, Proof.POWER_OFF, f"{self._where}, {system.path}: power {how}"
-        )
+    def _read(self, system: Any) -> Power:
+        with self._told(system):
+            system.refresh(force=True)
+            return _power(system)
+
+    @contextmanager
+    def _told(self, system: Any) -> Iterator[None]:
+        """Translate what one request raises, and tell what no repetition heals."""
+        try:
+            yield
+        except _FINAL as exc:
+            raise Hopeless(f"{self._where}, {system.path}: {why(exc)}") from exc
+        except BMC_ERRORS as exc:
+            raise FencingError(why(exc)) from exc
 
     @contextmanager
     def _system(self, deadline: Deadline) -> Iterator[Any]:

@@ -8,7 +8,6 @@ a request three times and sleeps in between, so one hung BMC would take minutes.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,8 @@ import sushy
 from requests.adapters import HTTPAdapter
 from sushy import exceptions as bmc
 from sushy.connector import Connector
+
+from vmha_remediator.fencing.deadline import Deadline
 
 # sushy logs what it then raises, and a login by session that falls back to basic as an error.
 # `why` says it once, to whom it concerns; [DEFAULT] default_log_levels brings it back.
@@ -34,28 +35,6 @@ BMC_ERRORS = (
     TypeError,
     AttributeError,
 )
-
-
-class Deadline:
-    """A moment of the monotonic clock by which everything has to be done."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._started = time.monotonic()
-
-    @property
-    def elapsed(self) -> float:
-        """Return the seconds since the start."""
-        return time.monotonic() - self._started
-
-    @property
-    def left(self) -> float:
-        """Return the seconds until the end; negative when it has passed."""
-        return self.seconds - self.elapsed
-
-    def allow(self, seconds: float) -> None:
-        """Move the end so that at least `seconds` are left, for cleaning up."""
-        self.seconds = max(self.seconds, self.elapsed + seconds)
 
 
 class _BoundedAdapter(HTTPAdapter):  # type: ignore[misc,unused-ignore]

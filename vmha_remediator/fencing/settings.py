@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from vmha_remediator.errors import FencingError
 
@@ -81,6 +82,12 @@ def seconds(raw: Any) -> float:
 
 def http_url(raw: Any) -> str:
     """Accept http(s)://host[:port] without credentials; a path is cut off."""
+    parts = urlsplit(url_with_path(raw))
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def url_with_path(raw: Any) -> str:
+    """Accept http(s)://host[:port][/path] without credentials."""
     value = text(raw)
     try:
         parts = urlsplit(value)
@@ -92,7 +99,31 @@ def http_url(raw: Any) -> str:
         raise ValueError("must not hold credentials; use username and password_file")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"must look like https://bmc.example.org, not {value!r}")
-    return f"{parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def host(raw: Any) -> str:
+    """Accept a host name or address, without scheme, port or credentials."""
+    value = text(raw).strip("[]")
+    if any(c in value for c in "/@ ") or (":" in value and value.count(":") < 2):
+        # The value itself stays out of the message: it may hold a password.
+        raise ValueError("must be a name or an address alone, such as 10.0.9.2; see 'port'")
+    return value
+
+
+def port(raw: Any) -> int:
+    """Accept a port's number."""
+    if isinstance(raw, bool) or not isinstance(raw, int) or not 0 < raw < 65536:
+        raise ValueError(f"must be a port, 1 to 65535, not {raw!r}")
+    return raw
+
+
+def uuid(raw: Any) -> str:
+    """Accept a UUID, in any usual spelling."""
+    try:
+        return str(UUID(text(raw)))
+    except ValueError as exc:
+        raise ValueError(f"must be a UUID, not {raw!r}") from exc
 
 
 def one_of(*choices: str) -> Callable[[Any], str]:
@@ -127,6 +158,25 @@ def check_secret_file(path: str) -> None:
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:
         raise ValueError(f"{path} has mode {mode:04o}; others can use it: chmod 600 {path}")
+
+
+def secret_file(raw: Any) -> str:
+    """Accept the path of a file that nobody but its owner can use."""
+    path = text(raw)
+    check_secret_file(path)
+    return path
+
+
+def check_password(settings: Mapping[str, Any], key: str = "password") -> None:
+    """Raise `SettingError` unless `key`_file or `key`_env gives a secret, and not both."""
+    file, variable = settings[f"{key}_file"], settings[f"{key}_env"]
+    if (file is None) == (variable is None):
+        raise SettingError(f"{key}_file", f"give it, or {key}_env, and not both")
+    if file is not None:
+        try:
+            check_secret_file(file)
+        except ValueError as exc:
+            raise SettingError(f"{key}_file", str(exc)) from exc
 
 
 def read_secret(path: str | None, variable: str | None) -> str:

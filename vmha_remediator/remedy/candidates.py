@@ -80,6 +80,7 @@ class Chooser:
     policy: Policy
     under_way: Counter[str] = field(default_factory=Counter)  # evacuations to each known host
     given: Counter[str] = field(default_factory=Counter)  # MB, by those and by this plan
+    unknown: int = 0  # evacuations of which Nova has not said yet where they go
 
     def __post_init__(self) -> None:
         self._unfit = unfit(self.facts)
@@ -89,7 +90,9 @@ class Chooser:
 
     def take(self, dest: str | None, server: Server | None) -> None:
         """Count an evacuation to a host, asked for now or earlier."""
-        if dest is not None:
+        if dest is None:
+            self.unknown += 1
+        else:
             self.under_way[dest] += 1
             self.given[dest] += server.ram if server is not None else 0
 
@@ -98,7 +101,8 @@ class Chooser:
         full = {s.host for s in self._fit if self._is_full(s.host)}
         must = self.policy.candidates != SCHEDULER or self._electable & (full | self._unfit.keys())
         if not must:
-            return Choice()
+            # Asked at the same time, the scheduler likes the same host best for all of them.
+            return Choice(full=self.unknown >= self.policy.parallel_per_host)
         able = self._able(server)
         if not able:
             return Choice(nowhere=self._nowhere(server))
@@ -121,10 +125,11 @@ class Chooser:
         return self.under_way[host] >= self.policy.parallel_per_host
 
     def _rank(self, service: Service, tried: Mapping[str, int]) -> tuple[int | bool | str, ...]:
-        """Return what sorts first: fewest refusals, watched, near, most free, least to do."""
+        """Return what sorts the best first: refused seldom, reserve, watched, near, most free."""
         host = service.host
         return (
             tried.get(host, 0),
+            self.policy.candidates == RESERVED and host not in self.policy.reserved_hosts,
             host in self.facts.unwatched,
             service.zone != self._home,
             self.given[host] - self.facts.free.get(host, 0),

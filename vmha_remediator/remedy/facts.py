@@ -37,6 +37,17 @@ class Service:
 
 
 @dataclass(frozen=True)
+class Maintenance:
+    """An operator's word that a host is to be left alone; times in seconds since the epoch."""
+
+    host: str
+    reason: str
+    who: str
+    since: float
+    until: float | None = None  # None: until it is taken back
+
+
+@dataclass(frozen=True)
 class Server:
     """A server as Nova reports it to an administrator."""
 
@@ -54,10 +65,21 @@ class Server:
     extra_specs: Mapping[str, str] = field(default_factory=dict)
     image_properties: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
+    on_volume: bool = False  # it boots from a volume, so its disk is on no host
+    shares: bool = False  # it has a share attached; known only where it was asked for
+    vnic_types: frozenset[str] = frozenset()  # of its ports; known only where it was asked for
     power: int | None = None  # nova.compute.power_state: 1 running, 4 shutdown; None: not told
     zone: str | None = None  # availability zone that it must stay in; None: any
     ram: int = 0  # MB, by its flavor
     project: str = ""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A request to stop a server; `by` is a user's id, None: Nova found its guest off."""
+
+    by: str | None
+    at: float  # seconds since the epoch
 
 
 @dataclass(frozen=True)
@@ -95,12 +117,14 @@ class Cluster:
     failing: frozenset[str]  # unfinished failures, this host's included
     fenced: frozenset[str]  # proven off
     unwell: frozenset[str]  # any active incident or a service that Nova calls down
+    maintenance: frozenset[str] = frozenset()  # an operator wants them left alone
+    usable: frozenset[str] | None = None  # Nova could start VMs there; None: not known
     in_trouble: frozenset[str] = frozenset()  # the same, without those that are only disabled
 
     @property
     def healthy(self) -> int:
         """Return how many hosts could take VMs."""
-        return len(self.hosts - self.failing - self.fenced - self.unwell)
+        return len(self.hosts - self.failing - self.fenced - self.unwell - self.maintenance)
 
 
 @dataclass(frozen=True)
@@ -117,10 +141,13 @@ class Facts:
     service: Service | None = None
     cluster: Cluster | None = None
     servers: tuple[Server, ...] | None = None
+    others: tuple[Server, ...] = ()  # elsewhere, on which some of them depend
+    leaves_stopped: bool = False  # Nova leaves what it evacuates stopped
     migrations: tuple[Migration, ...] | None = None
     power: str | None = None  # "on" | "off" | "unknown"
     confirmed: str | None = None  # a person's word that the host is off
     in_flight_elsewhere: int = 0
+    maintenance: Maintenance | None = None  # an operator's word to leave the host alone
     groups: tuple[ServerGroup, ...] = ()
     unfinished: tuple[VmRecord, ...] = ()  # VMs that other incidents are not done with
     in_flight_to: Mapping[str, int] = field(default_factory=dict)  # of those, by destination
@@ -131,10 +158,16 @@ class Facts:
     situation: Verdict | None = None  # what is wrong with most hosts at once, if it is reported
     failures: int = 0  # how often it was fenced within [guards] quarantine_window
     deeds: tuple[str, ...] = ()  # what the incident's rule asks for beside its report
+    moot: str = ""  # why a report on what is no host matters no more
 
     def state_of(self, rule: str) -> State:
         """Return what one rule says now; a rule that was not judged is UNKNOWN."""
         return next((v.state for v in self.verdicts if v.rule == rule), State.UNKNOWN)
+
+    @property
+    def recovering(self) -> frozenset[str]:
+        """Return the ids of the servers that other incidents are not done with."""
+        return frozenset(vm.server_id for vm in self.unfinished)
 
     @property
     def moving_elsewhere(self) -> frozenset[str]:

@@ -3,34 +3,86 @@
 
 from __future__ import annotations
 
-from vmha_remediator.remedy import guards, pieces, proof, vms
+from vmha_remediator.remedy import guards, home, pieces, proof, vms
 from vmha_remediator.remedy.facts import Facts
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
-from vmha_remediator.remedy.steps import Fence, Plan, Step
+from vmha_remediator.remedy.steps import Fence, Note, Plan, Step
 from vmha_remediator.rules.judge import State
+
+#: Holds of a host that is back: when it fails again, that is judged and fenced anew.
+BACK = frozenset({pieces.QUARANTINE, pieces.LEFT_VMS})
 
 
 def held(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
-    """Wait for a person, for the evidence to go, or for a confirmation."""
+    """Wait for a person, for the evidence to go, or for what holds it to dissolve."""
     host = incident.host
-    if not incident.fencing_begun and pieces.gone(incident, facts):
-        return pieces.clear(incident, facts, "is over, nothing was done")
-    if incident.held_by == pieces.NO_PROOF and facts.confirmed and not facts.heard:
-        return pieces.resume(incident, S.FENCING, f"{facts.confirmed}: fencing goes on")
-    if incident.released_by:
-        return released(incident, facts)
-    if incident.held_by == guards.SITUATION and facts.situation is None:
-        return pieces.resume(incident, S.DETECTED, "the cluster's situation is over: judged anew")
-    if incident.held_by == pieces.QUARANTINE and not facts.heard and _fails(incident, facts):
-        return proof.anew(incident)
+    for planner in (over, by_a_person, guard_gone, back):
+        plan = planner(incident, facts, now, policy)
+        if plan is not None:
+            return plan
     if fence_again_due(incident, facts, now, policy):
         return Plan((Fence(host),), f"{host}: held for want of a proof; fencing is tried again")
     follow: tuple[Step, ...] = ()
     if facts.servers is not None and facts.migrations is not None:
         follow = vms.steps_for(incident, facts, now, policy, may_start="its incident is held")
     return Plan(follow, f"{host}: held for a person: {incident.reason}. {incident.advice}")
+
+
+def over(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan | None:
+    """Clear what nothing was done about and is over; once fencing has begun it never is."""
+    if incident.fencing_begun:
+        return None
+    if pieces.gone(incident, facts):
+        return pieces.clear(incident, facts, "is over, nothing was done")
+    if pieces.unknown_everywhere(incident, facts):
+        return pieces.clear(incident, facts, pieces.UNKNOWN_EVERYWHERE)
+    return None
+
+
+def by_a_person(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan | None:
+    """Do what a person has said: that the host is off, or that the incident may go on."""
+    if incident.held_by == pieces.NO_PROOF and facts.confirmed and not facts.heard:
+        return pieces.resume(incident, S.FENCING, f"{facts.confirmed}: fencing goes on")
+    return released(incident, facts) if incident.released_by else None
+
+
+def back(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan | None:
+    """Go on with a host that had come back: it has failed again, or what was left is well."""
+    if incident.held_by not in BACK:
+        return None
+    if not facts.heard and _fails(incident, facts):
+        return proof.anew(incident)
+    if incident.held_by != pieces.LEFT_VMS or facts.servers is None or not facts.heard:
+        return None
+    if home.plan(incident, facts, now, policy).left:
+        return None
+    return pieces.resume(incident, S.RECOVERED, "the VMs that were left have come back")
+
+
+def guard_gone(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan | None:
+    """Judge anew what a guard holds once that guard no longer objects; None: it still holds.
+
+    The failure must still stand on fresh measures: what cannot be read is no reason to go on.
+    """
+    guard = guards.GUARDS.get(incident.held_by)
+    if guard is None or incident.fencing_begun or not _fails(incident, facts):
+        return None
+    if guard(incident, facts, now, policy) is not None:
+        if incident.well_since is None:
+            return None
+        return Plan((Note({"well_since": None}),), f"{incident.host}: held, {incident.reason}")
+    wait = guards.CALM.get(incident.held_by)
+    calm = wait(policy) if wait is not None else 0.0
+    since = now if incident.well_since is None else incident.well_since
+    if now - since >= calm:
+        sentence = f"what held it ({incident.held_by}) is over: judged anew"
+        return pieces.resume(incident, S.DETECTED, sentence, {"well_since": None})
+    note = (Note({"well_since": now}),) if incident.well_since is None else ()
+    return Plan(
+        note, f"{incident.host}: what held it is over; waiting whether it stays so: {calm:g} s"
+    )
 
 
 def _fails(incident: Incident, facts: Facts) -> bool:
@@ -56,6 +108,8 @@ def released(incident: Incident, facts: Facts) -> Plan:
     host, who = incident.host, incident.released_by
     if incident.held_by == pieces.QUARANTINE:
         return pieces.resume(incident, S.RECOVERED, f"released by {who}: {host} may return")
+    if incident.held_by == pieces.LEFT_VMS:
+        return pieces.resume(incident, S.RECOVERED, f"released by {who}: closed without them")
     if not incident.fencing_begun:
         return pieces.resume(incident, S.DETECTED, f"released by {who}: judged anew")
     untouched = all(vm.started is None for vm in incident.vms)
@@ -65,6 +119,8 @@ def released(incident: Incident, facts: Facts) -> Plan:
         # Well, nothing moved, and a person has looked: the only way back from fencing.
         plan = pieces.clear(incident, facts, f"is over (released by {who}); no VM was moved")
         return Plan((*pieces.unforce(incident, facts), *plan.steps), plan.sentence)
+    if not incident.proven_off and not facts.heard and pieces.gone(incident, facts):
+        return Plan((), f"{host}: released by {who}, but it answers: let it boot, then it is over")
     if not incident.proven_off or incident.held_by == pieces.STILL_ALIVE:
         fields = {"proof": None, "fencing_since": incident.fencing_since}
         return pieces.resume(

@@ -125,6 +125,7 @@ class Incident:
     forced_by_us: bool = False
     heard_since: float | None = None  # heard again, without a break, since
     well_since: float | None = None  # rule no longer holds, without a break, since
+    powered_since: float | None = None  # seen switched on after its proof, not heard yet
     said: str = ""  # the latest cycle's sentence
     steps: tuple[StepRecord, ...] = ()
     vms: tuple[VmRecord, ...] = ()

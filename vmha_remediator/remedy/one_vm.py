@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from vmha_remediator.remedy import candidates, groups, original
+from vmha_remediator.remedy import candidates, groups, original, unprotectable
 from vmha_remediator.remedy.facts import FAILED, FINISHED, NOT_STARTED, Facts, Migration, Server
 from vmha_remediator.remedy.incident import VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -238,7 +238,9 @@ def _unstick(case: Case, server: Server, task: str) -> Step | None:
         return ResetState(case.vm, to, f"its task '{task}' died with the host")
     if task in REBUILD_TASKS and case.now < case.vm.not_before + case.policy.stuck_after:
         return None  # an evacuation whose record has not been seen yet
-    if task in DELETE_TASKS or not server.launched:
+    if task in DELETE_TASKS:
+        return _settle(case, VmStatus.SKIPPED, "was being deleted when its host died")
+    if not server.launched:
         return pending(case, f"was in the middle of '{task}' when its host died")
     return pending(
         case,
@@ -251,18 +253,13 @@ def _evacuate(case: Case, server: Server) -> Step | None:
     vm, last, state = case.vm, case.last, server.vm_state
     if not server.launched and state in ("error", "building"):
         return pending(case, "was never started; delete it or build it again")
+    if reason := unprotectable.why(server, case.policy.disks):
+        return pending(case, reason)
     if _dest_died(case) and server.task_state:
         to = "error" if vm.vm_state == "error" else "active"
         return ResetState(vm, to, f"its destination {last.dest if last else ''} died too")
-    if state in RESETTABLE:
-        return ResetState(vm, "active", f"Nova does not evacuate a server that is {state}")
-    if state == "resized":
-        return _confirm(case)
-    if state in GONE:
-        return _settle(case, VmStatus.SKIPPED, "was deleted, and can only be restored by hand")
     if state not in EVACUABLE:
-        known = STUCK.get(state, f"Nova does not evacuate a server that is {state}")
-        return pending(case, known.format(id=vm.server_id))
+        return _odd(case, state)
     half = vm.may_run_on
     if half is None and last and last.status == FAILED and state == "error":
         half = last.dest or SOMEWHERE
@@ -272,6 +269,18 @@ def _evacuate(case: Case, server: Server) -> Step | None:
         # Nova starts what it evacuates from "error", whatever it was, and whatever waits for it.
         return ResetState(vm, "active", "it is to arrive as it was, not as Nova left it")
     return Evacuate(vm)
+
+
+def _odd(case: Case, state: str) -> Step | None:
+    """Bring a VM out of a state from which Nova does not evacuate, where that can be done."""
+    refused = f"Nova does not evacuate a server that is {state}"
+    if state in RESETTABLE:
+        return ResetState(case.vm, "active", refused)
+    if state == "resized":
+        return _confirm(case)
+    if state in GONE:
+        return _settle(case, VmStatus.SKIPPED, "was deleted, and can only be restored by hand")
+    return pending(case, STUCK.get(state, refused).format(id=case.vm.server_id))
 
 
 def _once_more(case: Case, server: Server, dest: str) -> Step | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vmha_remediator.remedy import reserves
 from vmha_remediator.remedy.cluster import CLUSTER, EVERYBODY
 from vmha_remediator.remedy.facts import OUR_REASON, Facts
 from vmha_remediator.remedy.incident import Incident, VmStatus
@@ -22,11 +23,12 @@ from vmha_remediator.remedy.steps import (
 from vmha_remediator.rules.judge import State
 
 QUARANTINE = "quarantine"
+LEFT_VMS = "vms-left"
 NO_PROOF = "no-proof"
 STILL_ALIVE = "still-alive"
 HEARD_AGAIN = "heard-again"
 DISABLE_SCHEDULING = "disable-scheduling"
-
+UNKNOWN_EVERYWHERE = "is over: Nova no longer knows the host, and nobody speaks of it"
 
 #: What a move that begins something anew wipes out.
 FRESH: Mapping[str, Any] = {
@@ -34,6 +36,7 @@ FRESH: Mapping[str, Any] = {
     "held_by": "",
     "held_from": None,
     "heard_since": None,
+    "powered_since": None,
 }
 
 
@@ -45,6 +48,13 @@ def subject(incident: Incident) -> str:
 def gone(incident: Incident, facts: Facts) -> bool:
     """Tell whether the rule says positively that its situation is over."""
     return facts.state_of(incident.rule) is State.OK
+
+
+def unknown_everywhere(incident: Incident, facts: Facts) -> bool:
+    """Tell whether neither the witnesses nor Nova know the host any more: it has been removed."""
+    known = facts.service is not None or facts.state_of(incident.rule) is not State.UNKNOWN
+    looked = bool(facts.verdicts) and facts.cluster is not None
+    return looked and not known
 
 
 def evidence(incident: Incident, facts: Facts) -> str:
@@ -62,6 +72,8 @@ def enable(facts: Facts) -> tuple[Step, ...]:
     ours = service is not None and (service.disabled_reason or "").startswith(OUR_REASON)
     if service is None or not ours or service.enabled or facts.standing is not None:
         return ()
+    if (service.disabled_reason or "").startswith(reserves.REASON):
+        return ()  # a reserve rests
     return (EnableScheduling(service.id, service.host),)
 
 
@@ -95,6 +107,11 @@ def unforce(incident: Incident, facts: Facts) -> tuple[Step, ...]:
     if service is None or not service.forced_down or not incident.forced_by_us:
         return ()
     return (Unforce(service.id, service.host),)
+
+
+def count(number: int, what: str) -> str:
+    """Return "1 VM", "2 VMs" or "no VM"."""
+    return f"{number or 'no'} {what}{'s' if number > 1 else ''}"
 
 
 def tally(incident: Incident) -> str:

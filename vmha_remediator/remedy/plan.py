@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from vmha_remediator.remedy import before, held, pieces, recovery
-from vmha_remediator.remedy.cluster import FLAPPING, SILENT, wants_watch
+from vmha_remediator.remedy.cluster import EVERYBODY, FLAPPING, SILENT, wants_watch
 from vmha_remediator.remedy.facts import Facts
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.remedy.steps import Move, Note, Plan, Step
 from vmha_remediator.rules.judge import State
+from vmha_remediator.rules.vm_rule import RULE
 
 Planner = Callable[[Incident, Facts, float, Policy], Plan]
 
@@ -36,10 +37,9 @@ def reported(incident: Incident, facts: Facts, now: float, policy: Policy) -> Pl
     if standing is not None and standing.action == "recover":
         sentence = f"{incident.rule} of {host} has become {standing.rule}"
         return Plan((Move(S.CLEARED, sentence),), sentence)
-    if incident.released_by:
-        return pieces.clear(incident, facts, f"was closed by {incident.released_by}")
-    if host == incident.host and incident.rule == SILENT and not wants_watch(facts.service):
-        return pieces.clear(incident, facts, "does not matter: its compute service is disabled")
+    why = moot(incident, facts)
+    if why:
+        return pieces.clear(incident, facts, why)
     state, calm = report_state(incident, facts, policy)
     if state is State.UNKNOWN:
         return Plan((), f"{host}: {incident.rule} reported; no measures now, so it stands")
@@ -55,12 +55,27 @@ def reported(incident: Incident, facts: Facts, now: float, policy: Policy) -> Pl
     return pieces.clear(incident, facts, f"has become {standing.rule}" if standing else "is over")
 
 
+def moot(incident: Incident, facts: Facts) -> str:
+    """Return why a report matters no more, whatever its rule says, or nothing."""
+    if incident.released_by:
+        return f"was closed by {incident.released_by}"
+    if facts.moot:
+        return f"is over: {facts.moot}"
+    if incident.rule == SILENT and incident.host != EVERYBODY and not wants_watch(facts.service):
+        return "does not matter: its compute service is disabled"
+    if facts.maintenance is not None:
+        return f"does not matter: {incident.host} is in maintenance, says {facts.maintenance.who}"
+    return pieces.UNKNOWN_EVERYWHERE if pieces.unknown_everywhere(incident, facts) else ""
+
+
 def report_state(incident: Incident, facts: Facts, policy: Policy) -> tuple[State, float]:
     """Return what the incident's rule says now, and how long it must be over to be believed.
 
     A flapping host is in whichever situation that is only reported; it is over when it has
     been in none for a good while.
     """
+    if incident.rule == RULE:
+        return facts.state_of(incident.rule), policy.vm_window
     if incident.rule != FLAPPING:
         return facts.state_of(incident.rule), policy.clear_after
     if facts.standing is not None and facts.standing.rule != SILENT:

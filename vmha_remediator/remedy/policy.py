@@ -11,9 +11,12 @@ class Policy:
     """Limits and tolerances; times in seconds."""
 
     protect: str = "tagged"  # "tagged" | "all"
-    parallel: int = 16  # evacuations under way at a time, all hosts together
+    parallel: int = 32  # evacuations under way at a time, all hosts together
     parallel_per_host: int = 8  # of those, to one destination
+    disks: str = "shared"  # "shared" | "local": where disks that are not volumes are kept
+    reserved_hosts: frozenset[str] = frozenset()  # kept disabled until a failure needs them
     candidates: str = "scheduler"  # "scheduler" | "spread" | "reserved"
+    depends_wait: float = 600.0  # the longest that a VM waits for those it depends on
     quick_attempts: int = 3  # before a VM counts as pending
     retry_first: float = 2.0  # doubled at each attempt
     retry_limit: float = 60.0
@@ -21,7 +24,13 @@ class Policy:
     stuck_after: float = 900.0  # an evacuation that takes longer is listed as pending
     storm_share: float = 0.5  # of all hosts
     min_healthy: int = 1
+    storm_window: float = 300.0  # a storm must be over for so long before it is judged anew
     contradiction_tolerance: float = 3.0
+    #: A nova-compute that has not reported for so long is as silent as its host: two and a
+    #: half of Nova's report_interval.
+    compute_silent: float = 25.0
+    #: A fenced host that was switched on again has so long to be heard before it is fenced anew.
+    boot_grace: float = 600.0
     #: An older proof is checked again before the next evacuation. Less than any machine needs
     #: from power to a nova-compute that starts guests: it may have been switched on since.
     proof_age: float = 5.0
@@ -32,6 +41,7 @@ class Policy:
     flap_calm: float = 300.0  # the same for a host that is reported as flapping
     quarantine_after: int = 3  # a host fenced more often is not re-admitted; 0: never mind
     quarantine_window: float = 86400.0
+    vm_window: float = 3600.0  # a VM that was given up must run for so long
 
     def retry_after(self, attempts: int) -> float:
         """Return the pause after the given number of failed attempts."""

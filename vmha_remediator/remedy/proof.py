@@ -58,6 +58,8 @@ def may_not_start(incident: Incident, facts: Facts, now: float, policy: Policy) 
         return "the host is switched on again and may run it"
     if incident.heard_since is not None and facts.power != "off":
         return "the host was heard after it had been proven off"
+    if incident.powered_since is not None and facts.power != "off":
+        return "the host was seen switched on after it had been proven off"
     if now - proof.time <= policy.proof_age or facts.power == "off":
         return ""
     if facts.state_of(incident.rule) is State.ALARM:
@@ -82,8 +84,27 @@ def anew(incident: Incident) -> Plan:
 
 
 def not_heard(incident: Incident) -> tuple[Step, ...]:
-    """Forget that it seemed to be heard; asked only once its power is known to be off."""
-    return () if incident.heard_since is None else (Note({"heard_since": None}),)
+    """Forget that it seemed to live; asked only once its power is known to be off."""
+    if incident.heard_since is None and incident.powered_since is None:
+        return ()
+    return (Note({"heard_since": None, "powered_since": None}),)
+
+
+def booting(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan | None:
+    """Let a host that was switched on again boot; None: it is not booting, or for too long.
+
+    Nothing is started elsewhere meanwhile. Only a host whose VMs have all been dealt with is
+    given that time: while VMs can be moved, switching it off again brings them back sooner.
+    """
+    if incident.heard_since is not None or facts.power != "on":
+        return None
+    since = now if incident.powered_since is None else incident.powered_since
+    left = policy.boot_grace - (now - since)
+    if left <= 0:
+        return None
+    note = (Note({"powered_since": now}),) if incident.powered_since is None else ()
+    sentence = f"{incident.host}: is switched on again and not heard yet; it is let boot"
+    return Plan(note, sentence)
 
 
 def heard_for(incident: Incident, now: float) -> float:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from vmha_remediator.remedy.facts import Server
@@ -11,6 +12,8 @@ TAG = "vmha"
 METADATA = "HA_Enabled"
 EVACUABLE = "evacuable"
 PRIORITY = "vmha:priority"
+#: Priorities go from minus this to this.
+HIGHEST = 1000
 
 #: What Nova's own boolean parser takes for true (oslo.utils strutils.TRUE_STRINGS).
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
@@ -45,7 +48,19 @@ def by(server: Server, protect: str = "tagged") -> str:
 
 def priority(server: Server) -> int:
     """Return the server's priority: higher comes first, 0 when unset or unreadable."""
-    try:
-        return int(str(server.metadata.get(PRIORITY, "0")).strip())
-    except ValueError:
-        return 0
+    text = server.metadata.get(PRIORITY, "0").strip()
+    return int(text) if not _is_bad(text) else 0
+
+
+def bad_priority(server: Server) -> str:
+    """Return what is wrong with the server's priority, or nothing."""
+    text = server.metadata.get(PRIORITY, "0").strip()
+    if not _is_bad(text):
+        return ""
+    return (
+        f"its {PRIORITY} '{text}' is not a whole number from -{HIGHEST} to {HIGHEST}: 0 is taken"
+    )
+
+
+def _is_bad(text: str) -> bool:
+    return not re.fullmatch(r"[+-]?[0-9]{1,4}", text) or abs(int(text)) > HIGHEST

@@ -3,14 +3,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from vmha_remediator.remedy import guards, pieces, proof, vms
+from vmha_remediator.remedy import guards, home, order, pieces, proof, reserves, vms
 from vmha_remediator.remedy.facts import UNFINISHED, Facts
-from vmha_remediator.remedy.incident import IN_FLIGHT, SERVICE_WRITES, SETTLED, Incident, VmStatus
+from vmha_remediator.remedy.incident import (
+    IN_FLIGHT,
+    SETTLED,
+    Incident,
+    VmRecord,
+    VmStatus,
+)
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
-from vmha_remediator.remedy.steps import Hold, JournalVms, Move, Note, Plan, Step
+from vmha_remediator.remedy.steps import FollowVm, Hold, JournalVms, Move, Note, Plan, Step
+
+#: Our writes to the Nova service that keep a host out: it must have reported after them.
+KEPT_OFF = frozenset({"force-down", "disable-scheduling"})
+
+#: So many remarks on the wishes of VMs are in a report.
+REMARKS = 5
 
 
 def fenced(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
@@ -31,12 +44,24 @@ def fenced(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan
     before = (
         *proof.not_heard(incident),
         *pieces.force_down(facts),
-        *journal(incident, facts, policy),
+        *journal(incident, facts, now, policy),
     )
-    records = (*incident.vms, *vms.journal(incident, facts, policy))
-    sentence = f"{host}: evacuating {len(records)} protected VMs of {len(facts.servers)}"
-    moving = vms.steps_for(replace(incident, vms=records), facts, now, policy, may_start="")
+    again = {vm.server_id: vm for vm in home.renewed(incident, facts)}
+    before = (*before, *(FollowVm(vm, f"{vm.name}: is on {host} again") for vm in again.values()))
+    known = (again.get(vm.server_id, vm) for vm in incident.vms)
+    records = (*known, *vms.journal(incident, facts, policy))
+    told = order.remarks(replace(incident, vms=records), facts, now, policy, records)
+    counted = f"{host}: evacuating {_how_many(host, records, facts)}"
+    sentence = "; ".join((counted, *_few(told)))
+    moving = _moving(replace(incident, vms=records), facts, now, policy, may_not="")
     return Plan((*before, Move(S.EVACUATING, sentence), *moving), sentence)
+
+
+def _how_many(host: str, records: Iterable[VmRecord], facts: Facts) -> str:
+    """Return how many VMs are to be moved, of those that Nova has on the host."""
+    there = {server.id for server in facts.servers or () if server.host == host}
+    moved = sum(vm.status not in home.OVER and vm.server_id in there for vm in records)
+    return f"{pieces.count(moved, 'protected VM')}; {pieces.count(len(there), 'VM')} on it in all"
 
 
 def evacuating(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
@@ -50,14 +75,22 @@ def evacuating(incident: Incident, facts: Facts, now: float, policy: Policy) -> 
     if proof.proof_is_void(incident, facts):
         return proof.anew(incident)
     may_not = proof.may_not_start(incident, facts, now, policy)
-    steps: list[Step] = [*journal(incident, facts, policy)]
+    steps: list[Step] = [*journal(incident, facts, now, policy)]
     if not may_not:
         steps = [*proof.not_heard(incident), *pieces.force_down(facts), *steps]
-    steps += vms.steps_for(incident, facts, now, policy, may_start=may_not)
+    steps += _moving(incident, facts, now, policy, may_not)
     if not steps and all(vm.status in SETTLED for vm in incident.vms):
         sentence = f"{host}: {pieces.tally(incident)}"
         return Plan((Move(S.RECOVERED, sentence),), sentence)
     return Plan(tuple(steps), f"{host}: evacuating, {pieces.tally(incident)}")
+
+
+def _moving(
+    incident: Incident, facts: Facts, now: float, policy: Policy, may_not: str
+) -> tuple[Step, ...]:
+    """Return the steps for the VMs, or first for the reserves that they need."""
+    first = () if may_not else reserves.use(incident, facts, now, policy)
+    return first or vms.steps_for(incident, facts, now, policy, may_start=may_not)
 
 
 def heard_after_proof(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
@@ -94,31 +127,55 @@ def stay(incident: Incident) -> tuple[Step, ...]:
     return vms.give_up(incident, why)
 
 
-def journal(incident: Incident, facts: Facts, policy: Policy) -> tuple[Step, ...]:
+def journal(incident: Incident, facts: Facts, now: float, policy: Policy) -> tuple[Step, ...]:
     records = vms.journal(incident, facts, policy)
-    return (JournalVms(records),) if records else ()
+    if not records:
+        return ()
+    all_of_them = replace(incident, vms=(*incident.vms, *records))
+    return (JournalVms(records, order.remarks(all_of_them, facts, now, policy, records)),)
+
+
+def _few(remarks: tuple[str, ...]) -> tuple[str, ...]:
+    """Cut what a report says short; the journal has all of it."""
+    more = len(remarks) - REMARKS
+    return (*remarks[:REMARKS], f"and {more} more remarks") if more > 0 else remarks
 
 
 def recovered(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
     """Keep trying what is pending, and take the host back once it is well."""
     host = incident.host
-    if facts.servers is None or facts.migrations is None or facts.service is None:
+    if facts.servers is None or facts.migrations is None:
         return Plan((), f"{host}: waiting for Nova's view of it")
     if incident.released_by and not any(vm.status in IN_FLIGHT for vm in incident.vms):
         sentence = (
             f"closed by {incident.released_by}; {host} stays as it is; {pieces.tally(incident)}"
         )
         return Plan((Move(S.CLEARED, sentence, dict(pieces.FRESH)),), sentence)
+    if facts.service is None:
+        return removed(incident)
     if proof.proof_is_void(incident, facts):
-        return proof.anew(incident)
+        if facts.maintenance is not None:
+            return Plan((), f"{host}: is switched on in maintenance; nothing is done about it")
+        return proof.booting(incident, facts, now, policy) or proof.anew(incident)
     if facts.heard and incident.heard_since is None:
         return Plan((Note({"heard_since": now}),), f"{host}: is heard again")
     if pieces.gone(incident, facts) and facts.heard:
         return readmit(incident, facts, now, policy)
-    steps = vms.steps_for(
-        incident, facts, now, policy, may_start=proof.may_not_start(incident, facts, now, policy)
-    )
+    may_not = proof.may_not_start(incident, facts, now, policy)
+    steps = _moving(incident, facts, now, policy, may_not)
+    if not may_not:
+        steps = (*proof.not_heard(incident), *(pieces.force_down(facts) if steps else ()), *steps)
     return Plan(steps, f"{host}: recovered ({pieces.tally(incident)}), waiting for it to return")
+
+
+def removed(incident: Incident) -> Plan:
+    """End the incident of a host whose compute service has been deleted from Nova."""
+    host = incident.host
+    if any(vm.status not in home.OVER for vm in incident.vms):
+        waits = f"Nova no longer knows {host}, so what is left of it cannot be evacuated"
+        return Plan((), f"{host}: {waits} ({pieces.tally(incident)})")
+    sentence = f"Nova no longer knows {host}: it has been removed; {pieces.tally(incident)}"
+    return Plan((Move(S.CLEARED, sentence, dict(pieces.FRESH)),), sentence)
 
 
 def quarantined(incident: Incident, facts: Facts, policy: Policy) -> bool:
@@ -128,21 +185,34 @@ def quarantined(incident: Incident, facts: Facts, policy: Policy) -> bool:
     return facts.failures > policy.quarantine_after
 
 
-def readmit(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
-    host, service = incident.host, facts.service
-    follow = vms.steps_for(incident, facts, now, policy, may_start=f"{host} is back")
-    since = max(incident.last_step(SERVICE_WRITES), incident.proof.time if incident.proof else 0.0)
+def not_yet(incident: Incident, facts: Facts, policy: Policy) -> str:
+    """Return why a host that is heard again cannot be taken back yet, or nothing."""
+    service = facts.service
+    since = max(incident.last_step(KEPT_OFF), incident.proof.time if incident.proof else 0.0)
     updated = (service.updated_at if service else None) or 0.0
-    reported = updated > since + policy.contradiction_tolerance
-    waiting = [m for m in facts.migrations or () if m.status in UNFINISHED and m.source == host]
-    if not reported:
-        return Plan(follow, f"{host}: is heard again, waiting for its nova-compute to report")
+    if updated <= since + policy.contradiction_tolerance:
+        return "is heard again, waiting for its nova-compute to report"
+    waiting = [
+        m for m in facts.migrations or () if m.status in UNFINISHED and m.source == incident.host
+    ]
     if waiting:
-        return Plan(
-            follow,
-            f"{host}: is back, but {len(waiting)} evacuation records are not completed: its "
-            f"nova-compute has to be restarted, so that it removes what was moved away",
+        records = pieces.count(len(waiting), "evacuation record")
+        return (
+            f"is back; its nova-compute has to be restarted, so that it removes what was moved "
+            f"away: {records} not completed"
         )
+    if facts.maintenance is not None:
+        return f"is back; it is taken back after its maintenance ({facts.maintenance.reason})"
+    return ""
+
+
+def readmit(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
+    """Take the host back, then start there what was not moved; only then is it over."""
+    host = incident.host
+    follow = vms.steps_for(incident, facts, now, policy, may_start=f"{host} is back")
+    why = not_yet(incident, facts, policy)
+    if why:
+        return Plan(follow, f"{host}: {why}")
     if quarantined(incident, facts, policy):
         hold = Hold(
             pieces.QUARANTINE,
@@ -154,14 +224,29 @@ def readmit(incident: Incident, facts: Facts, now: float, policy: Policy) -> Pla
         )
         steps = (*follow, *stay(incident), *pieces.keep_off(incident, facts), hold)
         return Plan(steps, f"{host}: held, {hold.reason}")
-    sentence = f"{host} is back and takes part again; {pieces.tally(incident)}"
-    return Plan(
-        (
-            *follow,
-            *stay(incident),
-            *pieces.unforce(incident, facts),
-            *pieces.enable(facts),
-            Move(S.READMITTED, sentence),
-        ),
-        sentence,
-    )
+    return close(incident, facts, now, policy, follow)
+
+
+def close(
+    incident: Incident, facts: Facts, now: float, policy: Policy, follow: tuple[Step, ...]
+) -> Plan:
+    """Take the host back; its incident is over once no VM is left to be cared for."""
+    host = incident.host
+    back = (*pieces.unforce(incident, facts), *pieces.enable(facts))
+    coming = home.plan(incident, facts, now, policy)
+    follow = tuple(step for step in follow if not home.stays(step, facts))
+    taken = f"{host} is back and takes part again"
+    if coming.steps or coming.waiting:
+        sentence = f"{taken}; waiting for what was not moved: {', '.join(coming.waiting)}"
+        return Plan((*follow, *back, *coming.steps), sentence)
+    if coming.left and pieces.LEFT_VMS not in incident.waived:
+        hold = Hold(
+            pieces.LEFT_VMS,
+            f"{taken}, but these VMs could not be recovered: {'; '.join(coming.left)}",
+            f"bring them back by hand ('openstack server show', 'openstack server reboot --hard' "
+            f"where they are); the incident is closed by itself when they run, or without them: "
+            f"{guards.release_command(incident)}",
+        )
+        return Plan((*follow, *back, hold), f"{host}: held, {hold.reason}")
+    sentence = f"{taken}; {pieces.tally(incident)}"
+    return Plan((*follow, *back, Move(S.READMITTED, sentence)), sentence)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from vmha_remediator.remedy.incident import VmRecord
 from vmha_remediator.remedy.states import IncidentState
@@ -86,10 +86,20 @@ class EnableScheduling(Step):
 
 
 @dataclass(frozen=True)
+class UseReserve(Step):
+    """Enable a reserve host for this failure; one that Nova refuses hinders nothing else."""
+
+    NAME: ClassVar[str] = "use-reserve"
+    service_id: str
+    host: str
+
+
+@dataclass(frozen=True)
 class JournalVms(Step):
     """Write down protected VMs as they were, before anything is done to them."""
 
     records: tuple[VmRecord, ...]
+    remarks: tuple[str, ...] = ()  # what people should know of their wishes
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,13 @@ class Evacuate(Step):
 @dataclass(frozen=True)
 class StartVm(Step):
     """Start a VM that arrived stopped although it had been running."""
+
+    record: VmRecord
+
+
+@dataclass(frozen=True)
+class RestartVm(Step):
+    """Start a VM afresh on its own host, which is back, whatever became of its guest."""
 
     record: VmRecord
 

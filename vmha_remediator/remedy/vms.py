@@ -7,12 +7,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from vmha_remediator.remedy import candidates, groups, one_vm, original, protect
+from vmha_remediator.remedy import candidates, groups, one_vm, order, original, protect
 from vmha_remediator.remedy.facts import NOT_STARTED, Facts, Migration, Server
 from vmha_remediator.remedy.incident import IN_FLIGHT, Incident, VmRecord, VmStatus
 from vmha_remediator.remedy.one_vm import Case
 from vmha_remediator.remedy.policy import Policy
-from vmha_remediator.remedy.steps import ConfirmResize, Evacuate, FollowVm, ResetState, Step
+from vmha_remediator.remedy.steps import (
+    ConfirmResize,
+    Evacuate,
+    FollowVm,
+    ResetState,
+    StartVm,
+    Step,
+)
 
 #: Steps that begin something on the way off the dead host: not without proof.
 STARTING = (Evacuate, ResetState, ConfirmResize)
@@ -53,12 +60,16 @@ def steps_for(
 
     `may_start` is empty when evacuations may begin now, else the reason why not.
     """
-    chooser = candidates.Chooser(facts, policy, Counter(facts.in_flight_to))
+    known = Counter(facts.in_flight_to)
+    unknown = facts.in_flight_elsewhere - known.total()
+    chooser = candidates.Chooser(facts, policy, known, unknown=unknown)
     following: list[Step] = []
     ready: list[tuple[Case, Step]] = []
     in_flight = facts.in_flight_elsewhere
-    for case in _cases(incident, facts, now, policy, chooser):
-        step = one_vm.next_step(case)
+    wishes = order.order(incident, facts, now, policy)
+    for case in _cases(incident, facts, now, policy, chooser, wishes):
+        before, step = _in_turn(case, one_vm.next_step(case), wishes)
+        following += before
         if isinstance(step, STARTING):
             ready.append((case, step))
             continue
@@ -88,12 +99,17 @@ def steps_for(
 
 
 def _cases(
-    incident: Incident, facts: Facts, now: float, policy: Policy, chooser: candidates.Chooser
+    incident: Incident,
+    facts: Facts,
+    now: float,
+    policy: Policy,
+    chooser: candidates.Chooser,
+    wishes: order.Order,
 ) -> Iterator[Case]:
     """Yield the VMs that are not over with, most important first."""
     servers = {s.id: s for s in facts.servers or ()}
     records = _of_this_incident(facts.migrations or (), incident)
-    for vm in sorted(incident.vms, key=lambda v: (-v.priority, v.name, v.server_id)):
+    for vm in sorted(incident.vms, key=wishes.rank):
         if vm.status in (VmStatus.DONE, VmStatus.SKIPPED):
             continue
         own = [m for m in records if m.server_id == vm.server_id]
@@ -140,7 +156,31 @@ def _of_this_incident(migrations: Iterable[Migration], incident: Incident) -> li
     return sorted(found, key=lambda m: m.created)
 
 
-def _postponed(vm: VmRecord, why: str) -> list[Step]:
+def _in_turn(case: Case, step: Step | None, wishes: order.Order) -> tuple[list[Step], Step | None]:
+    """Hold a VM back that has to wait for others; return what to say first, and the step."""
+    vm = case.vm
+    if not _would_start(step, case.facts, vm):
+        return [], step
+    why, late = wishes.waits.get(vm.server_id), wishes.late.get(vm.server_id)
+    if why:
+        return _postponed(vm, why, step), None
+    if late and vm.reason.startswith("waits for"):  # so it was told before
+        said = f"{vm.name}: {late} no longer: [evacuation] depends_wait is over"
+        return [FollowVm(replace(vm, reason=""), said)], step
+    return [], step
+
+
+def _would_start(step: Step | None, facts: Facts, vm: VmRecord) -> bool:
+    """Tell whether a step leads to a running VM; without one that ran there is none."""
+    if isinstance(step, StartVm):
+        return True
+    wanted = original.wanted(vm)
+    return isinstance(step, Evacuate) and not facts.leaves_stopped and wanted != "stopped"
+
+
+def _postponed(vm: VmRecord, why: str, step: Step | None = None) -> list[Step]:
+    """Say why a VM waits; one that has arrived and is to be started waits where it is."""
+    record = step.record if isinstance(step, StartVm) else vm
     if vm.status is VmStatus.PENDING or vm.reason == why:
         return []
-    return [FollowVm(replace(vm, reason=why))]
+    return [FollowVm(replace(record, reason=why))]

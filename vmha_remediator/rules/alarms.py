@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,8 @@ FIELDS = (
 )
 _SIGNATURE = re.compile(r"(\bsig=)[^&\s\"'\\]+")
 Alarm = Mapping[str, Any]
+#: Returns (rule, host or server) of an alarm's name, or None for somebody else's.
+Parser = Callable[[object], tuple[str, str] | None]
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,9 @@ def parse_name(name: object) -> tuple[str, str] | None:
     return rule, host
 
 
-def is_ours(alarm: Alarm) -> bool:
+def is_ours(alarm: Alarm, parse: Parser = parse_name) -> bool:
     """Tell whether an alarm is one that `alarms sync` makes: by type and name."""
-    return alarm.get("type") == TYPE and parse_name(alarm.get("name")) is not None
+    return alarm.get("type") == TYPE and parse(alarm.get("name")) is not None
 
 
 def alarm_body(
@@ -95,17 +97,23 @@ def alarm_body(
 
 
 def plan(
-    existing: Iterable[Alarm], wanted: Sequence[dict[str, Any]], hosts: Iterable[str]
+    existing: Iterable[Alarm],
+    wanted: Sequence[dict[str, Any]],
+    hosts: Iterable[str],
+    *,
+    parse: Parser = parse_name,
+    gone: str = "",
 ) -> Plan:
     """Return the least changes that turn `existing` alarms into `wanted` ones.
 
-    Only alarms of ours and only those of `hosts` are deleted (their rule is gone, or the name
-    is there twice); other hosts' and other people's are left alone.
+    Only alarms that `parse` knows and only those of `hosts` are deleted (their rule is gone, or
+    the name is there twice), with `gone` as the reason; other hosts' and other people's are left
+    alone.
     """
     scope = set(hosts)
     by_name: dict[str, list[Alarm]] = {}
     for alarm in existing:
-        if is_ours(alarm):
+        if is_ours(alarm, parse):
             by_name.setdefault(str(alarm["name"]), []).append(alarm)
     create: list[dict[str, Any]] = []
     update: list[Change] = []
@@ -125,9 +133,9 @@ def plan(
             unchanged += 1
     left: set[str] = set()
     for name, alarms in by_name.items():
-        rule, host = parse_name(name) or ("", "")
+        rule, host = parse(name) or ("", "")
         if host in scope:
-            delete += [(str(a["alarm_id"]), name, f"no rule {rule}") for a in alarms]
+            delete += [(str(a["alarm_id"]), name, gone or f"no rule {rule}") for a in alarms]
         else:
             left.add(host)
     return Plan(tuple(create), tuple(update), tuple(delete), unchanged, _notes(left))

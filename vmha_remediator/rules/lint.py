@@ -16,7 +16,7 @@ from typing import Any
 
 from vmha_remediator.rules import metrics
 from vmha_remediator.rules.judge import COMPARATORS, GROUPS, State, evaluate, leaves
-from vmha_remediator.rules.model import Template, Thresholds, render
+from vmha_remediator.rules.model import VM_RULE, Template, Thresholds, render
 
 SEVERITIES = ("low", "moderate", "critical")
 ACTIONS = ("recover", "report")
@@ -84,6 +84,8 @@ def check_all(templates: Sequence[Template], thresholds: Thresholds) -> list[str
 def _head(template: Template) -> Iterator[str]:
     if not NAME.fullmatch(template.name):
         yield "the name must be lower-case letters, digits and dashes"
+    if template.name == VM_RULE:
+        yield f"the name {VM_RULE} belongs to the rule on single VMs"
     if template.severity not in SEVERITIES:
         yield f"severity {template.severity!r} is not one of {', '.join(SEVERITIES)}"
     if template.action not in ACTIONS:

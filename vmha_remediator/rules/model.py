@@ -17,6 +17,8 @@ MIN_HEARTBEAT_AGE = 3.0
 MIN_LEASE_AGE = 6.0
 #: A cluster with fewer agents than this cannot always offer two witnesses of a dead host.
 SMALL_CLUSTER = 3
+#: The rule on single VMs (vm_rule.py); no rule on hosts can have its name.
+VM_RULE = "vm-failure"
 
 
 @dataclass(frozen=True)

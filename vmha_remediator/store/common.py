@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -27,11 +28,21 @@ class Part:
 
 def lead(session: Session, epoch: int) -> None:
     """Raise `StaleEpoch` unless `epoch` leads; holds the row until the transaction ends."""
-    query = sa.select(LeaderRow.epoch, LeaderRow.owner).where(LeaderRow.id == LEADER)
-    found = session.execute(query.with_for_update(read=True)).one_or_none()
+    found = _leader(session)
     if found is None or found.epoch != epoch:
         who = f"{found.owner} leads with epoch {found.epoch}" if found else "nobody leads"
         raise StaleEpoch(f"epoch {epoch} is over: {who}")
+
+
+def leads(session: Session, epoch: int) -> bool:
+    """Tell whether `epoch` leads; holds the row until the transaction ends."""
+    found = _leader(session)
+    return found is not None and found.epoch == epoch
+
+
+def _leader(session: Session) -> Any:
+    query = sa.select(LeaderRow.epoch, LeaderRow.owner).where(LeaderRow.id == LEADER)
+    return session.execute(query.with_for_update(read=True)).one_or_none()
 
 
 def step_row(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ from vmha_remediator.remedy import states
 from vmha_remediator.remedy.incident import Incident, VmRecord
 from vmha_remediator.remedy.states import IncidentState
 from vmha_remediator.store import rows
-from vmha_remediator.store.common import Part, lead, step_row
+from vmha_remediator.store.common import Part, lead, leads, step_row
 from vmha_remediator.store.models import ChangeRow, IncidentRow, StepRow, VmRow
 
 _WITH_ALL = (selectinload(IncidentRow.steps), selectinload(IncidentRow.vms))
@@ -140,20 +140,64 @@ class Incidents(Part):
 
     def begin_step(self, incident: Incident, step: str, sentence: str, *, epoch: int) -> int:
         """Write down that a step begins; refused with `StaleEpoch` for a deposed leader."""
+        return self.begin_steps(incident, step, [sentence], (), epoch=epoch)[0]
 
-        def write(session: Session) -> int:
+    def begin_steps(
+        self,
+        incident: Incident,
+        step: str,
+        sentences: Sequence[str],
+        records: Iterable[VmRecord],
+        *,
+        epoch: int,
+    ) -> list[int]:
+        """Write down that several steps of a kind begin, and the VMs as they are then, at once."""
+
+        def write(session: Session) -> list[int]:
             lead(session, epoch)
-            row = step_row(incident.id, self._clock(), step, sentence, epoch)
-            session.add(row)
+            _save(session, incident, records)
+            now = self._clock()
+            found = [step_row(incident.id, now, step, text, epoch) for text in sentences]
+            session.add_all(found)
             session.flush()
-            return row.id
+            return [row.id for row in found]
 
         return self.database.write(write)
 
-    def finish_step(self, step_id: int, ok: bool, sentence: str) -> None:
+    def record_steps(
+        self,
+        incident: Incident,
+        step: str,
+        sentences: Sequence[str],
+        records: Iterable[VmRecord],
+        *,
+        epoch: int,
+    ) -> None:
+        """Write down what was found out of VMs, with a line of the journal for each sentence."""
+
+        def write(session: Session) -> None:
+            lead(session, epoch)
+            _save(session, incident, records)
+            now = self._clock()
+            session.add_all(
+                step_row(incident.id, now, step, text, epoch, finished=now) for text in sentences
+            )
+
+        self.database.write(write)
+
+    def finish_step(
+        self,
+        step_id: int,
+        ok: bool,
+        sentence: str,
+        record: VmRecord | None = None,
+        *,
+        epoch: int = 0,
+    ) -> None:
         """Write down how a step ended; also a deposed leader may say what it did.
 
         A failure that repeats the one before it, word for word, only moves that one's end.
+        `record` is the VM that it was about, as it is now; only a leader (`epoch`) writes it.
         """
 
         def write(session: Session) -> None:
@@ -170,6 +214,8 @@ class Incidents(Part):
                 session.delete(row)
                 row = last
             row.ok, row.sentence, row.finished = ok, sentence, self._clock()
+            if record is not None and leads(session, epoch):
+                _save_one(session, row.incident_id, record)
 
         self.database.write(write)
 
@@ -179,18 +225,26 @@ class Incidents(Part):
 
         def write(session: Session) -> None:
             lead(session, epoch)
-            for record in records:
-                query = sa.select(VmRow).where(
-                    VmRow.incident_id == incident.id, VmRow.server_id == record.server_id
-                )
-                row = session.scalar(query)
-                if row is None:
-                    row = VmRow(incident_id=incident.id)
-                    session.add(row)
-                for name, value in rows.vm_values(record).items():
-                    setattr(row, name, value)
+            _save(session, incident, records)
 
         self.database.write(write)
+
+
+def _save(session: Session, incident: Incident, records: Iterable[VmRecord]) -> None:
+    for record in records:
+        _save_one(session, incident.id, record)
+
+
+def _save_one(session: Session, incident_id: int, record: VmRecord) -> None:
+    query = sa.select(VmRow).where(
+        VmRow.incident_id == incident_id, VmRow.server_id == record.server_id
+    )
+    row = session.scalar(query)
+    if row is None:
+        row = VmRow(incident_id=incident_id)
+        session.add(row)
+    for name, value in rows.vm_values(record).items():
+        setattr(row, name, value)
 
 
 def _incident(session: Session, incident_id: int) -> Incident:

@@ -47,6 +47,7 @@ class IncidentRow(Base):
     forced_by_us: Mapped[bool] = mapped_column(Boolean, default=False)
     heard_since: Mapped[float | None] = mapped_column(Double)
     well_since: Mapped[float | None] = mapped_column(Double)
+    powered_since: Mapped[float | None] = mapped_column(Double)
     said: Mapped[str] = mapped_column(Text, default="")
 
     steps: Mapped[list[StepRow]] = relationship(order_by="StepRow.id", viewonly=True)
@@ -144,6 +145,43 @@ class ConfirmationRow(Base):
     host: Mapped[str] = mapped_column(HOST)
     who: Mapped[str] = mapped_column(HOST)
     time: Mapped[float] = mapped_column(Double)
+
+
+class MaintenanceRow(Base):
+    """A host that is to be left alone: why, who said so, and until when (NULL: for good)."""
+
+    __tablename__ = "maintenance"
+
+    host: Mapped[str] = mapped_column(HOST, primary_key=True)
+    reason: Mapped[str] = mapped_column(Text)
+    who: Mapped[str] = mapped_column(HOST)
+    since: Mapped[float] = mapped_column(Double)
+    until: Mapped[float | None] = mapped_column(Double)
+
+
+class OnsetRow(Base):
+    """A host has got into a situation that is only reported; counted to see it flap."""
+
+    __tablename__ = "onsets"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    host: Mapped[str] = mapped_column(HOST, index=True)
+    time: Mapped[float] = mapped_column(Double)
+
+
+class VmRestartRow(Base):
+    """A VM started again on its own host, because it was off though it should run."""
+
+    __tablename__ = "vm_restarts"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    server_id: Mapped[str] = mapped_column(WORD, index=True)
+    name: Mapped[str] = mapped_column(HOST)
+    host: Mapped[str] = mapped_column(HOST)
+    time: Mapped[float] = mapped_column(Double)
+    ok: Mapped[bool | None] = mapped_column(Boolean)
+    sentence: Mapped[str] = mapped_column(Text)
+    epoch: Mapped[int] = mapped_column(Integer)
 
 
 class LeaderRow(Base):

@@ -96,6 +96,18 @@ class People(Incidents):
             lambda session: [rows.change(row) for row in session.scalars(query)]
         )
 
+    def last_change(self) -> int:
+        """Return the number of the latest change, 0 when there is none."""
+        query = sa.select(sa.func.max(ChangeRow.id))
+        return self.database.read(lambda session: session.scalar(query) or 0)
+
+    def changes_after(self, change_id: int) -> list[Change]:
+        """Return the changes of all incidents after one, oldest first."""
+        query = sa.select(ChangeRow).where(ChangeRow.id > change_id).order_by(ChangeRow.id)
+        return self.database.read(
+            lambda session: [rows.change(row) for row in session.scalars(query)]
+        )
+
     def mark_reported(self, change_id: int, *, epoch: int) -> bool:
         """Claim a change for telling it; False when it has been told, or is another's to tell.
 

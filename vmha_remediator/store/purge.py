@@ -11,7 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from vmha_remediator.store.database import Database
-from vmha_remediator.store.models import ChangeRow, ConfirmationRow, IncidentRow, StepRow, VmRow
+from vmha_remediator.store.models import (
+    ChangeRow,
+    ConfirmationRow,
+    IncidentRow,
+    StepRow,
+    VmRestartRow,
+    VmRow,
+)
 
 #: What belongs to an incident, under the name it is counted by; removed before it.
 PARTS: Mapping[str, Any] = {
@@ -20,7 +27,7 @@ PARTS: Mapping[str, Any] = {
     "changes": ChangeRow,
     "confirmations": ConfirmationRow,
 }
-INCIDENTS = "incidents"
+INCIDENTS, RESTARTS = "incidents", "restarts of single VMs"
 #: Incidents in one transaction: the engine has to get its turn in between, and databases limit
 #: a statement's parameters (SQLite: 999 in old versions).
 BATCH = 200
@@ -35,6 +42,7 @@ def purge(
     only counted. Raises `StoreUnavailable`; batches that are done stay done.
     """
     total: Counter[str] = Counter({INCIDENTS: 0, **dict.fromkeys(PARTS, 0)})
+    total[RESTARTS] = _restarts(database, before, dry_run)
     for ids in _batches(database, before, batch):
         total.update(_count(database, ids) if dry_run else _remove(database, ids))
     return total
@@ -62,6 +70,14 @@ def _batches(database: Database, before: float, batch: int) -> Iterator[list[int
         yield ids
 
 
+def _restarts(database: Database, before: float, dry_run: bool) -> int:
+    old = VmRestartRow.time < before
+    if dry_run:
+        query = sa.select(sa.func.count()).where(old)
+        return database.read(lambda session: session.scalar(query) or 0)
+    return database.write(lambda session: _delete(session, sa.delete(VmRestartRow).where(old)))
+
+
 def _count(database: Database, ids: list[int]) -> dict[str, int]:
     def work(session: Session) -> dict[str, int]:
         found = {INCIDENTS: len(ids)}
@@ -74,15 +90,16 @@ def _count(database: Database, ids: list[int]) -> dict[str, int]:
 
 
 def _remove(database: Database, ids: list[int]) -> dict[str, int]:
-    def delete(session: Session, statement: Any) -> int:
-        return cast("sa.CursorResult[Any]", session.execute(statement)).rowcount
-
     def work(session: Session) -> dict[str, int]:
         gone = {
-            name: delete(session, sa.delete(part).where(part.incident_id.in_(ids)))
+            name: _delete(session, sa.delete(part).where(part.incident_id.in_(ids)))
             for name, part in PARTS.items()
         }
-        gone[INCIDENTS] = delete(session, sa.delete(IncidentRow).where(IncidentRow.id.in_(ids)))
+        gone[INCIDENTS] = _delete(session, sa.delete(IncidentRow).where(IncidentRow.id.in_(ids)))
         return gone
 
     return database.write(work)
+
+
+def _delete(session: Session, statement: Any) -> int:
+    return cast("sa.CursorResult[Any]", session.execute(statement)).rowcount

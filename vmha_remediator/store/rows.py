@@ -21,7 +21,7 @@ from vmha_remediator.store.models import ChangeRow, IncidentRow, StepRow, VmRow
 _PLAIN = (
     "id", "host", "rule", "action", "severity", "evidence", "reason", "advice", "opened",
     "updated", "closed", "epoch", "version", "held_by", "released_by", "fencing_since",
-    "forced_by_us", "heard_since", "well_since", "said",
+    "forced_by_us", "heard_since", "well_since", "powered_since", "said",
 )  # fmt: skip
 
 

@@ -16,11 +16,13 @@ from oslo_config import cfg
 from vmha_remediator.errors import StoreUnavailable
 from vmha_remediator.store.database import Database
 from vmha_remediator.store.hints import Doorbells, Leadership
+from vmha_remediator.store.hosts import Hosts
 from vmha_remediator.store.pages import Pages
 from vmha_remediator.store.people import People
+from vmha_remediator.store.vm_restarts import VmRestarts
 
 
-class Store(Doorbells, Leadership, People, Pages):
+class Store(Doorbells, Hosts, Leadership, People, Pages, VmRestarts):
     """All tables behind one set of questions and answers; safe to use from many threads."""
 
     def upgrade(self) -> str:

@@ -7,8 +7,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,17 +17,30 @@ from vmha_pollsters.agent.hearing import Hearing
 from vmha_pollsters.agent.heart import Heart, Route, Standing, Station
 from vmha_pollsters.agent.keeper import Content, Identity, Keeper
 from vmha_pollsters.agent.probe import Prober
-from vmha_pollsters.agent.slots import SlotFile
+from vmha_pollsters.agent.slots import NEAR, SlotFile
 from vmha_pollsters.agent.storage import Reader, Seen, Writer
 from vmha_pollsters.agent.watchdog.tether import Armed, Tether
-from vmha_pollsters.agent.witness import Me, Peer, Qualification, Reading
+from vmha_pollsters.agent.witness import Limits, Me, Peer, Qualification, Reading
 from vmha_pollsters.conf import GROUP, host_name, read_boot_id, read_keys, require
 from vmha_pollsters.lease.contract import LeaseDriver, Sight
-from vmha_pollsters.lease.layout import NO_FLAGS, NO_OPINION, Flag, Opinion, Roster
+from vmha_pollsters.lease.layout import (
+    FIRST_HOST,
+    NO_FLAGS,
+    NO_OPINION,
+    ByNumber,
+    Flag,
+    Opinion,
+    Probe,
+    Roster,
+    has,
+)
 from vmha_pollsters.lease.slots import SlotsLease
 from vmha_remediator.errors import ConfigError
 
 LOG = logging.getLogger(__name__)
+
+#: Witness's slot -> what it says of each host.
+Views = Mapping[int, Mapping[int, Opinion]]
 
 #: A host stays in the fast lane this long after its last suspect reading.
 RECOVERED = 12.0
@@ -39,7 +52,12 @@ SMALL_TABLE = 32
 #: are well for their probes' sake in so many turns.
 CROWD = 200
 TURNS = 8
+#: An ordinary host of a cluster that is not small reads its own and its peers' slots with every
+#: so many looks. (`keeper.OWN_LOOKED` relies on it.)
+FEW_LOOKS = 4
 STOP_TIMEOUT = 4.0
+#: A silence of so many times what is suspect is no news any more.
+RECENTLY = 10.0
 #: A picture older than this many beats was left by a process that did not run: not written.
 OLD_PICTURE = 3.0
 NO_WATCHDOG = "none"
@@ -58,12 +76,22 @@ class Picture:
     roster_stale: bool = True
     qualification: Qualification = JUST_STARTED
     peers: tuple[Peer, ...] = ()
-    readings: tuple[Reading, ...] = ()
-    witnesses: tuple[int, ...] = ()  # whose views are behind the readings
+    views: Views = field(default_factory=dict)  # of the witnesses that may be believed
+    suspects: frozenset[str] = frozenset()  # hosts whose reading is, or was of late
     isolated: bool = False
     next_roster: Roster | None = None
     problems: tuple[str, ...] = ()
     armed: Armed | None = None  # the watchdog that may be promised
+
+    def readings(self, peers: Iterable[Peer], limits: Limits) -> tuple[Reading, ...]:
+        """Return what all qualified witnesses say of `peers`, which are some of this picture's.
+
+        Fused when it is asked for: of most hosts of a crowd nobody asks in most cycles.
+        """
+        return tuple(
+            r._replace(suspect=True) if r.host in self.suspects else r
+            for r in witness.fuse(tuple(peers), self.views, limits)
+        )
 
     @property
     def role(self) -> str:
@@ -96,7 +124,7 @@ class Agent:
         me = Identity(self.host, address, boot_id, cluster, settings.priority)
         lease = settings.lease_interval
         keeper = Keeper(SlotFile(path), me, lease, self.stop.wait)
-        self.writer = Writer(keeper, self._content, lease, self._kick)
+        self.writer = Writer(keeper, self._content, lease, self._kick, lambda: self.reader.table)
         driver = load_driver(settings)
         freshness = driver if isinstance(driver, SlotsLease) else SlotsLease(settings)
         self.reader = Reader(
@@ -110,6 +138,10 @@ class Agent:
         self._good: dict[int, float] = {}
         self._alone_since: float | None = None
         self._turn = 0
+        self._steered: object = None
+        self._news: object = None
+        self._looks = 0
+        self._introduced: object = None
 
     def run(self) -> None:
         """Work until `stop` is set."""
@@ -147,11 +179,12 @@ class Agent:
         now = time.monotonic()
         before, seen, written = self.picture, self.reader.seen, self.writer.written
         stale = seen.roster is None or seen.roster_age > self.limits.roster_stale
-        peers = tuple(self._peers(seen, self._scope(seen, written.slot, stale), written.slot, now))
+        few = self._follows_few(seen, written.slot, stale)
+        peers = tuple(self._peers(seen, few, written.slot, now))
         me = self._me(seen, now)
         qualification = witness.qualify(me, peers, self.limits)
         views = witness.believed(me, qualification, peers, seen.roster, self.limits)
-        readings = self._mark_recovering(witness.fuse(peers, views, self.limits), now)
+        suspects = self._suspects(written.slot, peers, views, now)
         wanted = None
         # Who has just begun to look (again) knows nobody's lease yet: the roster that it would
         # write names itself alone and takes the witnesses' role away.
@@ -171,8 +204,8 @@ class Agent:
             roster_stale=stale,
             qualification=qualification,
             peers=peers,
-            readings=readings,
-            witnesses=tuple(sorted(views)),
+            views=views,
+            suspects=suspects,
             isolated=self._isolated(peers, written.slot, now),
             next_roster=wanted,
             problems=me.problems,
@@ -202,15 +235,16 @@ class Agent:
         bare = written.at is None or now - written.at > self.limits.lease_live
         hosts = 0
         if bare:  # an ordinary host of a big cluster reads a few slots only
-            hosts = sum(Flag.LEAVING not in slot.flags for slot in seen.slots.values())
+            hosts = sum(not has(slot.flags, Flag.LEAVING) for slot in seen.slots.values())
             hosts = max(hosts, len(seen.roster.members) if seen.roster is not None else 0)
         vouches = witness.may_vouch(
             speaks=speaks and Flag.QUALIFIED in written.flags,
             bare=bare,
-            heard_bare=self.heart.bare(),
+            heard_bare=self.heart.bare() if bare else 0,
             hosts=hosts,
         )
-        return Standing(now, bare, vouches)
+        asks = written.at is None or now - written.at > self.limits.own_write
+        return Standing(now, bare, asks, vouches)
 
     def _promise(self) -> Armed | None:
         """Tell the feeder the newest grounds to live; return what the slot may promise."""
@@ -219,68 +253,79 @@ class Agent:
         known = [t for t in (self.writer.written.at, self.heart.vouched()) if t is not None]
         return self.tether.tell(max(known, default=None))
 
-    def _scope(self, seen: Seen, mine: int | None, stale: bool) -> Iterable[int]:
-        """Return the slots this host is to know of: all, or what an ordinary one reads."""
+    def _follows_few(self, seen: Seen, mine: int | None, stale: bool) -> bool:
+        """Tell whether this is an ordinary host of a cluster that is not small.
+
+        It reads the slots of its few peers only, and those seldom: who else lives it takes from
+        the roster.
+        """
         roster = seen.roster
         ordinary = mine is not None and roster is not None and mine not in roster.witnesses
         small = seen.header is None or seen.header.hosts <= SMALL_TABLE
-        if stale or small or not ordinary or mine is None:
-            return seen.slots
-        return {mine, *witness.targets(mine, roster, seen.slots)} & seen.slots.keys()
+        return ordinary and not small and not stale
 
-    def _peers(
-        self, seen: Seen, scope: Iterable[int], mine: int | None, now: float
-    ) -> Iterable[Peer]:
+    def _peers(self, seen: Seen, few: bool, mine: int | None, now: float) -> Iterable[Peer]:
         found: dict[str, Peer] = {}
+        scope: Iterable[int] = seen.slots
+        listed = frozenset[int]()
+        if few and mine is not None and seen.roster is not None:
+            scope = {mine, *witness.targets(mine, seen.roster, seen.slots)} & seen.slots.keys()
+            listed = seen.roster.members
         unknown = Sight(None, now)
+        heard, clocks = self.heart.census()
+        probes = self.prober.results(now)
+        slots, sights, seen_fresh = seen.slots, seen.sights, seen.fresh
         for index in sorted(scope):
-            slot = seen.slots[index]
-            lease = seen.sights.get(index, unknown)
-            fresh = seen.fresh.get(index, unknown)
+            slot = slots[index]
+            host = slot.host
+            lease = sights.get(index, unknown)
+            fresh = lease if seen_fresh is sights else seen_fresh.get(index, unknown)
             own = index == mine
             peer = Peer(
-                slot=index,
-                host=slot.host,
-                priority=slot.priority,
-                flags=slot.flags,
-                opinion=Opinion(
-                    0.0 if own else self.heart.heard(slot.host),
-                    lease.age,
-                    self.prober.result(slot.host, now),
+                index,
+                host,
+                slot.priority,
+                slot.flags,
+                Opinion(
+                    0.0 if own else heard.get(host), lease.age, probes.get(host, Probe.UNKNOWN)
                 ),
-                views=dict(enumerate(slot.views)) if slot.views else None,
-                slot_age=fresh.age,
-                clock_offset=None if own else self.heart.clock_offset(slot.host),
-                problem=lease.problem or fresh.problem,
-                watchdog=slot.watchdog_promise if Flag.WATCHDOG in slot.flags else 0.0,
+                ByNumber(slot.views) if slot.views else None,
+                fresh.age,
+                None if own else clocks.get(host),
+                lease.problem or fresh.problem,
+                slot.watchdog_promise if has(slot.flags, Flag.WATCHDOG) else 0.0,
+                index in listed,
             )
-            other = found.get(slot.host)
-            found[slot.host] = peer if other is None else self._one_of(other, peer)
+            other = found.get(host)
+            found[host] = peer if other is None else self._one_of(other, peer)
         return sorted(found.values(), key=lambda p: p.slot)
 
     def _one_of(self, one: Peer, two: Peer) -> Peer:
         """Of two slots with one host name take the live one; two live ones are a problem."""
         alive = [p for p in (one, two) if witness.is_live(p, self.limits)]
         if len(alive) == 2:
-            return replace(one, problem=f"slots {one.slot} and {two.slot} both say {one.host}")
+            return one._replace(problem=f"slots {one.slot} and {two.slot} both say {one.host}")
         return alive[0] if alive else two
 
-    def _mark_recovering(self, readings: Iterable[Reading], now: float) -> tuple[Reading, ...]:
-        marked = []
-        for reading in readings:
+    def _suspects(
+        self, mine: int | None, peers: Sequence[Peer], views: Views, now: float
+    ) -> frozenset[str]:
+        """Return the hosts whose reading is suspect, or was until a moment ago."""
+        if not views:
+            return frozenset()
+        doubtful = [p for p in peers if p.slot == mine or not witness.is_well(p, self.limits)]
+        for reading in witness.fuse(doubtful, views, self.limits):
             if reading.suspect:
                 self._suspect[reading.host] = now
-            elif now - self._suspect.get(reading.host, float("-inf")) < RECOVERED:
-                reading = replace(reading, suspect=True)
-            marked.append(reading)
-        return tuple(marked)
+        self._suspect = {h: at for h, at in self._suspect.items() if now - at < RECOVERED}
+        return frozenset(self._suspect)
 
     def _incumbents(
         self, roster: Roster | None, peers: Iterable[Peer], now: float
     ) -> dict[int, float]:
         """Return for each present witness how long it has been unqualified."""
         present = roster.witnesses if roster is not None else ()
-        qualified = {p.slot for p in peers if Flag.QUALIFIED in p.flags}
+        qualified = {p.slot for p in peers if has(p.flags, Flag.QUALIFIED)}
         self._good = {
             slot: now if slot in qualified else self._good.get(slot, now) for slot in present
         }
@@ -288,11 +333,17 @@ class Agent:
 
     def _steer(self, mine: int | None, seen: Seen, peers: Iterable[Peer]) -> None:
         if mine is None:
+            self._steered = None
             self.heart.steer(None)
             return
+        roster = seen.roster and (seen.roster.witnesses, seen.roster.members)
+        steered = (mine, seen.edition, roster, len(seen.fresh), tuple(p.slot for p in peers))
+        if seen.edition is not None and steered == self._steered:
+            return  # nothing changed but what every renewal changes
         names = {p.slot: p.host for p in peers if p.slot != mine}
         expected = witness.senders(mine, seen.roster, seen.slots)
         to = witness.targets(mine, seen.roster, seen.slots) & names.keys()
+        self._steered = steered
         self.heart.steer(
             Route(
                 slot=mine,
@@ -320,7 +371,7 @@ class Agent:
         self._turn = (self._turn + 1) % TURNS
         crowd = len(seen.slots) > CROWD
         for peer in peers:
-            if peer.slot == mine or Flag.LEAVING in peer.flags or peer.slot not in seen.slots:
+            if peer.slot == mine or has(peer.flags, Flag.LEAVING) or peer.slot not in seen.slots:
                 continue
             heard = peer.opinion.heard
             well = heard is not None and heard <= self.limits.suspect_heard
@@ -379,17 +430,43 @@ class Agent:
         return said, roster and replace(roster, written=time.time())
 
     def _plan(self) -> tuple[Iterable[int] | None, float]:
-        """Return which slots to read next (None: all) and how long to rest after that."""
+        """Return which slots to read next (None: all), and when to look again after that."""
         picture, lease = self.picture, self.settings.lease_interval
         watching = picture.role in ("master", "witness")
         header = self.reader.seen.header
         small = header is None or header.hosts <= SMALL_TABLE
-        hurry = small or any(r.suspect for r in picture.readings)
+        hurry = small or bool(picture.suspects)
         rest = lease / 4 if watching and hurry else lease / 2
-        if watching or small or picture.roster_stale or picture.slot is None:
+        if picture.roster_stale or picture.slot is None or picture.roster is None:
             return None, rest
+        # In a small cluster everybody may have to watch within seconds: what it knows of the
+        # leases by then has to be as fine as if it had watched all along.
+        if watching or small:
+            return None, rest
+        rest = rest if self._misses_somebody(picture) else lease
+        return self._few(picture.slot, picture.roster), rest
+
+    def _misses_somebody(self, picture: Picture) -> bool:
+        """Tell whether a peer has fallen silent of late: then the roles may be changing."""
+        slow = self.limits.suspect_heard
+        heard = (p.opinion.heard for p in picture.peers)
+        return any(age is not None and slow < age < RECENTLY * slow for age in heard)
+
+    def _few(self, mine: int, roster: Roster | None) -> Iterable[int]:
+        """Return the slots that an ordinary host reads with its next look.
+
+        Header and roster are one request, and the slots close to them come for nothing. Its own
+        and its peers' cost another, so they are read every so many looks only, and when the
+        roster has changed.
+        """
         known = self.reader.seen.slots
-        return {picture.slot, *witness.targets(picture.slot, picture.roster, known)}, 0.75 * lease
+        wanted = {mine, *witness.targets(mine, roster, known)}
+        introduced = roster and (roster.witnesses, roster.members)
+        self._looks += 1
+        if introduced != self._introduced or self._looks >= FEW_LOOKS:
+            self._looks, self._introduced = 0, introduced
+            return wanted
+        return {n for n in wanted if n + FIRST_HOST < NEAR}
 
     def _tell(self, before: Picture, after: Picture) -> None:
         """Log what changed, one sentence a change, and have big news written at once."""
@@ -402,10 +479,12 @@ class Agent:
                 LOG.warning("not qualified: %s", "; ".join(after.qualification.why))
         if after.isolated != before.isolated:
             LOG.warning("isolated: %s", after.isolated)
-        if self._news(before) != self._news(after):
+        news = self._news_in(after)
+        if news != self._news:
+            self._news = news
             self._kick.set()
 
-    def _news(self, picture: Picture) -> tuple[object, ...]:
+    def _news_in(self, picture: Picture) -> tuple[object, ...]:
         slow = self.limits.suspect_heard
         return (
             picture.qualification.ok,

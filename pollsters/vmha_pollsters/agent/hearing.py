@@ -15,7 +15,7 @@ OLD_BOOTS = 16
 VOUCH_LATE = 60.0
 
 
-@dataclass
+@dataclass(slots=True)
 class _Peer:
     boot_id: uuid.UUID | None = None
     sequence: int = 0
@@ -57,7 +57,9 @@ class Hearing:
         """Name the peers that should be sending to this host from now on."""
         wanted = set(hosts)
         for host in wanted:
-            peer = self._peers.setdefault(host, _Peer())
+            peer = self._peers.get(host)
+            if peer is None:
+                peer = self._peers[host] = _Peer()
             if peer.expected_since is None:
                 peer.expected_since = now
                 if peer.heard is not None and now - peer.heard > self._fresh:
@@ -71,8 +73,11 @@ class Hearing:
         `boots` holds the boot ids in the slots: a new boot is believed only when storage says
         the same, or when storage says nothing about that host and the boot is not an old one.
         """
-        peer = self._peers.setdefault(packet.host, _Peer())
-        if packet.boot_id != peer.boot_id:
+        peer = self._peers.get(packet.host)
+        if peer is None:
+            peer = self._peers[packet.host] = _Peer()
+        # Most often it is the same object: see `wire.unpack`.
+        if packet.boot_id is not peer.boot_id and packet.boot_id != peer.boot_id:
             known = boots.get(packet.host)
             if packet.boot_id in peer.old_boots or known not in (None, packet.boot_id):
                 raise Rejected("another boot than the one in its slot")
@@ -86,10 +91,10 @@ class Hearing:
         peer.clock = packet.wall - now
         if packet.kind in BEATS:
             peer.bare = packet.kind is Kind.BARE_HEARTBEAT
-        if packet.kind in ACKS:
+        elif packet.kind in ACKS:
             peer.acked = now
-        if packet.kind is Kind.VOUCH:
-            self._note_vouched(packet.echo / 1000, now)
+            if packet.kind is Kind.VOUCH:
+                self._note_vouched(packet.echo / 1000, now)
 
     def _note_vouched(self, sent: float, now: float) -> None:
         """Remember when the heartbeat left that was vouched for: it was heard no earlier.
@@ -103,10 +108,13 @@ class Hearing:
     def age(self, host: str, now: float) -> float | None:
         """Return the seconds since `host` was heard; None: unknown."""
         peer = self._peers.get(host)
-        if peer is None:
-            return None
+        return None if peer is None else self._age(peer, now)
+
+    def _age(self, peer: _Peer, now: float) -> float | None:
         if peer.heard is not None:
-            age = max(0.0, now - peer.heard)
+            age = now - peer.heard
+            if age < 0.0:
+                age = 0.0
             # Silence of a host that does not send to us (any more) says nothing.
             return age if peer.expected_since is not None or age <= self._fresh else None
         if peer.expected_since is None or now - peer.expected_since < self._watch:
@@ -130,9 +138,19 @@ class Hearing:
             for peer in self._peers.values()
         )
 
-    def clock_offset(self, host: str, now: float, wall: float) -> float | None:
-        """Return how far ahead the clock of `host` is, in seconds; None unless just heard."""
-        peer = self._peers.get(host)
-        if peer is None or peer.heard is None or now - peer.heard > self._fresh:
-            return None
-        return peer.clock - (wall - now)
+    def census(
+        self, taken: float, now: float, wall: float
+    ) -> tuple[dict[str, float | None], dict[str, float]]:
+        """Return the age of every host known, and how far ahead the clock of each one just heard.
+
+        Ages are as of `taken`; `now` and `wall` are this host's two clocks at one moment. One
+        pass: it is done every second for every host of the cluster.
+        """
+        ages: dict[str, float | None] = {}
+        clocks: dict[str, float] = {}
+        ours, since = wall - now, now - self._fresh
+        for host, peer in self._peers.items():
+            ages[host] = self._age(peer, taken)
+            if peer.heard is not None and peer.heard >= since:
+                clocks[host] = peer.clock - ours
+        return ages, clocks

@@ -12,17 +12,21 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from vmha_pollsters.agent.hearing import Hearing
 from vmha_pollsters.agent.wire import (
     BEATS,
+    EVERYBODY,
     MAX_SIZE,
     Kind,
     Packet,
     Rejected,
     cluster_digest,
+    is_called,
     pack,
+    roll,
     unpack,
 )
 
@@ -34,10 +38,14 @@ PAUSE_BEATS = 3.0
 #: Packets taken in one go, so that a flood cannot keep the thread from sending.
 MOST_AT_ONCE = 2000
 BUFFER = 1 << 20
-#: Above so many senders every other heartbeat is acknowledged, and packets are waited for so
-#: long (s) that they come in batches.
+#: Above so many senders packets are taken in ten times a beat instead of one by one (a heartbeat
+#: looks younger by that much at most), and acknowledged by roll calls: every sender is named in
+#: one of so many parts, each of which has its turn once in two beats.
 CROWD = 200
-BATCH = 0.02
+WAKES = 10
+PARTS = 2 * WAKES
+
+Address = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ class Standing:
 
     at: float = float("-inf")
     bare: bool = False  # its own lease is not renewed any more
+    asks: bool = False  # its renewal is late, so that it may soon live by acknowledgements
     vouches: bool = False  # its acknowledgements count
 
 
@@ -89,7 +98,8 @@ class Heart:
         self._sequence = 0
         self._drained = time.monotonic()
         self._paused_until_drained = True
-        self._acknowledged: dict[str, float] = {}
+        self._called: list[dict[int, Address]] = [{} for _ in range(PARTS)]
+        self._part = 0
         self.taken = 0
         self.standing = Standing()
         self.rejected: Counter[str] = Counter()
@@ -111,7 +121,7 @@ class Heart:
             # Waking up more often than it beats keeps the ages, which grow only when
             # everything received was taken in, close to the present.
             left = max(0.0, due - time.monotonic())
-            self._listen(min(left, self._me.interval / 4))
+            self._listen(left)
             now = time.monotonic()
             if now >= due:
                 self._beat()
@@ -123,6 +133,12 @@ class Heart:
         """Return the seconds since `host` was heard; None: unknown."""
         with self._lock:
             return self._hearing.age(host, self._drained)
+
+    def census(self) -> tuple[Mapping[str, float | None], Mapping[str, float]]:
+        """Return what `heard` says of all hosts, and how far ahead (s) the clocks of those are
+        that were just heard."""
+        with self._lock:
+            return self._hearing.census(self._drained, time.monotonic(), time.time())
 
     def last_heard(self) -> float | None:
         """Return the seconds since anybody was heard; None: nobody."""
@@ -152,11 +168,6 @@ class Heart:
             late = time.monotonic() - self._drained > PAUSE_BEATS * self._me.interval
             return 0.0 if late else self._hearing.listening_for(self._drained)
 
-    def clock_offset(self, host: str) -> float | None:
-        """Return how far ahead the clock of `host` is, in seconds; None unless just heard."""
-        with self._lock:
-            return self._hearing.clock_offset(host, time.monotonic(), time.time())
-
     def _open(self) -> None:
         family = socket.AF_INET6 if ":" in self._me.address else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_DGRAM)
@@ -176,57 +187,103 @@ class Heart:
             self._sock, self.problem = sock, None
             self._paused_until_drained = True
 
-    def _listen(self, seconds: float) -> None:
-        """Wait for packets at most that long and take in all that are there."""
+    def _listen(self, left: float) -> None:
+        """Wait for packets, at most until the next beat, and take in all that are there."""
         sock = self._sock
         if sock is None:
-            time.sleep(min(seconds, self._me.interval))
+            time.sleep(min(left, self._me.interval / 4))
             return
-        if self._crowded():
-            pause = min(seconds, BATCH)
-            time.sleep(pause)
-            seconds -= pause
-        select.select([sock], [], [], seconds)
+        crowded = self._crowded()
+        if crowded:
+            time.sleep(min(left, self._me.interval / WAKES))
+        else:
+            select.select([sock], [], [], min(left, self._me.interval / 4))
         began = time.monotonic()
         with self._lock:
             paused = began - self._drained > PAUSE_BEATS * self._me.interval
             paused = paused or self._paused_until_drained
-        for _ in range(MOST_AT_ONCE):
-            try:
-                data, sender = sock.recvfrom(MAX_SIZE + 1)
-            except BlockingIOError:
-                break
-            except OSError as exc:
-                LOG.warning("heartbeat socket: %s; opening it again", exc)
-                self._sock = None
-                sock.close()
-                return
-            if not paused:
-                self._take(data, sender[:2])
+        try:
+            packets = self._received(sock)
+        except OSError as exc:
+            LOG.warning("heartbeat socket: %s; opening it again", exc)
+            self._sock = None
+            sock.close()
+            return
+        if not paused:
+            self._take(packets)
         with self._lock:
             if paused:
                 self._hearing.begin(began)
                 self._paused_until_drained = False
             self._drained = began
+        if crowded:
+            self._call_roll()
 
-    def _take(self, data: bytes, sender: tuple[str, int]) -> None:
-        try:
-            packet = unpack(data, self._cluster, self._me.keys)
-            with self._lock:
-                route = self._route
-                if route is None or packet.to != route.slot:
-                    raise Rejected("meant for another host")
-                if packet.host == self._me.host:
-                    raise Rejected("our own name")
-                self._hearing.take(packet, time.monotonic(), route.boots)
-                self.taken += 1
-        except Rejected as exc:
-            self.rejected[str(exc)] += 1
-            LOG.debug("packet from %s refused: %s", sender[0], exc)
+    def _received(self, sock: socket.socket) -> list[tuple[bytes, Address]]:
+        """Return what waits in the socket; raises OSError."""
+        packets = []
+        with suppress(BlockingIOError):
+            for _ in range(MOST_AT_ONCE):
+                packets.append(sock.recvfrom(MAX_SIZE + 1))
+        return packets
+
+    def _take(self, packets: Iterable[tuple[bytes, Address]]) -> None:
+        """Count what can be believed, and acknowledge it."""
+        answers = []
+        with self._lock:
+            route, now = self._route, time.monotonic()
+            for data, sender in packets:
+                try:
+                    packet = self._believe(data, route, now)
+                except Rejected as exc:
+                    self.rejected[str(exc)] += 1
+                    LOG.debug("packet from %s refused: %s", sender[0], exc)
+                else:
+                    if packet.kind in BEATS:
+                        answers.append((packet, sender))
+        if route is not None and answers:
+            self._answer(answers, route.slot)
+
+    def _believe(self, data: bytes, route: Route | None, now: float) -> Packet:
+        packet = unpack(data, self._cluster, self._me.keys)
+        called = packet.kind is Kind.ROLL and packet.to == EVERYBODY
+        if route is None or (packet.to != route.slot and not called):
+            raise Rejected("meant for another host")
+        if packet.host == self._me.host:
+            raise Rejected("our own name")
+        if called and is_called(packet, route.slot):
+            packet = packet._replace(kind=Kind.ACK)
+        self._hearing.take(packet, now, route.boots)
+        self.taken += 1
+        return packet
+
+    def _answer(self, beats: Iterable[tuple[Packet, Address]], slot: int) -> None:
+        """Acknowledge these heartbeats now, or in a crowd with the next roll call.
+
+        Who may soon live by its acknowledgements gets every one, for only that says to which
+        heartbeat it belongs.
+        """
+        crowded = self._crowded()
+        kind = Kind.VOUCH if self._stands().vouches else Kind.ACK
+        for packet, sender in beats:
+            sender = sender[:2]
+            if crowded and packet.kind is Kind.HEARTBEAT:
+                self._called[packet.slot % PARTS][packet.slot] = sender
+            else:
+                self._send(kind, {packet.slot: sender}, slot, echo=packet.sequence)
+
+    def _call_roll(self) -> None:
+        """Tell the next part of all senders which of them were heard since their last turn."""
+        self._part = (self._part + 1) % PARTS
+        heard, self._called[self._part] = self._called[self._part], {}
+        with self._lock:
+            route = self._route
+        if not heard or route is None:
             return
-        if packet.kind in BEATS and self._ack_is_due(packet):
-            kind = Kind.VOUCH if self._stands().vouches else Kind.ACK
-            self._send(kind, {packet.slot: sender}, route.slot, echo=packet.sequence)
+        packet = self._packet(Kind.ROLL, route.slot, EVERYBODY)._replace(roll=roll(heard))
+        data = pack(packet, self._cluster, self._me.keys[0])
+        for address in heard.values():
+            self._put(data, address)
 
     def _stands(self) -> Standing:
         """Return this host's standing; one that is old, since nobody updates it, is none."""
@@ -238,50 +295,36 @@ class Heart:
         route = self._route
         return route is not None and len(route.senders) > CROWD
 
-    def _ack_is_due(self, packet: Packet) -> bool:
-        """Tell whether to acknowledge a heartbeat now, and remember it if so.
-
-        A host without a lease lives by its acknowledgements and gets every one.
-        """
-        if packet.kind is Kind.BARE_HEARTBEAT or not self._crowded():
-            return True
-        now = time.monotonic()
-        before = self._acknowledged.get(packet.host, float("-inf"))
-        if now - before < 1.5 * self._me.interval:
-            return False
-        self._acknowledged[packet.host] = now
-        return True
-
     def _beat(self) -> None:
         with self._lock:
             route = self._route
         if route is not None:
             addresses = {slot: (at, self._me.port) for slot, at in route.targets.items()}
-            kind = Kind.BARE_HEARTBEAT if self._stands().bare else Kind.HEARTBEAT
+            stands = self._stands()
+            kind = Kind.ASKING_HEARTBEAT if stands.asks else Kind.HEARTBEAT
+            kind = Kind.BARE_HEARTBEAT if stands.bare else kind
             self._send(kind, addresses, route.slot)
 
-    def _send(
-        self, kind: Kind, to: Mapping[int, tuple[str, int]], slot: int, echo: int = 0
-    ) -> None:
+    def _send(self, kind: Kind, to: Mapping[int, Address], slot: int, echo: int = 0) -> None:
+        for number, address in to.items():
+            packet = self._packet(kind, slot, number, echo)
+            self._put(pack(packet, self._cluster, self._me.keys[0]), address)
+
+    def _packet(self, kind: Kind, slot: int, to: int, echo: int = 0) -> Packet:
+        # Milliseconds since boot: grows over restarts of the agent within one boot.
+        self._sequence = max(self._sequence + 1, int(time.monotonic() * 1000))
+        me = self._me
+        return Packet(kind, me.host, slot, to, me.boot_id, self._sequence, time.time(), echo)
+
+    def _put(self, data: bytes, address: Address) -> None:
         sock = self._sock
         if sock is None:
             return
-        for packet, target in self._packets(kind, to, slot, echo):
-            try:
-                sock.sendto(pack(packet, self._cluster, self._me.keys[0]), target)
-            except BlockingIOError:
-                continue
-            except OSError as exc:
-                if exc.errno == errno.EBADF:
-                    raise
-                LOG.debug("cannot send to %s: %s", target[0], exc)
-
-    def _packets(
-        self, kind: Kind, to: Mapping[int, tuple[str, int]], slot: int, echo: int
-    ) -> Iterable[tuple[Packet, tuple[str, int]]]:
-        me = self._me
-        wall = time.time()
-        for number, target in to.items():
-            # Milliseconds since boot: grows over restarts of the agent within one boot.
-            sequence = self._sequence = max(self._sequence + 1, int(time.monotonic() * 1000))
-            yield Packet(kind, me.host, slot, number, me.boot_id, sequence, wall, echo), target
+        try:
+            sock.sendto(data, address)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            if exc.errno == errno.EBADF:
+                raise
+            LOG.debug("cannot send to %s: %s", address[0], exc)

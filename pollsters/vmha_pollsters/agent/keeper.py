@@ -19,6 +19,7 @@ from vmha_pollsters.lease.layout import (
     Opinion,
     Roster,
     Slot,
+    has,
     pack_roster,
     pack_slot,
     unpack_slot,
@@ -26,6 +27,12 @@ from vmha_pollsters.lease.layout import (
 from vmha_remediator.errors import LeaseError
 
 ATTEMPTS = 5
+#: A renewal reads its slot first when the one before is longer ago than so many intervals (this
+#: host may have stood still, and lost it) ...
+STEADY = 1.5
+#: ... or the area was not looked at for so long, or the slot itself.
+LOOKED = 1.5
+OWN_LOOKED = 5.0
 
 
 class ClaimLost(LeaseError):
@@ -80,6 +87,7 @@ class Keeper:
         self._clock = clock
         self._wall = wall
         self._area: uuid.UUID | None = None
+        self._written = self._seen = float("-inf")  # when the slot was last written, seen as ours
         self.slot: Slot | None = None
 
     def claim(self) -> Slot:
@@ -107,16 +115,23 @@ class Keeper:
                 return self._won(slot, table)
         raise LeaseError(f"no slot could be claimed in {ATTEMPTS} attempts; trying again")
 
-    def renew(self, content: Content) -> Slot:
-        """Write the next sequence with `content`; raises `ClaimLost` when it is not ours."""
+    def renew(self, content: Content, looked: Table | None = None) -> Slot:
+        """Write the next sequence with `content`; raises `ClaimLost` when it is not ours.
+
+        `looked` is what this host last read of the area anyway. While it shows the slot as ours
+        often enough, the slot is not read again for the renewal.
+        """
         held, area = self.slot, self._area
         if held is None or area is None:
             raise ClaimLost("no slot is claimed")
-        there = self._still_there(held, area)
-        if there.nonce != held.nonce and Flag.CLAIMING not in there.flags:
-            raise self._lost(
-                f"slot {held.index} is now written by host '{there.host}' at {there.address}"
-            )
+        began = self._clock()
+        if not self._is_ours(held, area, looked, began):
+            there = self._still_there(held, area)
+            if there.nonce != held.nonce and not has(there.flags, Flag.CLAIMING):
+                raise self._lost(
+                    f"slot {held.index} is now written by host '{there.host}' at {there.address}"
+                )
+            self._seen = began
         slot = Slot(
             index=held.index,
             host=held.host,
@@ -133,8 +148,25 @@ class Keeper:
             views=content.views,
         )
         self._put(slot, area)
-        self.slot = slot
+        self.slot, self._written = slot, began
         return slot
+
+    def _is_ours(self, held: Slot, area: uuid.UUID, looked: Table | None, now: float) -> bool:
+        """Tell whether `looked` leaves no doubt that the slot is still ours."""
+        if looked is None or looked.header.uuid != area:
+            return False
+        if held.index in looked.damaged:
+            return False
+        there = looked.slots.get(held.index)
+        if there is not None:
+            if there.nonce != held.nonce:
+                return False
+            self._seen = max(self._seen, looked.started)
+        return (
+            now - self._written <= STEADY * self._interval
+            and now - looked.started <= LOOKED * self._interval
+            and now - self._seen <= OWN_LOOKED * self._interval
+        )
 
     def write_roster(self, roster: Roster) -> None:
         """Write the roster; the caller has found that it is the master."""
@@ -157,7 +189,7 @@ class Keeper:
             )
 
     def _free(self, table: Table, attempt: int) -> int:
-        taken = table.slots.keys() | table.damaged.keys()
+        taken = table.slots.keys() | (table.damaged.keys() - table.strays)
         free = [n for n in range(table.header.hosts) if n not in taken]
         if not free:
             raise LeaseError(

@@ -20,7 +20,8 @@ LOG = logging.getLogger(__name__)
 TIMEOUT = 1.0  # seconds for one probe
 WORKERS = 8
 SILENT_ROUNDS = 2  # so many rounds without an answer make a silent host
-HEALTHY_AGAIN = 60.0  # seconds between probes of a host that is well
+HEALTHY_AGAIN = 60.0  # seconds between probes of a host that is well, at least, ...
+MOST_HEALTHY = 8.0  # ... and no more than so many such probes a second
 HEALTHY_RETRY = 5.0  # after a failed one
 STALE = 5.0  # a result older than this says nothing
 #: A connection error that shows an answer, or the network's word that nobody is there; any
@@ -67,14 +68,14 @@ class Record:
             return Probe.ANSWERS
         return Probe.SILENT if self.silent >= SILENT_ROUNDS else Probe.UNKNOWN
 
-    def due(self, healthy: bool, now: float) -> bool:
-        """Tell whether the host is to be probed now."""
+    def due(self, healthy: bool, now: float, again: float = HEALTHY_AGAIN) -> bool:
+        """Tell whether the host is to be probed now, if well and proven `again` s after."""
         if self.last is None:
             return True
         if not healthy:
             return now - self.last >= TIMEOUT / 2
         doubtful = not self.proven or any(self.failures.values())
-        return now - self.last >= (HEALTHY_RETRY if doubtful else HEALTHY_AGAIN)
+        return now - self.last >= (HEALTHY_RETRY if doubtful else again)
 
 
 def probe(address: str, port: int, timeout: float = TIMEOUT) -> Outcome:
@@ -137,7 +138,8 @@ class Prober:
             record = self._records.setdefault(host, Record())
             if well:
                 record.silent = 0
-            if host in self._running or not record.due(well, now):
+            again = max(HEALTHY_AGAIN, len(self._records) / MOST_HEALTHY)
+            if host in self._running or not record.due(well, now, again):
                 return
             self._running.add(host)
         self._pool.submit(self._run, host, address, healthy, well)
@@ -159,6 +161,15 @@ class Prober:
         with self._lock:
             record = self._records.get(host)
             return record.result(now) if record is not None else Probe.UNKNOWN
+
+    def results(self, now: float) -> dict[str, Probe]:
+        """Return what `result` says of every host that was probed of late."""
+        with self._lock:
+            return {
+                host: record.result(now)
+                for host, record in self._records.items()
+                if record.last is not None and now - record.last <= STALE
+            }
 
     def proven(self, host: str) -> tuple[str, ...]:
         """Return the methods that are known to work for `host`."""

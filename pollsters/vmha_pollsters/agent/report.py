@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from vmha_pollsters.agent import witness
@@ -23,13 +25,16 @@ _NAMES = (
     metrics.WATCHDOG.name,
 )
 
+#: A question without any more to it than its operation.
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
 
 def values(reading: Reading) -> dict[str, float]:
     """Return the metrics of one reading; what is not known is absent."""
     r = reading
     told = (r.heartbeat_age, r.lease_age, r.reachable, r.isolated, r.witnesses, r.watchdog)
     return {
-        name: round(float(value), 3)
+        name: round(value, 3) if type(value) is float else float(value)
         for name, value in zip(_NAMES, told, strict=True)
         if value is not None
     }
@@ -42,13 +47,17 @@ def own(picture: Picture) -> dict[str, float]:
     return {name: float(value) for name, value in told.items() if value is not None}
 
 
-def readings(agent: Agent) -> dict[str, Any]:
-    """Return everything to publish now.
+def readings(agent: Agent, asked: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
+    """Return what there is to publish now.
 
     `age` is how old it is (s): a reader drops what is older than a few seconds. `hosts` is
     empty unless this host is a qualified witness; `why` then says what keeps it silent.
+    `watched` is how many hosts it watches. `asked["skip"]` may name the slots (one bit each, a
+    hexadecimal number) whose hosts the reader wants only if they are suspect.
     """
     picture = agent.picture
+    skip = _skipped(asked.get("skip"))
+    wanted = [p for p in picture.peers if p.slot not in skip or p.host in picture.suspects]
     return {
         "host": agent.host,
         "age": round(time.monotonic() - picture.at, 3),
@@ -57,14 +66,24 @@ def readings(agent: Agent) -> dict[str, Any]:
         "why": list(picture.qualification.why),
         "clock_ok": picture.qualification.clock_ok,
         "own": own(picture),
+        "watched": len(picture.peers) if picture.views else 0,
         "hosts": [
             {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)}
-            for r in picture.readings
+            for r in picture.readings(wanted, agent.limits)
         ],
     }
 
 
-def status(agent: Agent) -> dict[str, Any]:
+def _skipped(bits: object) -> frozenset[int]:
+    """Return the slots named by a hexadecimal number; nonsense names none."""
+    try:
+        raw = int(str(bits or "0"), 16)
+    except ValueError:
+        return frozenset()
+    return frozenset(n for n, bit in enumerate(reversed(f"{raw:b}")) if bit == "1")
+
+
+def status(agent: Agent, _asked: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
     """Return what a person wants to know of this agent."""
     picture, written, seen = agent.picture, agent.writer.written, agent.reader.seen
     now = time.monotonic()
@@ -103,13 +122,13 @@ def status(agent: Agent) -> dict[str, Any]:
             "stale": picture.roster_stale,
         },
         "watchdog": _watchdog(agent),
-        "believed": [names.get(n, f"slot {n}") for n in picture.witnesses],
+        "believed": [names.get(n, f"slot {n}") for n in sorted(picture.views)],
         "heartbeats": {
             "problem": agent.heart.problem,
             "taken": agent.heart.taken,
             "refused": dict(agent.heart.rejected),
         },
-        "peers": [_peer(agent, picture, peer) for peer in picture.peers],
+        "peers": _peers(agent, picture),
     }
 
 
@@ -138,12 +157,18 @@ def _seconds(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
 
 
-def _peer(agent: Agent, picture: Picture, peer: Peer) -> dict[str, Any]:
-    own = picture.slot
+def _peers(agent: Agent, picture: Picture) -> list[dict[str, Any]]:
     sent = frozenset[int]()
-    if own is not None:
-        sent = witness.targets(own, picture.roster, (p.slot for p in picture.peers))
-    reading = next((r for r in picture.readings if r.host == peer.host), None)
+    if picture.slot is not None:
+        known = [p.slot for p in picture.peers]
+        sent = witness.targets(picture.slot, picture.roster, known)
+    told = {r.host: values(r) for r in picture.readings(picture.peers, agent.limits)}
+    return [_peer(agent, peer, peer.slot in sent, told.get(peer.host)) for peer in picture.peers]
+
+
+def _peer(
+    agent: Agent, peer: Peer, sent: bool, published: dict[str, float] | None
+) -> dict[str, Any]:
     slot = agent.reader.seen.slots.get(peer.slot)
     return {
         "host": peer.host,
@@ -153,11 +178,11 @@ def _peer(agent: Agent, picture: Picture, peer: Peer) -> dict[str, Any]:
         "flags": [flag.name.lower() for flag in Flag if flag in peer.flags and flag.name],
         "heard": _seconds(peer.opinion.heard),
         "lease": _seconds(peer.opinion.lease),
-        "hears_us": _seconds(agent.heart.acked(peer.host)) if peer.slot in sent else None,
+        "hears_us": _seconds(agent.heart.acked(peer.host)) if sent else None,
         "clock": _seconds(peer.clock_offset),
         "probe": peer.opinion.probe.name.lower(),
         "probe_proven": list(agent.prober.proven(peer.host)),
         "watchdog": _seconds(peer.watchdog or None),
         "problem": peer.problem,
-        "published": None if reading is None else values(reading),
+        "published": published,
     }

@@ -22,7 +22,8 @@ MOST_BYTES = 4096
 #: Anybody on this host may ask: it is all read-only, and the pollster runs as another user.
 MODE = 0o666
 
-Operations = Mapping[str, Callable[[], dict[str, Any]]]
+#: Name -> what answers; it is given the whole question.
+Operations = Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]
 
 
 class AlreadyRunning(VmhaError):
@@ -47,7 +48,7 @@ class _Handler(socketserver.StreamRequestHandler):
         except (ValueError, KeyError, TypeError):
             known = ", ".join(sorted(self.server.operations))
             return {"error": f'ask one JSON line {{"op": NAME}}; known: {known}'}
-        return operation()
+        return operation(asked)
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):

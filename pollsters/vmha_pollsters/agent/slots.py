@@ -8,19 +8,21 @@ import mmap
 import os
 import stat
 import time
-from collections.abc import Iterable, Mapping
+import uuid
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from vmha_pollsters.lease.contract import Table
 from vmha_pollsters.lease.layout import (
     BLOCK,
     FIRST_HOST,
-    LEAD,
+    Block,
     Damaged,
     Header,
     Roster,
     Slot,
-    is_whole,
+    Stray,
+    renewed_slot,
     unpack_header,
     unpack_roster,
     unpack_slot,
@@ -29,18 +31,43 @@ from vmha_remediator.errors import LeaseError
 
 #: Blocks that lie at most so far apart are fetched in one read: bytes are cheap, requests not.
 NEAR = 16
-#: Most blocks in one write when an area is made.
+#: Most blocks in one request.
 CHUNK = 256
 
 
-#: Slot number -> what tells its content from any other, and that content.
-Cache = dict[int, tuple[bytes, Slot]]
+class Cache:
+    """The blocks of the last look and what was in them: most come again as they were.
+
+    `edition` changes whenever a slot changed in anything but what every renewal changes.
+    """
+
+    def __init__(self) -> None:
+        self.edition = 0
+        self._area: uuid.UUID | None = None
+        self._known: dict[int, tuple[bytes, Slot | None]] = {}
+
+    def slot(self, block: memoryview, index: int, area: uuid.UUID) -> Slot | None:
+        """Return what is in the block of slot `index`, None if free; raises `Damaged`."""
+        if area != self._area:
+            self._area, self._known = area, {}
+        data = bytes(block)
+        before, slot = self._known.get(index, (b"", None))
+        if data == before:
+            return slot
+        renewed = renewed_slot(before, data, slot) if slot is not None else None
+        if renewed is None:
+            self._known.pop(index, None)
+            self.edition += 1
+            renewed = unpack_slot(data, index, area)
+        self._known[index] = (data, renewed)
+        return renewed
 
 
 class Blocks(Protocol):
     """Somewhere that keeps 4 KiB blocks; what the claim and the reader need of a file."""
 
-    def read(self, first: int, count: int) -> bytes: ...
+    def read(self, first: int, count: int) -> Block:
+        """Return `count` blocks, good until the next call."""
 
     def write(self, block: int, data: bytes) -> None: ...
 
@@ -62,23 +89,23 @@ class SlotFile:
         self._identity: tuple[int, int, int] | None = None
         self._buffer = mmap.mmap(-1, BLOCK)  # anonymous memory is page-aligned
 
-    def read(self, first: int, count: int) -> bytes:
-        """Return `count` blocks from block number `first` on."""
+    def read(self, first: int, count: int) -> Block:
+        """Return `count` blocks from block number `first` on, good until the next call."""
         size = count * BLOCK
         self._make_room(size)
         fd = self._open()
         if not self.direct:  # ask the page cache not to answer for the storage
             os.posix_fadvise(fd, first * BLOCK, size, os.POSIX_FADV_DONTNEED)
-        with memoryview(self._buffer) as whole, whole[:size] as part:
-            try:
-                got = os.preadv(fd, [part], first * BLOCK)
-            except OSError:
-                self.close()
-                raise
-            if got != size:
-                self.close()
-                raise OSError(errno.EIO, f"{self.path}: read {got} of {size} bytes")
-            return bytes(part)
+        part = memoryview(self._buffer)[:size]
+        try:
+            got = os.preadv(fd, [part], first * BLOCK)
+        except OSError:
+            self.close()
+            raise
+        if got != size:
+            self.close()
+            raise OSError(errno.EIO, f"{self.path}: read {got} of {size} bytes")
+        return part
 
     def write(self, block: int, data: bytes) -> None:
         """Write one block and wait until the storage has it."""
@@ -108,8 +135,7 @@ class SlotFile:
 
     def _make_room(self, size: int) -> None:
         if len(self._buffer) < size:
-            self._buffer.close()
-            self._buffer = mmap.mmap(-1, size)
+            self._buffer = mmap.mmap(-1, size)  # the old one goes when nobody reads it any more
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
@@ -189,71 +215,74 @@ def read_table(
     """Read header, roster and the slots of `hosts` (None: all) and return them.
 
     `known` is the number of slots as read before (0: not yet): then all of them are fetched in
-    one read, and a few in as few reads as they have neighbourhoods. `cache` keeps what was
-    unpacked for the next call: a slot that did not change costs its checksum only.
+    few large reads, and a few in as few reads as they have neighbourhoods. `cache` keeps what
+    was unpacked for the next call.
     Raises OSError, or `LeaseError` when the header is damaged or another cluster's.
     """
     started = time.monotonic()
     if not known:
         known = check_header(blocks.read(0, 1), cluster).hosts
     wanted = range(known) if hosts is None else sorted({n for n in hosts if n < known})
+    # Taken in while they are fetched: a table of 2000 hosts need not be in memory twice.
     found = _fetch(blocks, [0, 1, *(FIRST_HOST + n for n in wanted)])
-    header = check_header(found[0], cluster)
+    header = check_header(next(found)[1], cluster)
     if header.hosts != known:  # made anew with another geometry
         return read_table(blocks, hosts, cluster, header.hosts, cache)
-    return _table(started, header, found, wanted, cache)
+    return _table(started, header, found, cache)
 
 
-def _fetch(blocks: Blocks, numbers: Iterable[int]) -> dict[int, memoryview]:
-    """Return the blocks with these ascending `numbers`; one read for those close together."""
+def _fetch(blocks: Blocks, numbers: Iterable[int]) -> Iterator[tuple[int, memoryview]]:
+    """Yield the blocks with these ascending `numbers`; one read for those close together."""
     runs: list[list[int]] = []
     for number in numbers:
-        if runs and number - runs[-1][-1] <= NEAR:
+        if runs and number - runs[-1][-1] <= NEAR and number - runs[-1][0] < CHUNK:
             runs[-1].append(number)
         else:
             runs.append([number])
-    found: dict[int, memoryview] = {}
     for run in runs:
         first = run[0]
         data = memoryview(blocks.read(first, run[-1] - first + 1))
-        found |= {n: data[(n - first) * BLOCK : (n - first + 1) * BLOCK] for n in run}
-    return found
+        for number in run:
+            yield number, data[(number - first) * BLOCK : (number - first + 1) * BLOCK]
 
 
 def _table(
     started: float,
     header: Header,
-    found: Mapping[int, memoryview],
-    hosts: Iterable[int],
+    found: Iterator[tuple[int, memoryview]],
     cache: Cache | None,
 ) -> Table:
     slots: dict[int, Slot] = {}
     damaged: dict[int, str] = {}
+    strays: set[int] = set()
     roster: Roster | None = None
     problem: str | None = None
     try:
-        roster = unpack_roster(found[1], header.uuid)
+        roster = unpack_roster(next(found)[1], header.uuid)
     except Damaged as exc:
         problem = str(exc)
-    for index in hosts:
+    for number, block in found:
+        index = number - FIRST_HOST
         try:
-            slot = _slot(found[FIRST_HOST + index], index, header, cache)
+            if cache is None:
+                slot = unpack_slot(block, index, header.uuid)
+            else:
+                slot = cache.slot(block, index, header.uuid)
         except Damaged as exc:
             damaged[index] = str(exc)
+            if isinstance(exc, Stray):
+                strays.add(index)
         else:
             if slot is not None:
                 slots[index] = slot
-    return Table(started, time.monotonic(), header, roster, slots, damaged, problem)
-
-
-def _slot(block: memoryview, index: int, header: Header, cache: Cache | None) -> Slot | None:
-    if cache is None:
-        return unpack_slot(block, index, header.uuid)
-    mark = header.uuid.bytes + bytes(block[:LEAD]) + bytes(block[-4:])
-    known = cache.get(index)
-    if known is not None and known[0] == mark and is_whole(block):
-        return known[1]
-    slot = unpack_slot(block, index, header.uuid)
-    if slot is not None:
-        cache[index] = (mark, slot)
-    return slot
+    return Table(
+        started,
+        time.monotonic(),
+        header,
+        roster,
+        slots,
+        damaged,
+        problem,
+        frozenset(strays),
+        0 if cache is None else cache.edition,
+    )

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from vmha_pollsters.agent.keeper import ClaimLost, Content, Keeper, Stopped
 from vmha_pollsters.agent.slots import Blocks, Cache, read_table
-from vmha_pollsters.lease.contract import LeaseDriver, Sight
+from vmha_pollsters.lease.contract import LeaseDriver, Sight, Table
 from vmha_pollsters.lease.layout import NO_FLAGS, Flag, Header, Roster, Slot
 from vmha_remediator.errors import LeaseError
 
@@ -67,12 +67,16 @@ class Seen:
     slots: Mapping[int, Slot] = field(default_factory=dict)  # the last good content of each
     sights: Mapping[int, Sight] = field(default_factory=dict)  # leases, by the lease driver
     fresh: Mapping[int, Sight] = field(default_factory=dict)  # slots, by their sequence
+    edition: int | None = None  # the same: the slots differ in their sequences only
     problem: str | None = "the slots were not read yet"
     roster_problem: str | None = None
 
 
 class Writer:
-    """Claims the slot and renews it; `content` is asked for what to say at every renewal."""
+    """Claims the slot and renews it; `content` is asked for what to say at every renewal.
+
+    `looked` returns what the reading thread saw last, which spares this one a look of its own.
+    """
 
     def __init__(
         self,
@@ -80,8 +84,10 @@ class Writer:
         content: Callable[[], tuple[Content, Roster | None]],
         interval: float,
         kick: threading.Event,
+        looked: Callable[[], Table | None] = lambda: None,
     ) -> None:
         self._keeper = keeper
+        self._looked = looked
         self._content = content
         self._interval = interval
         self._kick = kick
@@ -109,7 +115,7 @@ class Writer:
     def _renew(self) -> None:
         began = time.monotonic()
         content, roster = self._content()
-        slot = self._keeper.renew(content)
+        slot = self._keeper.renew(content, self._looked())
         if roster is not None:
             self._keeper.write_roster(roster)
         self.written = Written(slot.index, began, None, slot.flags)
@@ -137,7 +143,7 @@ class Writer:
 
 
 class Reader:
-    """Reads the table; `plan` says which slots (None: all) and how long to rest after it.
+    """Reads the table; `plan` says which slots (None: all), and how long after the last look.
 
     Looks further apart than `pause` seconds do not count as having watched in between.
     """
@@ -157,25 +163,29 @@ class Reader:
         self._cluster = cluster
         self._plan = plan
         self._pause = pause
-        self._cache: Cache = {}
+        self._cache = Cache()
         self._roster_since = (time.monotonic(), (0, 0, 0))
         self.events = Events()
         self.seen = Seen()
+        self.table: Table | None = None  # the last good look as such
 
     def run(self, stop: threading.Event) -> None:
         """Read until `stop`."""
         while not stop.is_set():
-            hosts, rest = self._plan()
+            hosts, every = self._plan()
+            began = time.monotonic()
             try:
                 self.seen = self._read(hosts)
             except (OSError, LeaseError) as exc:
                 self._note(exc)
-            stop.wait(rest)
+            # Slow storage is not asked without a rest.
+            stop.wait(max(every - (time.monotonic() - began), every / 4))
 
     def _read(self, hosts: Iterable[int] | None) -> Seen:
         before = self.seen
         known = before.header.hosts if before.header is not None else 0
         table = read_table(self._blocks, hosts, self._cluster, known, self._cache)
+        self.table = table
         fresh = self._freshness.look(table)
         sights = fresh if self._driver is self._freshness else self._driver.look(table)
         if before.problem:
@@ -190,6 +200,9 @@ class Reader:
         if hosts is None:
             gone = slots.keys() - table.slots.keys() - table.damaged.keys()
             slots = {n: slot for n, slot in slots.items() if n not in gone}
+        elif old == table.header.uuid:  # of the slots left out, what the last looks saw stands
+            fresh = {**before.fresh, **fresh}
+            sights = {**before.sights, **sights}
         slots.update(table.slots)
         watched = before.at is not None and table.finished - before.at <= self._pause
         followed = watched and old == table.header.uuid  # a new area: all begins anew
@@ -202,6 +215,7 @@ class Reader:
             slots=slots,
             sights=sights,
             fresh=fresh,
+            edition=table.edition,
             problem=None,
             roster_problem=table.roster_problem,
         )

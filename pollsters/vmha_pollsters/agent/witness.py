@@ -8,8 +8,10 @@ know". Nothing here reads a clock.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from vmha_pollsters.lease.layout import (
     MAX_WITNESSES,
@@ -19,6 +21,7 @@ from vmha_pollsters.lease.layout import (
     Opinion,
     Probe,
     Roster,
+    has,
 )
 
 #: Up to so many hosts everybody sends to everybody: that costs nothing, a new witness need not
@@ -67,8 +70,7 @@ def limits(heartbeat: float = 1.0, lease: float = 2.0) -> Limits:
     )
 
 
-@dataclass(frozen=True)
-class Peer:
+class Peer(NamedTuple):  # cheap to make: a thousand a second on a witness
     """What this agent knows of one host (itself included), now."""
 
     slot: int
@@ -81,6 +83,7 @@ class Peer:
     clock_offset: float | None = None
     problem: str | None = None  # why its slot cannot be believed
     watchdog: float = 0.0  # s, its promise: how long it lives at most without grounds; 0: none
+    listed: bool = False  # this agent does not follow its lease, and the master says it lives
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,7 @@ class Qualification:
     hears: bool | None = None  # it hears more than half of the live; None: too early to say
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """What all qualified witnesses together say of one host; None: not published."""
 
     slot: int
@@ -128,7 +130,8 @@ class Reading:
 def is_live(peer: Peer, limit: Limits) -> bool:
     """Tell whether the lease of `peer` is seen to be renewed."""
     age = peer.opinion.lease
-    return age is not None and age < limit.lease_live and Flag.LEAVING not in peer.flags
+    lives = peer.listed if age is None else age < limit.lease_live
+    return lives and not has(peer.flags, Flag.LEAVING)
 
 
 def qualify(me: Me, peers: Sequence[Peer], limit: Limits) -> Qualification:
@@ -192,13 +195,17 @@ def rank(peers: Iterable[Peer], incumbents: Mapping[int, float], limit: Limits) 
     qualified); it keeps its place for the grace time, in which a new one learns to hear. When
     nobody is qualified (at the very start; the whole network down) every live host ranks.
     """
-    live = [p for p in peers if is_live(p, limit) and Flag.CLAIMING not in p.flags]
+    return _rank([p for p in peers if is_live(p, limit)], incumbents, limit)
+
+
+def _rank(live: Iterable[Peer], incumbents: Mapping[int, float], limit: Limits) -> tuple[int, ...]:
+    claimed = [p for p in live if not has(p.flags, Flag.CLAIMING)]
     fit = [
         p
-        for p in live
-        if Flag.QUALIFIED in p.flags or incumbents.get(p.slot, limit.grace) < limit.grace
+        for p in claimed
+        if has(p.flags, Flag.QUALIFIED) or incumbents.get(p.slot, limit.grace) < limit.grace
     ]
-    return tuple(p.slot for p in sorted(fit or live, key=lambda p: (-p.priority, p.slot)))
+    return tuple(p.slot for p in sorted(fit or claimed, key=lambda p: (-p.priority, p.slot)))
 
 
 def next_roster(
@@ -214,25 +221,27 @@ def next_roster(
     The master renews it every cycle, or hands over to a better one. When it is stale, the
     host that ranks first takes over. Two masters for a moment publish the same facts.
     """
-    ranked = rank(peers, incumbents, limit)
-    if not ranked:
-        return None
     leads = roster is not None and roster.master == mine and not stale
-    if not leads and not (stale and ranked[0] == mine):
+    if not leads and not stale:
+        return None
+    live = [p for p in peers if is_live(p, limit)]
+    ranked = _rank(live, incumbents, limit)
+    if not ranked or (not leads and ranked[0] != mine):
         return None
     # Who hands over does not renew: the next one is master from its next look on.
     term = roster.term if roster is not None else 0
     return Roster(
         master=ranked[0],
         witnesses=ranked[:MAX_WITNESSES],
-        members=frozenset(p.slot for p in peers if is_live(p, limit)),
+        members=frozenset(p.slot for p in live),
         term=term if leads and ranked[0] == mine else term + 1,
         sequence=(roster.sequence if roster is not None else 0) + 1,
         writer=mine,
     )
 
 
-def neighbours(mine: int, members: Iterable[int]) -> frozenset[int]:
+@lru_cache(maxsize=4)
+def neighbours(mine: int, members: frozenset[int]) -> frozenset[int]:
     """Return the two neighbours of slot `mine` in the ring of `members`."""
     ring = sorted({*members, mine})
     place = ring.index(mine)
@@ -279,13 +288,29 @@ def believed(
         if peer.slot == me.slot or peer.slot not in roster.witnesses or peer.problem:
             continue
         age = peer.slot_age
-        wanted = Flag.QUALIFIED in peer.flags and Flag.LEAVING not in peer.flags
+        wanted = has(peer.flags, Flag.QUALIFIED) and not has(peer.flags, Flag.LEAVING)
         if wanted and peer.views is not None and age is not None and age < limit.view:
-            views[peer.slot] = {
-                n: aged(view, age, min(age, unchanged.get(n, 0.0)))
-                for n, view in peer.views.items()
-            }
+            views[peer.slot] = Aged(peer.views, age, unchanged)
     return views
+
+
+class Aged(Mapping[int, Opinion]):
+    """Another's opinions, `age` seconds later; each is aged when it is asked for."""
+
+    def __init__(
+        self, opinions: Mapping[int, Opinion], age: float, unchanged: Mapping[int, float]
+    ) -> None:
+        self._opinions, self._age, self._unchanged = opinions, age, unchanged
+
+    def __getitem__(self, slot: int) -> Opinion:
+        lease = min(self._age, self._unchanged.get(slot, 0.0))
+        return aged(self._opinions[slot], self._age, lease)
+
+    def __len__(self) -> int:
+        return len(self._opinions)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._opinions)
 
 
 def may_vouch(*, speaks: bool, bare: bool, heard_bare: int, hosts: int) -> bool:
@@ -308,6 +333,19 @@ def aged(opinion: Opinion, heard_by: float, lease_by: float = 0.0) -> Opinion:
     )
 
 
+def is_well(peer: Peer, limit: Limits) -> bool:
+    """Tell whether no reading of another host can be suspect, whatever the others say of it."""
+    heard, lease = peer.opinion.heard, peer.opinion.lease
+    return (
+        heard is not None
+        and heard <= limit.suspect_heard
+        and lease is not None
+        and lease <= limit.suspect_lease
+        and peer.problem is None
+        and not has(peer.flags, Flag.ISOLATED)
+    )
+
+
 def fuse(
     peers: Sequence[Peer], views: Mapping[int, Mapping[int, Opinion]], limit: Limits
 ) -> tuple[Reading, ...]:
@@ -318,14 +356,17 @@ def fuse(
     """
     if not views:
         return ()
-    readings = [_fuse_one(peer, views, limit) for peer in peers if Flag.LEAVING not in peer.flags]
+    readings = [
+        _fuse_one(peer, views, limit) for peer in peers if not has(peer.flags, Flag.LEAVING)
+    ]
     return tuple(r for r in readings if r is not None)
 
 
 def _fuse_one(
     peer: Peer, views: Mapping[int, Mapping[int, Opinion]], limit: Limits
 ) -> Reading | None:
-    opinions = [v[peer.slot] for by, v in views.items() if by != peer.slot and peer.slot in v]
+    said_of = (v.get(peer.slot) for by, v in views.items() if by != peer.slot)
+    opinions = [o for o in said_of if o is not None]
     if set(views) == {peer.slot}:  # the only witness, about itself: it lives
         opinions = [Opinion(0.0, views[peer.slot].get(peer.slot, NO_OPINION).lease)]
     said = [o for o in opinions if o.heard is not None]
@@ -336,7 +377,7 @@ def _fuse_one(
     lease = min(leases) if leases and peer.problem is None else None
     reachable = _reachable(said, heartbeat, limit)
     behind = said if reachable is not False else [o for o in said if o.probe is Probe.SILENT]
-    isolated = None if peer.problem else Flag.ISOLATED in peer.flags
+    isolated = None if peer.problem else has(peer.flags, Flag.ISOLATED)
     return Reading(
         slot=peer.slot,
         host=peer.host,

@@ -25,6 +25,8 @@ class Table:
     slots: Mapping[int, Slot] = field(default_factory=dict)
     damaged: Mapping[int, str] = field(default_factory=dict)
     roster_problem: str | None = None
+    strays: frozenset[int] = frozenset()  # those `damaged` that were left by another area
+    edition: int = 0  # changes when a slot changed in more than its sequence
 
 
 class Sight(NamedTuple):  # cheap to make: one a slot and look

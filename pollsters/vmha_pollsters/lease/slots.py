@@ -23,7 +23,7 @@ FIGHT_INTERVALS = 15
 class _Memory:
     """What the looks so far told about one slot."""
 
-    version: tuple[bytes, int, int]
+    slot: Slot  # as first seen with this version
     since: float  # end of the look that first saw this version
     sure: bool  # that look followed close enough on the one before
     looked: float  # end of the last look
@@ -68,8 +68,9 @@ class SlotsLease:
     def _remember(self, before: _Memory | None, slot: Slot, table: Table) -> _Memory:
         now = table.finished
         if before is None:
-            return _Memory(slot.version, now, sure=False, looked=now, past_nonces=(slot.nonce,))
-        if before.version == slot.version:
+            return _Memory(slot, now, sure=False, looked=now, past_nonces=(slot.nonce,))
+        # Most often it is the very same object: see `agent.slots.Cache`.
+        if before.slot is slot or before.slot.version == slot.version:
             before.looked = now
             return before
         past, fought = before.past_nonces, before.fought_until
@@ -77,4 +78,4 @@ class SlotsLease:
             fought = now + self._fight if slot.nonce in past else fought
             past = (*(n for n in past if n != slot.nonce), slot.nonce)[-4:]
         sure = now - before.looked <= self._gap
-        return _Memory(slot.version, now, sure, now, past, fought)
+        return _Memory(slot, now, sure, now, past, fought)

@@ -8,9 +8,9 @@ that the lease age takes four bits and the probe two, which keeps 2000 hosts in 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 MAX_HOSTS = 2000
 WIDE_HOSTS = 1000
@@ -81,8 +81,61 @@ def pack_views(views: Sequence[Opinion]) -> bytes:
     return heard + squeeze(lease.translate(_TO_NARROW), 4) + squeeze(probe, 2)
 
 
-def unpack_views(data: bytes, count: int) -> tuple[Opinion, ...]:
+class Views(Sequence[Opinion]):
+    """The opinions in three columns of bytes; each is made when it is asked for."""
+
+    __slots__ = ("_heard", "_lease", "_probe")
+
+    def __init__(self, heard: bytes, lease: bytes, probe: bytes) -> None:
+        self._heard, self._lease, self._probe = heard, lease, probe
+
+    def __len__(self) -> int:
+        return len(self._heard)
+
+    @overload
+    def __getitem__(self, index: int) -> Opinion: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Opinion]: ...
+    def __getitem__(self, index: int | slice) -> Opinion | Sequence[Opinion]:
+        if isinstance(index, slice):
+            return Views(self._heard[index], self._lease[index], self._probe[index])
+        return Opinion(
+            _AGES[self._heard[index]], _AGES[self._lease[index]], _PROBES[self._probe[index]]
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    def __hash__(self) -> int:
+        return hash((self._heard, self._lease, self._probe))
+
+
+class ByNumber(Mapping[int, Opinion]):
+    """Opinions by the slot they are about."""
+
+    __slots__ = ("_views",)
+
+    def __init__(self, views: Sequence[Opinion]) -> None:
+        self._views = views
+
+    def __getitem__(self, slot: int) -> Opinion:
+        if not 0 <= slot < len(self._views):
+            raise KeyError(slot)
+        return self._views[slot]
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self._views)))
+
+
+def unpack_views(data: bytes, count: int) -> Sequence[Opinion]:
     """Return the `count` opinions at the beginning of `data`; raises ValueError for nonsense."""
+    if not count:
+        return ()
     heard = data[:count]
     if count <= WIDE_HOSTS:
         lease, probe = data[count : 2 * count], data[2 * count : 3 * count]
@@ -90,13 +143,9 @@ def unpack_views(data: bytes, count: int) -> tuple[Opinion, ...]:
         crumbs = count + -(-count // 2)
         lease = unsqueeze(data[count:crumbs], 4, count).translate(_FROM_NARROW)
         probe = unsqueeze(data[crumbs : crumbs + -(-count // 4)], 2, count)
-    try:
-        return tuple(
-            Opinion(_AGES[h], _AGES[age], _PROBES[p])
-            for h, age, p in zip(heard, lease, probe, strict=True)
-        )
-    except KeyError as exc:
-        raise ValueError("unknown probe result") from exc
+    if len(probe) != count or max(probe) > max(_PROBES):
+        raise ValueError("unknown probe result")
+    return Views(heard, lease, probe)
 
 
 def squeeze(values: bytes, bits: int) -> bytes:

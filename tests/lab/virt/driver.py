@@ -56,9 +56,9 @@ def _for_nova(method: Method) -> Method:
 
 
 class LabDriver(fake.FakeDriverWithoutFakeNodes):
-    """One node named as its host; 8 vCPU and 16 GB (over-commit by Nova's allocation ratios)."""
+    """One node named as its host; 16 vCPU and 16 GB (over-commit by Nova's allocation ratios)."""
 
-    vcpus = 8
+    vcpus = 16
     memory_mb = 16384
     local_gb = 500
 

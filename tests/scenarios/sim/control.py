@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tests.scenarios.sim.clockwork import EPOCH, Event, InlinePool, Pool, Process
+from tests.scenarios.sim.telemetry import VM_RULE
 from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.observer import Observer
+from vmha_remediator.engine.upkeep import Upkeep
+from vmha_remediator.engine.vm_watch import VmWatch
 from vmha_remediator.errors import StoreUnavailable
+from vmha_remediator.remedy.facts import Maintenance
 from vmha_remediator.remedy.incident import Change, Incident
 from vmha_remediator.remedy.policy import Policy
+from vmha_remediator.remedy.vm_failure import Limits
 from vmha_remediator.rules.templates import Thresholds
 from vmha_remediator.store import Doorbell, Store
 from vmha_remediator.store.database import Database
@@ -32,12 +38,22 @@ class FlakyDatabase(Database):
     """A database that can go away."""
 
     gone = False
-    version = 0  # of what is in it
+    version = 0  # of the incidents in it
+    _beside = False
 
     def write(self, work: Callable[[Any], T]) -> T:
         self.check()
-        self.version += 1
+        self.version += not self._beside
         return super().write(work)
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """What is written meanwhile is no part of any incident."""
+        self._beside = True
+        try:
+            yield
+        finally:
+            self._beside = False
 
     def read(self, work: Callable[[Any], T]) -> T:
         self.check()
@@ -58,7 +74,8 @@ class QuickStore(Store):
         self._known: dict[tuple[Any, ...], tuple[int, Any]] = {}
 
     def ring(self, rule: str, host: str, source: str) -> None:
-        super().ring(rule, host, source)
+        with self._flaky.beside():
+            super().ring(rule, host, source)
         self._rung = True
 
     def has_doorbells(self) -> bool:
@@ -66,7 +83,17 @@ class QuickStore(Store):
         return self._rung
 
     def take_doorbells(self) -> list[Doorbell]:
-        return super().take_doorbells() if self.has_doorbells() else []
+        self._flaky.check()
+        if not self._rung:
+            return []
+        with self._flaky.beside():
+            taken = super().take_doorbells()
+        self._rung = False
+        return taken
+
+    def say(self, epoch: int, sentence: str) -> None:
+        with self._flaky.beside():
+            super().say(epoch, sentence)
 
     def incidents(self, active_only: bool = False, limit: int | None = None) -> list[Incident]:
         ask = super().incidents
@@ -83,6 +110,10 @@ class QuickStore(Store):
     def unreported(self) -> list[Change]:
         ask = super().unreported
         return self._once(("unreported",), ask)
+
+    def maintenance(self) -> dict[str, Maintenance]:
+        # Some flags end by themselves, so this one is asked for each second anew.
+        return self._once(("maintenance", int(self._clock())), super().maintenance)
 
     def confirmation(self, host: str) -> str | None:
         ask = super().confirmation
@@ -227,6 +258,18 @@ class Control:
             policy=self.policy,
             pool=Pool(clockwork),
         )
+        vms = VmWatch(
+            store=self.store,
+            cloud=world.nova,
+            power=world.telemetry.power_state,
+            observer=observer,
+            clock=self.clock,
+            pool=crew.pool,
+            template=VM_RULE,
+            limits=Limits(window=self.policy.vm_window),
+            deposed=crew.depose,
+        )
+        observer.vm_facts = vms.facts
         return Engine(
             store=self.store,
             observer=observer,
@@ -235,5 +278,7 @@ class Control:
             leader=Leading(world, name),
             clock=self.clock,
             crew=crew,
+            upkeep=Upkeep(observer, world.nova, self.clock, self.policy),
             name=name,
+            vms=vms,
         )

@@ -160,6 +160,36 @@ def kill_vm(world: World, vm: str) -> None:
         world.guest_ends(vm, host)
 
 
+@verb("curse-vm")
+def curse_vm(world: World, vm: str, state: str = "on") -> None:
+    """Let a guest die whenever it starts (its disk is broken), or no more."""
+    {"on": world.nova.cursed.add, "off": world.nova.cursed.discard}[state](vm)
+    if state == "on":
+        kill_vm(world, vm)
+
+
+@verb("user-stops")
+def user_stops(world: World, vm: str) -> None:
+    world.nova.stop_by(vm, "its-owner")
+
+
+@verb("user-reboots")
+def user_reboots(world: World, vm: str) -> None:
+    world.nova.change(vm, task_state="rebooting_hard")
+    world.clockwork.after(1.0, lambda: world.nova.rebooted(vm))
+
+
+@verb("nova-finds-off")
+def nova_finds_off(world: World, vm: str) -> None:
+    """Let Nova's power sync find that a guest is off: it stops the server by itself."""
+    world.nova.stop_by(vm, None)
+
+
+@verb("lock-vm")
+def lock_vm(world: World, vm: str) -> None:
+    world.nova.change(vm, locked=True, locked_reason="do not touch")
+
+
 @verb("delete-vm")
 def delete_vm(world: World, vm: str) -> None:
     kill_vm(world, vm)
@@ -358,9 +388,16 @@ def room(world: World, *names: str) -> None:
 
 
 @verb("disable")
-def disable(world: World, name: str) -> None:
-    """Let an operator keep new VMs off a host."""
-    world.nova.disabled[name] = "maintenance by an operator"
+def disable(world: World, *names: str) -> None:
+    """Let an operator keep new VMs off hosts."""
+    for name in names:
+        world.nova.disabled[name] = "maintenance by an operator"
+
+
+@verb("enable")
+def enable(world: World, *names: str) -> None:
+    for name in names:
+        world.nova.disabled.pop(name, None)
 
 
 @verb("force-down")
@@ -372,6 +409,17 @@ def force_down(world: World, name: str) -> None:
 @verb("unforce")
 def unforce(world: World, name: str) -> None:
     world.nova.set_forced(name, False)
+
+
+@verb("maintenance")
+def maintenance(world: World, deed: str, name: str, seconds: str = "") -> None:
+    """Let an operator "set" (for so many seconds) or "unset" a host's maintenance."""
+    store, now = world.control.store, world.control.clock.now()
+    if deed == "set":
+        store.set_maintenance(name, "new memory", "ann", now + float(seconds) if seconds else None)
+        return
+    assert deed == "unset", deed
+    assert store.unset_maintenance(name), f"{name} is not in maintenance"
 
 
 @verb("confirm")

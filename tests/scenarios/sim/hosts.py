@@ -90,6 +90,7 @@ class Host:
             "agent": self._run_agent,
             "poller": lambda: self.world.telemetry.poll(self),
             "compute": lambda: self.world.nova.compute(self),
+            "vm-poller": lambda: self.world.telemetry.poll_vms(self),
         }
         self.world.clockwork.spawn(process, work[kind], kind)
 
@@ -163,7 +164,7 @@ class Host:
 
     def _booted(self, boot: int) -> None:
         if self.powered and self.boots == boot:
-            for kind in ("agent", "poller", "compute"):
+            for kind in self.world.kinds:
                 self.start(kind)
 
     def hang(self) -> None:

@@ -10,6 +10,7 @@ from vmha_remediator.remedy import cluster
 from vmha_remediator.remedy.facts import Migration, Server
 from vmha_remediator.remedy.incident import POWER_OFF, Change, Incident, VmStatus
 from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.remedy.vm_failure import is_subject
 
 if TYPE_CHECKING:
     from tests.scenarios.sim.world import World
@@ -128,6 +129,26 @@ class Invariants:
         if len(off) > allowed and not waived:
             self.violation("storm", f"{len(off)} of {total} hosts are fenced: {sorted(off)}")
 
+    def restarting(self, server: Server) -> None:
+        """Nova has accepted a restart in place: of a dead VM, on a host with nothing wrong."""
+        host = self._world.hosts[str(server.host)]
+        if server.id in host.guests:
+            self.violation("no kill", f"{server.name} is restarted while it runs")
+        if "vmha" not in server.tags or server.locked:
+            self.violation("in place", f"{server.name} is restarted against its owner's will")
+        incident = self._incident(host.name)
+        if incident is not None and incident.state is S.RECOVERED and incident.vm(server.id):
+            if host.name in self._world.nova.forced:
+                self.violation(
+                    "in place", f"{server.name} is restarted before {host.name} is back"
+                )
+            return  # its host is back, and it was to be moved: what it was is in the journal
+        stopped = self._world.nova.stops.get(server.id)
+        if server.vm_state == "stopped" and (stopped is None or stopped.by is not None):
+            self.violation("in place", f"{server.name} is restarted, which somebody stopped")
+        if incident is not None:
+            self.violation("in place", f"{server.name} is restarted on {host.name} in trouble")
+
     def evacuating(self, server: Server, record: Migration) -> None:
         """Nova has accepted an evacuation: the proof must be there already."""
         source = self._world.hosts[record.source]
@@ -171,7 +192,7 @@ class Invariants:
 
     def _opened(self, change: Change) -> None:
         now = self._world.clockwork.now
-        if change.rule in cluster.BY_NAME:
+        if change.rule in cluster.BY_NAME or is_subject(change.host):
             incident = self._incident(change.host)
             if incident is not None and incident.action != "report":
                 self.violation("no action", f"{change.rule} is not only told")

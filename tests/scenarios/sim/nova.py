@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tests.scenarios.sim.clockwork import EPOCH
 from tests.scenarios.sim.hosts import Host
 from vmha_remediator.errors import CloudRefused, CloudUnavailable
-from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service
+from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
 
 if TYPE_CHECKING:
     from tests.scenarios.sim.world import World
@@ -37,6 +37,8 @@ ACTIONS = {
     "confirm-resize": (("resized",), "active"),
 }
 EVACUABLE = ("active", "stopped", "error")
+REBOOTABLE = ("active", "stopped", "paused", "suspended", "error")
+RPC_TIMEOUT = 10.0  # s, of the request that waits for it
 
 
 class Nova:
@@ -52,9 +54,11 @@ class Nova:
         self.disabled: dict[str, str] = {}
         self.touched: dict[str, float] = {}
         self.down = False
+        self.cursed: set[str] = set()  # servers whose guests do not live
         self.room: set[str] | None = None  # hosts with capacity; None: all
         self.resume_guests = False
-        self.leaves_stopped = False  # what it evacuates
+        self.stops: dict[str, Stop] = {}  # the latest request to stop each server
+        self.stays_stopped = False  # what it evacuates
         self.apart: dict[str, frozenset[str]] = {}  # strict anti-affinity groups
         self.refuses: set[str] = set()  # actions
 
@@ -86,6 +90,17 @@ class Nova:
     def server(self, server_id: str) -> Server | None:
         self._request()
         return self.servers_by_id.get(server_id)
+
+    def changed_since(self, time: float) -> list[Server]:
+        self._request()
+        return list(self.servers_by_id.values())
+
+    def leaves_stopped(self) -> bool:
+        return self.stays_stopped
+
+    def called(self, name: str) -> list[Server]:
+        self._request()
+        return [s for s in self.servers_by_id.values() if s.name == name]
 
     def free_memory(self) -> dict[str, int]:
         self._request()
@@ -182,6 +197,55 @@ class Nova:
             for name, members in self.apart.items()
         ]
 
+    def last_stop(self, server_id: str) -> Stop | None:
+        self._request()
+        return self.stops.get(server_id)
+
+    def runs(self, server_id: str) -> bool | None:
+        """Ask the nova-compute of a server, which asks its hypervisor."""
+        self._request()
+        server = self.servers_by_id.get(server_id)
+        if server is None or server.host is None:
+            return None
+        host = self._world.hosts[server.host]
+        if not host.runs("compute") or not self._reaches(host):
+            self._world.clockwork.park(RPC_TIMEOUT)
+            raise CloudUnavailable("GET diagnostics: no answer in time")
+        return server_id in host.guests
+
+    def reboot(self, server_id: str) -> None:
+        self._request()
+        server = self.servers_by_id.get(server_id)
+        if server is None:
+            raise CloudRefused("404 no such server")
+        if server.task_state or server.vm_state not in REBOOTABLE:
+            raise CloudRefused(f"409 the server is {server.vm_state}/{server.task_state}")
+        self._world.restarting(server)
+        self._set(server_id, task_state="rebooting_hard")
+        self._world.log("nova", f"reboots {server_id} on {server.host}")
+        self._world.clockwork.after(REBUILD, lambda: self.rebooted(server_id))
+
+    def rebooted(self, server_id: str) -> None:
+        """Do it where it was asked for, unless something else has become of the server."""
+        server = self.servers_by_id.get(server_id)
+        if server is None or server.task_state != "rebooting_hard":
+            return
+        host = self._world.hosts[str(server.host)]
+        if not host.runs("compute") or not self._reaches(host):
+            self._world.clockwork.after(1.0, lambda: self.rebooted(server_id))
+            return
+        if server_id not in self.cursed:
+            self._world.guest_starts(server_id, host)
+        self._set(server_id, vm_state="active", status="ACTIVE", task_state=None)
+
+    def stop_by(self, server_id: str, user: str | None) -> None:
+        """Stop a server for a user, or because its guest was found off (user None)."""
+        self.stops[server_id] = Stop(user, self._now())
+        server = self.servers_by_id[server_id]
+        self._world.guest_ends(server_id, self._world.hosts[str(server.host)])
+        self._set(server_id, vm_state="stopped", status="SHUTOFF")
+        self._world.log("nova", f"stops {server_id}, asked by {user or 'nobody'}")
+
     # -- a compute ------------------------------------------------------------------------
 
     def compute(self, host: Host) -> None:
@@ -212,6 +276,8 @@ class Nova:
         if self.resume_guests:
             self._world.guest_starts(server.id, host)
         else:
+            # Nova's own power sync finds the guest off and stops the server, by nobody.
+            self.stops[server.id] = Stop(None, self._now())
             self._set(server.id, vm_state="stopped", status="SHUTOFF")
 
     def _reaches(self, host: Host) -> bool:
@@ -257,7 +323,7 @@ class Nova:
             self._record(number, status="failed")
             return
         stopped = server.vm_state == "stopped" or (
-            self.leaves_stopped and server.vm_state != "error"
+            self.stays_stopped and server.vm_state != "error"
         )
         if not stopped:
             self._world.guest_starts(server.id, host)

@@ -114,6 +114,9 @@ FOUND: Mapping[str, Callable[[World], Any]] = {
     "evacuated": lambda world: sorted(world.invariants.evacuations),
     "fenced": lambda world: sorted(world.invariants.fenced),
     "reports": lambda world: len(world.control.reports),
+    "started": lambda world: [
+        line.split()[2] for line in world.lines if " guest " in line and " starts on " in line
+    ],
     "disabled": lambda world: sorted(world.nova.disabled),
     "silent": lambda world: sorted(
         h.name

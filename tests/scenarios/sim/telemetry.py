@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from oslo_config import cfg
@@ -14,7 +15,7 @@ from tests.scenarios.sim.hosts import Host
 from vmha_pollsters.agent import report
 from vmha_pollsters.pollsters import HostPollster
 from vmha_remediator.errors import AgentUnavailable, TelemetryUnavailable
-from vmha_remediator.rules import judge, metrics, templates, timing
+from vmha_remediator.rules import judge, metrics, templates, timing, vm_rule
 from vmha_remediator.rules.judge import Readings, State
 from vmha_remediator.rules.templates import Thresholds
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from tests.scenarios.sim.world import World
 
 POLLING = 2.0  # s, the interval in polling.yaml
+VM_POLLING = 10.0  # s, that of power.state
+RUNNING, SHUTOFF = 1.0, 5.0  # libvirt's numbers
 INGESTION = 0.07  # s, from sample to readable
 READ = 0.01  # s, one request
 EVALUATION = 2.0  # s, [evaluator] evaluation_interval
@@ -30,6 +33,7 @@ SOCKET_TIMEOUT = 2.0
 GRANULARITY = metrics.ARCHIVE_POLICY.granularity
 BACK_WINDOW = metrics.ARCHIVE_POLICY.back_window
 RULES = templates.load()
+VM_RULE = vm_rule.load()
 
 
 @dataclass
@@ -62,6 +66,7 @@ class Telemetry:
     def __init__(self, world: World) -> None:
         self._world = world
         self.series: dict[tuple[str, str], Series] = {}
+        self.powers: dict[str, Series] = {}  # power.state of each VM
         self.published: dict[str, float] = {}  # host -> when a witness last said something of it
         self.down: set[str] = set()  # of "gnocchi", "aodh", "rabbit", "keystone"
         self.silent: set[str] = set()  # hosts of which nothing gets through
@@ -82,7 +87,26 @@ class Telemetry:
             self._publish(host, stamp, samples)
             clockwork.park(POLLING)
 
-    def ask(self, path: str, operation: str) -> dict[str, Any]:
+    def poll_vms(self, host: Host) -> None:
+        """Be ceilometer's compute agent on `host`: the power state of each VM that it has."""
+        clockwork = self._world.clockwork
+        clockwork.park(self._world.random.uniform(0.0, VM_POLLING))
+        while True:
+            stamp = EPOCH + clockwork.now + host.skew
+            points = [
+                (vm, vm_rule.METRIC, RUNNING if vm in host.guests else SHUTOFF)
+                for vm, server in self._world.nova.servers_by_id.items()
+                if server.host == host.name
+            ]
+            if not self._cut_off(host):
+                clockwork.after(INGESTION, partial(self._store_vms, stamp, points))
+            clockwork.park(VM_POLLING)
+
+    def _store_vms(self, stamp: float, points: list[tuple[str, str, float]]) -> None:
+        for vm, _name, value in points:
+            self.powers.setdefault(vm, Series({})).add(stamp, value)
+
+    def ask(self, path: str, operation: str, **more: str) -> dict[str, Any]:
         """Stand for the agent's socket; `path` is the host."""
         host = self._world.hosts[path]
         process = host.processes.get("agent")
@@ -91,13 +115,18 @@ class Telemetry:
         if process.stopped:
             self._world.clockwork.park(SOCKET_TIMEOUT)
             raise AgentUnavailable("vmha-agent does not answer in time")
-        return report.readings(host.agent)
+        return report.readings(host.agent, more)
 
     def _publish(self, host: Host, stamp: float, samples: Iterable[Any]) -> None:
-        if self.down & {"rabbit", "gnocchi"} or not self._world.network.open(host.name, "ctl"):
+        if self._cut_off(host):
             return
         points = [(s.resource_metadata["host"], s.name, float(s.volume)) for s in samples]
         self._world.clockwork.after(INGESTION, lambda: self._store(stamp, points))
+
+    def _cut_off(self, host: Host) -> bool:
+        """Tell whether what a host publishes is lost."""
+        lost = bool(self.down & {"rabbit", "gnocchi"})
+        return lost or not self._world.network.open(host.name, "ctl")
 
     def _store(self, stamp: float, points: list[tuple[str, str, float]]) -> None:
         for host, name, value in points:
@@ -119,6 +148,14 @@ class Telemetry:
     def readings_of(self, hosts: Iterable[str]) -> dict[str, Readings]:
         self._request()
         return {host: Readings(host, self.values(host)) for host in hosts}
+
+    def power_state(self, server_id: str) -> float | None:
+        self._request()
+        return self._power(server_id)
+
+    def _power(self, server_id: str) -> float | None:
+        now, series = EPOCH + self._world.clockwork.now, self.powers.get(server_id)
+        return series.last(now - 2 * GRANULARITY, now) if series is not None else None
 
     def alarming(self) -> list[tuple[str, str]]:
         self._world.clockwork.park(READ)
@@ -156,6 +193,9 @@ class Telemetry:
                 values = {} if "gnocchi" in self.down else self.values(host)
                 for name, rule in self._rules(host, len(self._world.hosts)):
                     self._settle(name, host, judge.evaluate(rule, values))
+            for vm in sorted(self.powers.keys() & self._world.nova.servers_by_id.keys()):
+                value = None if "gnocchi" in self.down else self._power(vm)
+                self._settle(vm_rule.RULE, vm, vm_rule.evaluate(VM_RULE, value))
 
     def _settle(self, rule: str, host: str, state: State) -> None:
         before = self.states.get((rule, host))

@@ -37,11 +37,13 @@ class Cluster:
     vms: Mapping[str, Sequence[str]] = field(default_factory=dict)  # host -> protected VMs
     plain: Mapping[str, Sequence[str]] = field(default_factory=dict)  # host -> other VMs
     stopped: Mapping[str, Sequence[str]] = field(default_factory=dict)  # protected, switched off
+    metadata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # VM -> its own
     #: host -> VM -> its state in Nova: protected VMs that are neither running nor stopped
     odd: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     apart: Mapping[str, Sequence[str]] = field(default_factory=dict)  # anti-affinity groups
     leaves_stopped: bool = False  # what it evacuates, as Nova does from microversion 2.95 on
     priorities: Mapping[str, int] = field(default_factory=dict)
+    vm_alarms: bool = False  # power.state of each VM is polled and has an alarm
     resume_guests: bool = False  # nova-compute starts its guests when its host boots
     slots: int = 0  # of the area; 0: two more than hosts
     latency: float = 0.0  # s, of every request to the storage
@@ -74,7 +76,7 @@ class World:
         self.telemetry = Telemetry(self)
         self.nova = Nova(self)
         self.nova.resume_guests = cluster.resume_guests
-        self.nova.leaves_stopped = cluster.leaves_stopped
+        self.nova.stays_stopped = cluster.leaves_stopped
         self.nova.apart = {name: frozenset(vms) for name, vms in cluster.apart.items()}
         self.bmcs = Bmcs(self)
         self.control = Control(self, Policy(**cluster.policy))
@@ -104,16 +106,23 @@ class World:
                 self.nova.boot(name, host, vm_state=state, status=state.upper())
         for machine in self.hosts.values():
             machine.storage.latency = self.cluster.latency
-            for kind in ("agent", "poller", "compute"):
+            for kind in self.kinds:
                 machine.start(kind)
         aodh = self._service("aodh")
         self.clockwork.spawn(aodh, self.telemetry.evaluate_for_ever, "aodh")
         self.control.start()
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Return the processes of a host, in the order in which it starts them."""
+        extra = ("vm-poller",) if self.cluster.vm_alarms else ()
+        return ("agent", "poller", "compute", *extra)
+
     def _boot_vms(self, vms: Mapping[str, Sequence[str]], **fields: Any) -> None:
         for host, names in vms.items():
             for name in names:
-                self.nova.boot(name, host, **fields)
+                metadata = self.cluster.metadata.get(name, {})
+                self.nova.boot(name, host, metadata=metadata, **fields)
 
     def _service(self, name: str) -> Any:
         from tests.scenarios.sim.clockwork import Process
@@ -143,6 +152,9 @@ class World:
     def fenced(self, host: str) -> None:
         """A BMC is about to take the power of a host away."""
         self.invariants.fencing(self.hosts[host])
+
+    def restarting(self, server: Server) -> None:
+        self.invariants.restarting(server)
 
     def evacuation_accepted(self, server: Server, record: Migration) -> None:
         self.invariants.evacuating(server, record)

@@ -16,7 +16,7 @@ from tests.unit.api.conftest import KEY, Bell, path
 from vmha_remediator.api.app import create_app
 from vmha_remediator.api.webhook import SILENCE, Receiver
 from vmha_remediator.errors import ConfigError, StoreUnavailable
-from vmha_remediator.rules import signing
+from vmha_remediator.rules import signing, vm_rule
 
 #: As Aodh 23 sends it.
 NOTIFICATION = {
@@ -35,6 +35,43 @@ BODY = json.dumps(NOTIFICATION).encode()
 def client(conf: cfg.ConfigOpts, bell: Bell) -> FlaskClient:
     known = {"h1", "h2", "compute-1.example.org"}
     return create_app(conf, bell.ring, known_host=known.__contains__).test_client()
+
+
+VM = "8f7d5c1e-0000-4000-8000-000000000001"
+
+
+class TestAnAlarmOnAVm:
+    def test_rings_for_its_vm(self, client: FlaskClient, bell: Bell) -> None:
+        answer = client.post(vm_rule.webhook_url("", KEY, VM), data=BODY)
+
+        assert answer.status_code == 202
+        assert answer.json == {"accepted": {"rule": "vm-failure", "server": VM}}
+        assert bell.rung == [("vm-failure", VM)]
+
+    @pytest.mark.parametrize(
+        ("url", "status"),
+        [
+            (f"/v1/vms/{VM}", 401),
+            (f"/v1/vms/{VM}?sig=forged", 403),
+            (vm_rule.webhook_url("", b"another key of sixteen", VM), 403),
+            (f"/v1/vms/{VM}?sig={signing.sign(KEY, 'failure', VM)}", 403),
+            (f"/v1/alarms/failure/{VM}?sig={signing.sign(KEY, vm_rule.PATH, VM)}", 403),
+            (vm_rule.webhook_url("", KEY, "h1"), 400),
+            (vm_rule.webhook_url("", KEY, VM.upper()), 400),
+        ],
+    )
+    def test_is_refused_when_it_is_not_genuine(
+        self, client: FlaskClient, bell: Bell, url: str, status: int
+    ) -> None:
+        assert client.post(url, data=BODY).status_code == status
+        assert bell.rung == []
+
+    def test_is_asked_to_come_again_while_the_database_is_away(
+        self, client: FlaskClient, bell: Bell
+    ) -> None:
+        bell.trouble = StoreUnavailable("away")
+        answer = client.post(vm_rule.webhook_url("", KEY, VM), data=BODY)
+        assert answer.status_code == 503
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:

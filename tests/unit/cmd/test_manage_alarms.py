@@ -201,7 +201,8 @@ def test_lint_needs_no_cloud_and_tells_every_problem(machine: Machine) -> None:
     status, out, _ = machine.manage("alarms", "lint")
     assert (status, out) == (
         0,
-        "5 rules can be trusted: agent-down, failure, isolation, partition, storage-lost\n",
+        "6 rules can be trusted: agent-down, failure, isolation, partition, storage-lost, "
+        "vm-failure\n",
     )
     folder = machine.folder / "rules"
     folder.mkdir()
@@ -217,6 +218,18 @@ def test_lint_needs_no_cloud_and_tells_every_problem(machine: Machine) -> None:
         "failure: rule.and[1]: comparison_operator is 'gte'; it must be gt, ge, lt, le, eq, ne",
         "isolation: severity 'high' is not one of low, moderate, critical",
     ]
+
+
+def test_lint_tells_what_is_wrong_with_the_rule_on_vms(machine: Machine) -> None:
+    folder = machine.folder / "rules"
+    (folder / "vm").mkdir(parents=True)
+    text = (PACKAGED / "failure.yaml").read_text()
+    (folder / "failure.yaml").write_text(text)
+    text = (PACKAGED / "vm/vm-failure.yaml").read_text().replace("threshold: 5", "threshold: 1")
+    (folder / "vm/vm-failure.yaml").write_text(text)
+    status, out, _ = machine.manage("alarms", "lint", "--dir", str(folder))
+    assert status == 1
+    assert "is in alarm for a VM that is not off (power.state 1, 2, 3, 4)" in out
 
 
 def test_timing_explains_every_term(machine: Machine) -> None:

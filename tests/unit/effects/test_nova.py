@@ -298,3 +298,104 @@ def test_a_server_stays_in_the_zone_that_it_asked_for(
 ) -> None:
     server.say("GET", "/servers/detail", 200, {"servers": [SERVER | shown]})
     assert nova.servers("h1")[0].zone == zone
+
+
+def test_servers_that_have_changed_are_one_list_without_the_deleted(
+    server: Server, nova: Nova
+) -> None:
+    gone = SERVER | {"id": "v-2", "status": "DELETED"}
+    server.say("GET", "/servers/detail", 200, {"servers": [SERVER, gone]})
+    assert [s.id for s in nova.changed_since(1_800_000_000.9)] == ["v-1"]
+    assert "changes-since=2027-01-15T08%3A00%3A00Z" in server.requests[-1].path
+
+
+def test_servers_of_a_name_are_those_of_exactly_that_name(server: Server, nova: Nova) -> None:
+    other = SERVER | {"id": "v-2", "name": "web.1"}
+    server.say("GET", "/servers/detail", 200, {"servers": [SERVER, other]})
+    assert [s.id for s in nova.called("web.1")] == ["v-2"]
+    assert "name=%5Eweb%5C.1%24" in server.requests[-1].path
+
+
+def test_ports_and_shares_are_asked_for_before_a_failure(server: Server, nova: Nova) -> None:
+    here = f"{server.url}/net/"
+    nova._cloud.config.config["network_endpoint_override"] = here
+    links = [{"rel": "self", "href": f"{here}v2.0/"}]
+    versions = [{"id": "v2.0", "status": "CURRENT", "links": links}]
+    server.say("GET", "/net/", 200, {"versions": versions})
+    server.say("GET", "/servers/detail", 200, {"servers": [SERVER]})
+    ports = [{"device_id": "v-1", "binding:vnic_type": "accelerator-direct"}]
+    server.say("GET", "/net/v2.0/ports", 200, {"ports": ports})
+    server.say("GET", "/servers/v-1/shares", 200, {"shares": [{"share_id": "s"}]})
+    (found,) = nova.examined(nova.servers("h1"))
+    assert found.vnic_types == {"accelerator-direct"}
+    assert found.shares
+    assert not found.on_volume
+
+
+# -- a single VM --------------------------------------------------------------------------
+
+
+NOT_RUNNING = "Cannot 'get_diagnostics' instance v-1 while it is in power state shutdown"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "runs"),
+    [
+        (200, {"state": "running"}, True),
+        (409, {"conflictingRequest": {"code": 409, "message": NOT_RUNNING}}, False),
+        (409, {"conflictingRequest": {"code": 409, "message": "v-1 is not ready"}}, None),
+        (501, {"notImplemented": {"code": 501, "message": "no"}}, None),
+        (404, {"itemNotFound": {"code": 404, "message": "no"}}, None),
+    ],
+)
+def test_whether_a_guest_runs_is_asked_of_its_nova_compute(
+    nova: Nova, server: Server, status: int, body: Any, runs: bool | None
+) -> None:
+    server.say("GET", "/servers/v-1/diagnostics", status, body)
+    assert nova.runs("v-1") is runs
+
+
+def test_a_nova_compute_that_does_not_answer_is_no_answer(nova: Nova, server: Server) -> None:
+    failed = {"computeFault": {"code": 500, "message": "MessagingTimeout"}}
+    server.say("GET", "/servers/v-1/diagnostics", 500, failed)
+    with pytest.raises(CloudUnavailable, match="MessagingTimeout"):
+        nova.runs("v-1")
+
+
+def action(what: str, user: str | None, minute: int) -> dict[str, Any]:
+    return {
+        "action": what,
+        "user_id": user,
+        "start_time": f"2026-11-22T07:{minute:02d}:00.000000",
+    }
+
+
+@pytest.mark.parametrize(
+    ("actions", "by"),
+    [
+        ([action("stop", None, 9), action("stop", "ann", 5), action("create", "ann", 1)], None),
+        ([action("reboot", "us", 9), action("stop", "ann", 5), action("stop", None, 3)], "ann"),
+        ([action("stop", None, 3), action("stop", "ann", 5)], "ann"),
+    ],
+)
+def test_who_stopped_a_server_is_its_latest_stop(
+    nova: Nova, server: Server, actions: list[Any], by: str | None
+) -> None:
+    server.say("GET", "/servers/v-1/os-instance-actions", 200, {"instanceActions": actions})
+    found = nova.last_stop("v-1")
+    assert found is not None and found.by == by
+
+
+def test_a_server_that_was_never_stopped_or_is_gone_has_no_stop(
+    nova: Nova, server: Server
+) -> None:
+    assert nova.last_stop("gone") is None
+    actions = [action("create", "ann", 1)]
+    server.say("GET", "/servers/v-1/os-instance-actions", 200, {"instanceActions": actions})
+    assert nova.last_stop("v-1") is None
+
+
+def test_a_restart_in_place_is_a_hard_reboot(nova: Nova, server: Server) -> None:
+    server.say("POST", "/servers/v-1/action", 202, {})
+    nova.reboot("v-1")
+    assert server.requests[-1].body == {"reboot": {"type": "HARD"}}

@@ -425,3 +425,47 @@ def test_a_host_of_which_nothing_was_published_has_no_history(server: Server) ->
     server.say("GET", "/v1/resource/vmha_host", 200, [])
     server.say(*AGGREGATES, 200, {"measures": {}})
     assert gnocchi(server).history("h1", 60.0, Thresholds()) == []
+
+
+# -- single VMs ----------------------------------------------------------------------------
+
+VM = "8f7d5c1e-0000-4000-8000-000000000001"
+MEASURES = ("GET", f"/v1/resource/generic/{VM}/metric/power.state/measures")
+
+
+@pytest.mark.parametrize(
+    ("points", "power"),
+    [
+        ([["2026-01-01T11:59:40+00:00", 10.0, 1.0], ["2026-01-01T11:59:50+00:00", 10.0, 5.0]], 5),
+        ([], None),
+    ],
+)
+def test_a_vms_power_state_is_its_latest(
+    server: Server, points: list[Any], power: float | None
+) -> None:
+    server.say(*MEASURES, 200, points)
+    assert gnocchi(server).power_state(VM, 10) == power
+    asked = parse_qs(urlsplit(server.requests[-1].path).query)
+    assert asked["start"] == ["2026-01-01T11:59:40"]
+    assert (asked["aggregation"], asked["granularity"]) == (["last"], ["10"])
+
+
+def test_a_vm_of_which_nothing_was_ever_measured_has_none(server: Server) -> None:
+    missing = {"code": 404, "description": {"cause": "Metric not found"}}
+    server.say(*MEASURES, 404, missing)
+    assert gnocchi(server).power_state(VM, 10) is None
+
+
+def test_a_gnocchi_that_fails_is_no_reading(server: Server) -> None:
+    server.say(*MEASURES, 503, {})
+    with pytest.raises(TelemetryUnavailable):
+        gnocchi(server).power_state(VM, 10)
+
+
+def test_alarms_on_vms_stand_beside_those_on_hosts(server: Server) -> None:
+    names = ["vmha:failure:h1", f"vmha-vm:{VM}", "somebody else's"]
+    alarms = [{"name": name, "type": "composite", "alarm_id": name} for name in names]
+    server.say("GET", "/v2/alarms", 200, alarms)
+    assert aodh(server).alarming() == [("failure", "h1"), ("vm-failure", VM)]
+    assert [a["name"] for a in aodh(server).alarms()] == ["vmha:failure:h1"]
+    assert [a["name"] for a in aodh(server).vm_alarms()] == [f"vmha-vm:{VM}"]

@@ -7,6 +7,7 @@ telemetry and fencing *say*, so that a test can see when a belief was wrong.
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor as Pool
@@ -20,6 +21,7 @@ from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.observer import Observer
+from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, TelemetryUnavailable
 from vmha_remediator.fencing.contract import FenceResult, Power, Proof
 from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service
@@ -50,6 +52,10 @@ AFTER = {
     "rescue": "rescued",
     "confirm-resize": "active",
 }
+
+
+class Crash(BaseException):
+    """The engine dies here; nothing catches it, as nothing catches a SIGKILL."""
 
 
 class TwoRun(AssertionError):
@@ -105,6 +111,8 @@ class World:
     hosts: dict[str, Host] = field(init=False)
     guests: set[tuple[str, str]] = field(default_factory=set)  # (server id, host): true
     log: list[tuple[float, str, str]] = field(default_factory=list)
+    #: Called before and after everything that changes the outside; a test may crash here.
+    point: Callable[[str], None] = field(default=lambda name: None)
 
     def __post_init__(self) -> None:
         self.hosts = {name: Host(name) for name in self.names}
@@ -214,10 +222,12 @@ class SimFencing:
         self.confirmed: Callable[[str], str | None] = _nobody
 
     def fence(self, host: str) -> FenceResult:
+        self._world.point("before fence")
         word = self.confirmed(host)
         if self.outcome == "works":
             self._world.power_off(host)
             self._world.note("fence", host)
+        self._world.point("after fence")
         if self.outcome == "dead" and word is None:
             return FenceResult("sim", None, "the BMC does not answer")
         return FenceResult("sim", Proof.POWER_OFF, word or "power reads off")
@@ -244,7 +254,7 @@ class SimNova:
         self.down = False
         self.full = False  # the scheduler finds no host
         self.capacity_for: set[str] | None = None  # hosts that may be chosen; None: all
-        self.leaves_stopped = False  # what it evacuates, as from microversion 2.95 on
+        self.stays_stopped = False  # what it evacuates, as from microversion 2.95 on
         self.refuses: set[str] = set()  # actions
         self.server_groups: list[ServerGroup] = []
 
@@ -278,6 +288,17 @@ class SimNova:
         self._check()
         return self.servers_by_id.get(server_id)
 
+    def changed_since(self, time: float) -> list[Server]:
+        self._check()
+        return list(self.servers_by_id.values())
+
+    def leaves_stopped(self) -> bool:
+        return self.stays_stopped
+
+    def called(self, name: str) -> list[Server]:
+        self._check()
+        return [s for s in self.servers_by_id.values() if s.name == name]
+
     def free_memory(self) -> dict[str, int]:
         self._check()
         load = {
@@ -291,68 +312,76 @@ class SimNova:
 
     def force_down(self, service_id: str, forced: bool) -> None:
         host = service_id.removeprefix("service-")
-        self._check()
-        open_records = [r for r in self.records if r.source == host and _keeps_down(r)]
-        if not forced and open_records:
-            raise CloudRefused("400 the service has evacuation records that are not done")
-        (self.forced.add if forced else self.forced.discard)(host)
-        self.touched[host] = self._world.clock.time
-        self._world.note("force-down" if forced else "unforce", host)
+        with self._changing("force-down"):
+            open_records = [r for r in self.records if r.source == host and _keeps_down(r)]
+            if not forced and open_records:
+                raise CloudRefused("400 the service has evacuation records that are not done")
+            (self.forced.add if forced else self.forced.discard)(host)
+            self.touched[host] = self._world.clock.time
+            self._world.note("force-down" if forced else "unforce", host)
 
     def enable(self, service_id: str) -> None:
         host = service_id.removeprefix("service-")
-        self._check()
-        self.disabled.pop(host, None)
-        self._world.note("enable", host)
+        with self._changing("enable"):
+            self.disabled.pop(host, None)
+            self._world.note("enable", host)
 
     def disable(self, service_id: str, reason: str) -> None:
         host = service_id.removeprefix("service-")
-        self._check()
-        self.disabled[host] = reason
-        self._world.note("disable", host)
+        with self._changing("disable"):
+            self.disabled[host] = reason
+            self._world.note("disable", host)
 
     def evacuate(self, server_id: str, dest: str | None = None) -> None:
         server = self.servers_by_id[server_id]
-        self._check()
-        if server.host is None or self._service(server.host).up:
-            raise CloudRefused("400 the compute service is up")
-        if server.task_state or server.vm_state not in ("active", "stopped", "error"):
-            raise CloudRefused(f"409 the server is {server.vm_state}/{server.task_state}")
-        self._set(server, task_state="rebuilding")
-        self.records.append(
-            Migration(
-                id=f"m-{next(self._numbers)}",
-                server_id=server_id,
-                source=server.host,
-                dest=dest,
-                status="accepted",
-                created=self._world.clock.time,
+        with self._changing("evacuate"):
+            if server.host is None or self._service(server.host).up:
+                raise CloudRefused("400 the compute service is up")
+            if server.task_state or server.vm_state not in ("active", "stopped", "error"):
+                raise CloudRefused(f"409 the server is {server.vm_state}/{server.task_state}")
+            self._set(server, task_state="rebuilding")
+            self.records.append(
+                Migration(
+                    id=f"m-{next(self._numbers)}",
+                    server_id=server_id,
+                    source=server.host,
+                    dest=dest,
+                    status="accepted",
+                    created=self._world.clock.time,
+                )
             )
-        )
-        self._world.note("evacuate", server.name)
+            self._world.note("evacuate", server.name)
 
     def reset_state(self, server_id: str, to: str) -> None:
-        self._check()
-        server = self.servers_by_id[server_id]
-        self._set(server, vm_state=to, status=to.upper(), task_state=None)
-        self._world.note("reset", server.name)
+        with self._changing("reset-state"):
+            server = self.servers_by_id[server_id]
+            self._set(server, vm_state=to, status=to.upper(), task_state=None)
+            self._world.note("reset", server.name)
 
     def act(self, server_id: str, action: str) -> None:
         server = self.servers_by_id[server_id]
-        self._check()
-        self._world.note(action, server.name)
-        if action in self.refuses:
-            raise CloudRefused(f"409 cannot {action} it now")
-        to = AFTER[action]
-        self._set(server, vm_state=to, status=to.upper())
-        if action in ("start", "rescue") and not self._world.runs_on(server_id):
-            self._world.run_guest(server_id, str(server.host))
-        elif action in ("stop", "suspend"):
-            self._world.guests -= {(server_id, str(server.host))}
+        with self._changing(action):
+            self._world.note(action, server.name)
+            if action in self.refuses:
+                raise CloudRefused(f"409 cannot {action} it now")
+            to = AFTER[action]
+            self._set(server, vm_state=to, status=to.upper())
+            if action in ("start", "rescue") and not self._world.runs_on(server_id):
+                self._world.run_guest(server_id, str(server.host))
+            elif action in ("stop", "suspend"):
+                self._world.guests -= {(server_id, str(server.host))}
 
     def groups(self) -> list[ServerGroup]:
         self._check()
         return self.server_groups
+
+    def reboot(self, server_id: str) -> None:
+        with self._changing("reboot"):
+            server = self.servers_by_id[server_id]
+            self._world.guests.discard((server_id, str(server.host)))
+            self._set(server, vm_state="active", status="ACTIVE", fault="")
+            self._world.run_guest(server_id, str(server.host))
+            self._world.note("reboot", server.name)
 
     # -- what goes on by itself ---------------------------------------------------------
 
@@ -394,7 +423,7 @@ class SimNova:
         if not self._world.hosts[dest].powered:
             return  # its conductor waits for a destination that is gone
         stopped = server.vm_state == "stopped" or (
-            self.leaves_stopped and server.vm_state != "error"
+            self.stays_stopped and server.vm_state != "error"
         )
         self._world.run_guest(server.id, dest)  # Nova starts it and stops it again
         if stopped:
@@ -449,6 +478,10 @@ class SimNova:
         if self.down:
             raise CloudUnavailable("Nova cannot be reached")
 
+    def _changing(self, what: str) -> _Around:
+        self._check()
+        return _Around(self._world, what)
+
 
 def _nobody(_host: str) -> str | None:
     """Nobody has confirmed anything."""
@@ -457,6 +490,20 @@ def _nobody(_host: str) -> str | None:
 
 def _keeps_down(record: Migration) -> bool:
     return record.status in ("accepted", "pre-migrating", "done")
+
+
+class _Around:
+    """Offers a place to crash before and after a change."""
+
+    def __init__(self, world: World, what: str) -> None:
+        self._world, self._what = world, what
+
+    def __enter__(self) -> None:
+        self._world.point(f"before {self._what}")
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is None:
+            self._world.point(f"after {self._what}")
 
 
 class InlinePool(Pool):
@@ -469,6 +516,21 @@ class InlinePool(Pool):
 
     def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **_: Any) -> Iterator[T]:
         return iter([fn(*args) for args in zip(*iterables, strict=True)])
+
+
+class CrashingDatabase(Database):
+    """A database that offers a place to crash after every commit.
+
+    Dying before one is dying after the one before it, or after the deed in between.
+    """
+
+    point: Callable[[str], None] | None = None
+
+    def write(self, work: Callable[[Any], T]) -> T:
+        result = super().write(work)
+        if self.point is not None:
+            self.point("after write")
+        return result
 
 
 @dataclass
@@ -504,12 +566,14 @@ class Sim:
 
     policy: Policy = field(default_factory=Policy)
     world: World = field(default_factory=World)
-    database: Database = field(default_factory=lambda: Database("sqlite://"))
+    database: Database = field(default_factory=lambda: CrashingDatabase("sqlite://"))
 
     def __post_init__(self) -> None:
         self.store = Store(self.database, self.world.clock.now)
         # The models' tables, not the migrations': a test in tests/contract compares them.
         Base.metadata.create_all(self.database.engine())
+        if isinstance(self.database, CrashingDatabase):
+            self.database.point = lambda name: self.world.point(name)
         self.world.fencing.confirmed = self.store.confirmation
         self.reports = Reports()
         self.engine = self.new_engine()
@@ -555,7 +619,20 @@ class Sim:
             leader=AlwaysLeads(),
             clock=world.clock,
             crew=crew,
+            upkeep=Upkeep(observer, world.nova, world.clock, self.policy),
         )
+
+    def fork(self) -> Sim:
+        """Return another cloud in the same state, with an engine that has just started."""
+        self.world.fencing.confirmed = _nobody
+        other = Sim(self.policy, copy.deepcopy(self.world))
+        self.world.fencing.confirmed = self.store.confirmation
+        with self.database.engine().connect() as ours, other.database.engine().connect() as new:
+            source, target = ours.connection.driver_connection, new.connection.driver_connection
+            assert source is not None
+            source.backup(target)
+        other.reports.changes = list(self.reports.changes)
+        return other
 
     def run(self, seconds: float) -> None:
         """Let virtual time pass, with cycles as often as the engine itself would have them."""

@@ -235,7 +235,7 @@ class TestTheHostsFile:
         result = desk.fencer(text).fence("h1")
 
         assert result.proof is None
-        assert result.evidence.startswith(f"{desk.file}: host {expected}")
+        assert result.evidence.startswith(f"{desk.file}:1: host {expected}")
         assert "pw123" not in result.evidence
         assert outlets == []
 
@@ -282,8 +282,8 @@ class TestTheHostsFile:
             ("hosts: {h1: , h1: }", r"line 1 is no YAML: 'h1' is written twice"),
             ("? [a]\n: b", r"is no YAML"),
             ("- h1", r"fencing\.yaml: must hold keys and values, not list"),
-            ("hosts: [h1]", r"fencing\.yaml: hosts: must hold keys and values, not list"),
-            ("host: {}", r"fencing\.yaml: unknown key 'host'; known are defaults, hosts"),
+            ("hosts: [h1]", r"fencing\.yaml:1: hosts: must hold keys and values, not list"),
+            ("host: {}", r"fencing\.yaml:1: unknown key 'host'; known are defaults, hosts"),
             ("a: !!python/object/apply:os.system ['x']", r"fencing\.yaml: line \d+ is no YAML"),
         ],
     )
@@ -319,6 +319,8 @@ def test_every_driver_is_installed_under_their_names(monkeypatch: pytest.MonkeyP
     monkeypatch.undo()
 
     assert {name: cls.name for name, cls in inventory.driver_classes().items()} == {
+        "ipmi": "ipmi",
+        "ironic": "ironic",
         "manual": "manual",
         "redfish": "redfish",
         "watchdog": "watchdog",

@@ -33,17 +33,17 @@ class Heart:
         self.problem: str | None = None
         self.taken = 0
         self.rejected: dict[str, int] = {}
-        self.ages: dict[str, float | None] = {"h2": 0.5, "h3": 0.5, "h4": 0.5}
+        self.ages_known: dict[str, float | None] = {"h2": 0.5, "h3": 0.5, "h4": 0.5}
         self.route: Any = None
         self.standing = Standing()
         self.bare_ones = 0
         self.vouched_at: float | None = None
 
     def heard(self, host: str) -> float | None:
-        return self.ages.get(host)
+        return self.ages_known.get(host)
 
     def last_heard(self) -> float | None:
-        known = [age for age in self.ages.values() if age is not None]
+        known = [age for age in self.ages_known.values() if age is not None]
         return min(known) if known else None
 
     def acked(self, host: str) -> float | None:
@@ -52,8 +52,8 @@ class Heart:
     def listening_for(self) -> float:
         return 100.0
 
-    def clock_offset(self, host: str) -> float | None:
-        return 0.0
+    def census(self) -> tuple[dict[str, float | None], dict[str, float]]:
+        return self.ages_known, dict.fromkeys(self.ages_known, 0.0)
 
     def bare(self) -> int:
         return self.bare_ones
@@ -70,14 +70,14 @@ class Prober:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.results: dict[str, Probe] = {}
+        self.known: dict[str, Probe] = {}
         self.gateway = False
 
     def consider(self, host: str, address: str, healthy: Any, now: float) -> None:
         self.asked.append(host)
 
-    def result(self, host: str, now: float) -> Probe:
-        return self.results.get(host, Probe.UNKNOWN)
+    def results(self, now: float) -> dict[str, Probe]:
+        return self.known
 
     def proven(self, host: str) -> tuple[str, ...]:
         return ("icmp",)
@@ -162,8 +162,8 @@ def test_a_well_cluster_is_published(host: Host) -> None:
 
 
 def test_what_it_writes_is_what_it_sees(host: Host) -> None:
-    host.heart.ages["h4"] = 7.0
-    host.prober.results["h4"] = Probe.SILENT
+    host.heart.ages_known["h4"] = 7.0
+    host.prober.known["h4"] = Probe.SILENT
     host.tick()
     content, roster = host.agent._content()
     assert content.flags is Flag.QUALIFIED
@@ -198,14 +198,14 @@ def test_the_last_word_is_that_it_leaves(host: Host) -> None:
 def test_a_host_stays_in_the_fast_lane_for_a_while_after_it_recovered(host: Host) -> None:
     for n, slot in host.slots.items():
         host.slots[n] = replace(slot, views=())
-    host.heart.ages["h4"] = 3.0
+    host.heart.ages_known["h4"] = 3.0
     assert [h["suspect"] for h in host.tick()["hosts"]] == [False, False, False, True]
-    host.heart.ages["h4"] = 0.5
+    host.heart.ages_known["h4"] = 0.5
     assert [h["suspect"] for h in host.tick()["hosts"]] == [False, False, False, True]
 
 
 def deaf(host: Host, silence: float) -> None:
-    host.heart.ages = {"h2": silence, "h3": silence, "h4": silence}
+    host.heart.ages_known = {"h2": silence, "h3": silence, "h4": silence}
 
 
 def test_a_host_that_hears_nobody_is_isolated_after_the_gateway_was_asked(host: Host) -> None:
@@ -225,7 +225,7 @@ def test_what_speaks_against_isolation(host: Host, saved_by: str) -> None:
     if saved_by == "gateway":
         host.prober.gateway = True
     elif saved_by == "a peer":
-        host.heart.ages["h3"] = 0.5
+        host.heart.ages_known["h3"] = 0.5
     else:
         host.sights = {n: Sight(1.0 if n == 0 else 30.0, 0.0) for n in range(4)}
     host.tick()
@@ -248,7 +248,7 @@ def test_of_two_slots_with_one_name_the_live_one_counts(host: Host) -> None:
 
 
 def test_only_witnesses_probe_the_silent(host: Host) -> None:
-    host.heart.ages["h4"] = 5.0
+    host.heart.ages_known["h4"] = 5.0
     host.tick()
     assert host.prober.asked == ["h2", "h3", "h4"]
     host.prober.asked.clear()
@@ -283,7 +283,28 @@ def test_a_witness_reads_all_a_member_of_a_big_cluster_a_few(host: Host) -> None
         header=Header("c", AREA, 200),
         slots={n: replace(host.slots[0], index=n) for n in range(100)},
     )
-    assert host.agent._plan() == ({0, 1, 2, 50, 49, 51}, 1.5)
+    looks = [host.agent._plan() for _ in range(6)]
+    few, all_of_them = {0, 1, 2}, {0, 1, 2, 50, 49, 51}
+    assert [set(hosts or ()) for hosts, _ in looks] == [
+        all_of_them, few, few, few, all_of_them, few,
+    ]  # fmt: skip
+    assert {every for _, every in looks} == {2.0}
+    host.agent.picture = replace(
+        host.agent.picture, roster=Roster(0, (0, 1, 60), frozenset(range(100)), 2, 1, 0)
+    )
+    assert host.agent._plan()[0] == {0, 1, 60, 50, 49, 51}, "whoever is new is looked at at once"
+
+
+def test_an_ordinary_host_looks_more_often_while_somebody_has_just_fallen_silent(
+    host: Host,
+) -> None:
+    host.slots = {n: replace(host.slots[0], index=n, host=f"h{n + 1}") for n in range(100)}
+    host.roster = Roster(50, (50, 51, 52), frozenset(range(100)), 1, 1, 50)
+    host.hosts = 200
+    for silence, every in ((0.5, 2.0), (2.5, 1.0), (300.0, 2.0)):
+        host.heart.ages_known = {"h51": silence, "h2": 0.5}
+        host.tick()
+        assert host.agent._plan()[1] == every
 
 
 def test_an_ordinary_host_of_a_big_cluster_takes_stock_of_its_correspondents_only(
@@ -301,7 +322,7 @@ def test_an_ordinary_host_of_a_big_cluster_takes_stock_of_its_correspondents_onl
 
 
 def test_status_reads_well(host: Host) -> None:
-    host.heart.ages["h4"] = None
+    host.heart.ages_known["h4"] = None
     host.heart.problem = "cannot listen"
     host.events.add("claimed slot 0, generation 3")
     host.sights[6] = Sight(None, 0.0, "slot 6: checksum does not fit")

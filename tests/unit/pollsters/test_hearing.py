@@ -98,8 +98,8 @@ def test_only_an_acknowledgement_says_that_we_are_heard(hearing: Hearing) -> Non
 def test_the_clock_is_compared_only_with_hosts_just_heard(hearing: Hearing) -> None:
     hearing.take(beat(1), 101.0, BOOTS)
     # It sent 5000.0 when our clock, which says 4998.5 at 102.0, said 4997.5.
-    assert hearing.clock_offset("h1", 102.0, wall=4998.5) == 2.5
-    assert hearing.clock_offset("h1", 106.0, wall=5002.5) is None
+    assert hearing.census(102.0, 102.0, wall=4998.5) == ({"h1": 1.0}, {"h1": 2.5})
+    assert hearing.census(106.0, 106.0, wall=5002.5) == ({"h1": 5.0}, {})
 
 
 def vouch(sequence: int, echo: int) -> Packet:

@@ -35,6 +35,7 @@ def answer(*readings: Reading, age: float = 0.1) -> dict[str, Any]:
         "why": [],
         "clock_ok": True,
         "own": {"vmha.host.storage": 1.0, "vmha.host.hears": 1.0},
+        "watched": len(readings),
         "hosts": [
             {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)}
             for r in readings
@@ -53,7 +54,7 @@ Serve = Callable[[dict[str, Any]], None]
 @pytest.fixture
 def serve(socket_path: str) -> Iterator[Serve]:
     said: dict[str, dict[str, Any]] = {"now": {}}
-    desk = Desk(socket_path, {"readings": lambda: said["now"]})
+    desk = Desk(socket_path, {"readings": lambda _asked: said["now"]})
     yield lambda new: said.update(now=new)
     desk.close()
 

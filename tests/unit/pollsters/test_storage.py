@@ -17,7 +17,7 @@ from vmha_pollsters.agent import area
 from vmha_pollsters.agent.keeper import Content, Identity, Keeper
 from vmha_pollsters.agent.slots import SlotFile
 from vmha_pollsters.agent.storage import Reader, Writer
-from vmha_pollsters.lease.layout import Flag, Roster
+from vmha_pollsters.lease.layout import Block, Flag, Roster
 from vmha_pollsters.lease.slots import SlotsLease
 
 INTERVAL = 0.05
@@ -32,7 +32,7 @@ class Blocks(SlotFile):
         self.flowing = threading.Event()
         self.flowing.set()
 
-    def read(self, first: int, count: int) -> bytes:
+    def read(self, first: int, count: int) -> Block:
         self.flowing.wait()
         if self.error is not None:
             raise self.error

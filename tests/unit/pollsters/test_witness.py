@@ -26,7 +26,7 @@ ROSTER = Roster(master=0, witnesses=(0, 1, 2), members=frozenset(range(4)), term
 
 def peer(slot: int, opinion: Opinion = WELL, **more: object) -> Peer:
     made = Peer(slot, f"h{slot}", flags=OK, opinion=opinion, slot_age=1.0, clock_offset=0.0)
-    return replace(made, **more)  # type: ignore[arg-type]
+    return made._replace(**more)  # type: ignore[arg-type]
 
 
 def peers(**changed: Peer) -> list[Peer]:
@@ -212,7 +212,7 @@ def test_nobody_alive_nobody_writes() -> None:
     ],
 )
 def test_the_ring(mine: int, members: set[int], expected: set[int]) -> None:
-    assert witness.neighbours(mine, members) == expected
+    assert witness.neighbours(mine, frozenset(members)) == expected
 
 
 def test_heartbeats_go_to_witnesses_and_neighbours() -> None:

@@ -190,3 +190,32 @@ def test_hosts_are_named_only_when_it_matters() -> None:
     assert not candidates.names_hosts(_facts(), SCHEDULER)
     assert candidates.names_hosts(_facts(), SPREAD)
     assert candidates.names_hosts(_facts(troubled={"h2": "agent-down"}), SCHEDULER)
+
+
+def test_where_the_scheduler_chooses_no_more_than_a_host_may_take_are_of_unknown_whereabouts() -> (
+    None
+):
+    policy = Policy(parallel=16, parallel_per_host=2)
+    names = ["a", "b", "c", "d"]
+    servers = tuple(server(name) for name in names)
+    steps = _steps(_facts(), policy, *map(_vm, names), servers=servers)
+    assert [step.record.name for step in steps] == ["a", "b"]
+    asked = [_vm(name, status=VmStatus.REQUESTED, not_before=NOW) for name in "ab"]
+    assert not _steps(_facts(), policy, *asked, _vm("c"), servers=servers)
+
+
+def test_once_it_is_known_that_they_crowd_on_one_host_others_are_named() -> None:
+    policy = Policy(parallel=16, parallel_per_host=2)
+    moving = [_vm(n, status=VmStatus.MOVING, dest="h3", migration_id=f"m-{n}") for n in "ab"]
+    records = tuple(Migration(f"m-{n}", f"id-{n}", "h1", "h3", "pre-migrating", NOW) for n in "ab")
+    servers = tuple(server(name) for name in "abcd")
+    steps = _steps(
+        _facts(), policy, *moving, _vm("c"), _vm("d"), servers=servers, migrations=records
+    )
+    assert [step.dest for step in steps] == ["h4", "h4"]
+
+
+def test_what_other_incidents_have_asked_for_is_of_unknown_whereabouts_too() -> None:
+    policy = Policy(parallel=16, parallel_per_host=2)
+    found = _steps(_facts(), policy, _vm("a"), servers=(server("a"),), in_flight_elsewhere=2)
+    assert not found

@@ -212,7 +212,12 @@ CASES: list[tuple[str, Incident, Facts, list[str]]] = [
         ["-> cleared"],
     ),
     ("held before fencing, over", incident("held", held_by="storm"), facts(None), ["-> cleared"]),
-    ("held before fencing, stands", incident("held", held_by="storm"), facts(), []),
+    (
+        "held before fencing, stands",
+        incident("held", held_by="operator-force-down"),
+        facts(service=FORCED),
+        [],
+    ),
     (
         "held before fencing, released",
         incident("held", held_by="storm", released_by="ann"),

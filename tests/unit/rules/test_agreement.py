@@ -77,6 +77,7 @@ def test_pollster_and_agent_publish_exactly_these_metrics() -> None:
     answer = {
         "age": 0.0,
         "host": "h1",
+        "watched": 1,
         "hosts": [entry],
         "role": "master",
         "why": [],

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+import sqlalchemy as sa
 from oslo_config import cfg
 
 from vmha_remediator.errors import (
@@ -86,6 +87,7 @@ def test_a_deposed_leaders_every_write_is_refused(store: Store) -> None:
         lambda: store.begin_step(incident, "fence", "late", epoch=old),
         lambda: store.save_vms(incident, [record], epoch=old),
         lambda: store.mark_reported(1, epoch=old),
+        lambda: store.count_onset("h1", 60.0, epoch=old),
         lambda: store.say(old, "late"),
         lambda: store.assert_leader(old),
     ):
@@ -244,6 +246,41 @@ def test_only_what_waits_for_a_person_can_be_released(store: Store) -> None:
         store.release(incident.id, "ann")
 
 
+# -- hosts ---------------------------------------------------------------------------------
+
+
+def test_a_maintenance_flag_stands_until_it_is_taken_back(store: Store) -> None:
+    store.set_maintenance("h1", "new memory", "ann")
+    store.set_maintenance("h1", "new memory and disks", "ben")
+    assert [(m.reason, m.who) for m in store.maintenance().values()] == [
+        ("new memory and disks", "ben")
+    ]
+    assert store.unset_maintenance("h1")
+    assert not store.unset_maintenance("h1")
+    assert store.maintenance() == {}
+
+
+def test_a_maintenance_flag_with_an_end_ends(conf: cfg.ConfigOpts) -> None:
+    now = [1000.0]
+    store = open_store(conf, clock=lambda: now[0])
+    store.set_maintenance("h1", "kernel", "ann", until=1600.0)
+    assert "h1" in store.maintenance()
+    now[0] = 1600.0
+    assert store.maintenance() == {}
+    assert not store.unset_maintenance("h1")
+
+
+def test_onsets_are_counted_within_their_window_by_whoever_leads(conf: cfg.ConfigOpts) -> None:
+    now = [1000.0]
+    store = open_store(conf, clock=lambda: now[0])
+    counts = []
+    for second in (1000.0, 1100.0, 1250.0, 1400.0):
+        now[0] = second
+        counts.append(len(store.count_onset("h1", 300.0, epoch=store.claim_epoch("some"))))
+    assert counts == [1, 2, 3, 3]
+    assert len(store.count_onset("h2", 300.0, epoch=store.claim_epoch("some"))) == 1
+
+
 # -- the database --------------------------------------------------------------------------
 
 
@@ -257,6 +294,23 @@ def test_a_second_process_sees_the_first_ones_writes(conf: cfg.ConfigOpts, store
 
 def test_an_upgrade_twice_is_one(store: Store) -> None:
     assert store.upgrade() == store.upgrade() == store.database.head()
+    store.check()
+
+
+def test_what_the_tables_hold_survives_the_upgrade(conf: cfg.ConfigOpts) -> None:
+    store = open_store(conf)
+    incident = _open(store, store.claim_epoch("one"))
+    with store.database.engine().begin() as connection:
+        for statement in (
+            "DROP TABLE maintenance",
+            "DROP TABLE onsets",
+            "ALTER TABLE incidents DROP COLUMN powered_since",
+            "UPDATE alembic_version SET version_num = '0004'",
+        ):
+            connection.execute(sa.text(statement))
+    store.upgrade()
+    assert store.incident(incident.id) == incident
+    assert [str(change.after) for change in store.unreported()] == ["detected"]
     store.check()
 
 
@@ -280,3 +334,48 @@ def test_a_text_that_is_no_url_is_a_wrong_option(conf: cfg.ConfigOpts) -> None:
     conf.set_override("connection", "vmha.sqlite", group="database")
     with pytest.raises(ConfigError, match="connection"):
         open_store(conf)
+
+
+def test_several_steps_begin_with_their_vms_in_one_go(store: Store) -> None:
+    epoch = store.claim_epoch("one")
+    incident = _open(store, epoch)
+    asked = [VmRecord(f"id-{n}", n, "h1", status=VmStatus.REQUESTED) for n in "ab"]
+    numbers = store.begin_steps(incident, "evacuate", ["a: asked", "b: asked"], asked, epoch=epoch)
+    found = store.incident(incident.id)
+    assert [(s.sentence, s.ok) for s in found.steps] == [("a: asked", None), ("b: asked", None)]
+    assert found.vms == tuple(asked)
+    started = VmRecord("id-b", "b", "h1", status=VmStatus.REQUESTED, started=5.0)
+    store.finish_step(numbers[1], True, "b: accepted", started, epoch=epoch)
+    found = store.incident(incident.id)
+    assert [(s.sentence, s.ok) for s in found.steps] == [("a: asked", None), ("b: accepted", True)]
+    assert found.vm("id-b") == started
+
+
+def test_a_deposed_leader_begins_nothing_and_says_what_it_did_but_not_of_vms(store: Store) -> None:
+    old = store.claim_epoch("one")
+    incident = _open(store, old)
+    record = VmRecord("id-a", "a", "h1", status=VmStatus.REQUESTED)
+    (number,) = store.begin_steps(incident, "evacuate", ["a: asked"], [record], epoch=old)
+    new = store.claim_epoch("two")
+    moved = VmRecord("id-a", "a", "h1", status=VmStatus.MOVING, dest="h3")
+    store.save_vms(incident, [moved], epoch=new)
+    with pytest.raises(StaleEpoch):
+        store.begin_steps(incident, "evacuate", ["a: asked"], [record], epoch=old)
+    with pytest.raises(StaleEpoch):
+        store.record_steps(incident, "follow-vm", ["a: seen"], [record], epoch=old)
+    late = VmRecord("id-a", "a", "h1", status=VmStatus.REQUESTED, started=5.0)
+    store.finish_step(number, True, "a: accepted", late, epoch=old)
+    found = store.incident(incident.id)
+    assert [s.sentence for s in found.steps] == ["a: accepted"]
+    assert found.vms == (moved,)
+
+
+def test_what_was_seen_of_vms_is_written_with_its_lines_which_are_over(store: Store) -> None:
+    epoch = store.claim_epoch("one")
+    incident = _open(store, epoch)
+    done = [VmRecord(f"id-{n}", n, "h1", status=VmStatus.DONE) for n in "ab"]
+    store.record_steps(incident, "follow-vm", ["a: runs", "b: runs"], done, epoch=epoch)
+    found = store.incident(incident.id)
+    assert [(s.sentence, s.ok) for s in found.steps] == [("a: runs", True), ("b: runs", True)]
+    assert all(s.finished is not None for s in found.steps)
+    assert found.vms == tuple(done)

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of the hosts: are they measured, alarmed and fenceable, and could one be lost?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from vmha_remediator.doctor.finding import Finding, Seen, Unread, names, ok, unknown, wrong
+from vmha_remediator.remedy import protect
+from vmha_remediator.rules import metrics
+
+AREA = "hosts"
+LOG_IN = "check [cloud] and whether Nova answers: openstack compute service list"
+READ = "check [cloud], and that Gnocchi answers: openstack metric status"
+
+
+def agents(seen: Seen) -> Iterator[Finding]:
+    """Every compute host publishes, and everybody who publishes is a compute host."""
+    check = "agents"
+    if isinstance(seen.services, Unread):
+        yield unknown(AREA, check, seen.services.why, LOG_IN)
+        return
+    if isinstance(seen.readings, Unread):
+        yield unknown(AREA, check, seen.readings.why, READ)
+        return
+    computes = {s.host for s in seen.services}
+    measured = {h for h, r in seen.readings.items() if metrics.HEARTBEAT_AGE.name in r.values}
+    if missing := computes - measured:
+        yield wrong(
+            AREA,
+            check,
+            f"no witness speaks of {names(missing)}: their failure would not be seen",
+            "start vmha-agent and the vmha ceilometer-polling there, and look at "
+            "'vmha-agent status' on one of them",
+        )
+    if strange := measured - computes:
+        yield wrong(
+            AREA,
+            check,
+            f"{names(strange)} publish, but Nova has no nova-compute of that name",
+            "set [agent] host to the name in 'openstack compute service list'",
+        )
+    if not missing and not strange:
+        yield ok(AREA, check, f"all {len(computes)} compute hosts are measured")
+
+
+def witnesses(seen: Seen) -> Iterator[Finding]:
+    """Enough qualified witnesses stand behind every host's readings."""
+    check = "witnesses"
+    if isinstance(seen.readings, Unread):
+        yield unknown(AREA, check, seen.readings.why, READ)
+        return
+    few = {
+        host
+        for host, r in seen.readings.items()
+        if r.values.get(metrics.WITNESSES.name, seen.limits.witnesses) < seen.limits.witnesses
+    }
+    if few:
+        yield wrong(
+            AREA,
+            check,
+            f"fewer than {seen.limits.witnesses} qualified witnesses speak of {names(few)}: a "
+            f"failure there is never recognised",
+            "'vmha-agent status' on the witnesses says why they are not qualified",
+        )
+    elif seen.readings:
+        yield ok(AREA, check, f"{seen.limits.witnesses} or more witnesses stand behind each host")
+
+
+def probes(seen: Seen) -> Iterator[Finding]:
+    """Reachability is proven: without it no failure is ever recognised."""
+    check = "reachability"
+    if isinstance(seen.readings, Unread):
+        yield unknown(AREA, check, seen.readings.why, READ)
+        return
+    blind = {
+        host
+        for host, r in seen.readings.items()
+        if metrics.HEARTBEAT_AGE.name in r.values and metrics.REACHABLE.name not in r.values
+    }
+    if blind:
+        yield wrong(
+            AREA,
+            check,
+            f"no probe ever succeeded to {names(blind)}, so their reachability is not known and "
+            f"their failure would not be recognised",
+            "let the hosts ping each other on the management network, or let one TCP port "
+            "through (a refused connection is an answer)",
+        )
+    elif seen.readings:
+        yield ok(AREA, check, "probes between the hosts have been proven")
+
+
+def alarms(seen: Seen) -> Iterator[Finding]:
+    """Aodh holds exactly the alarms that the rules make."""
+    check = "alarms"
+    if isinstance(seen.alarms, Unread):
+        yield unknown(
+            AREA, check, seen.alarms.why, "check that Aodh answers: openstack alarm list"
+        )
+        return
+    plan = seen.alarms
+    if plan.empty:
+        yield ok(AREA, check, f"{plan.unchanged} alarms are as the rules want them")
+        return
+    yield wrong(
+        AREA,
+        check,
+        f"{len(plan.create)} alarms are missing, {len(plan.update)} differ from the rules, "
+        f"{len(plan.delete)} are too many",
+        "vmha-manage alarms sync (first with --dry-run)",
+    )
+
+
+def evaluated(seen: Seen) -> Iterator[Finding]:
+    """Aodh really evaluates them: of a host with measures none stays without data."""
+    check = "evaluation"
+    if isinstance(seen.alarm_states, Unread) or isinstance(seen.readings, Unread):
+        yield unknown(AREA, check, "alarms or measures cannot be read", READ)
+        return
+    measured = {h for h, r in seen.readings.items() if metrics.REACHABLE.name in r.values}
+    stuck = {
+        host
+        for (_rule, host), state in seen.alarm_states.items()
+        if state == "insufficient data" and host in measured
+    }
+    if stuck:
+        yield wrong(
+            AREA,
+            check,
+            f"alarms of {names(stuck)} have no data in Aodh although Gnocchi has measures",
+            "look at aodh-evaluator (is it running, can it log in to Gnocchi?), and give it "
+            "10 s if the host has just begun to publish",
+        )
+    elif seen.alarm_states:
+        yield ok(AREA, check, "Aodh evaluates the alarms of every host with measures")
+
+
+def fencing(seen: Seen) -> Iterator[Finding]:
+    """Every compute host can be powered off, and its power state is read now."""
+    check = "fencing"
+    if isinstance(seen.fences, Unread):
+        yield wrong(AREA, check, seen.fences.why, "write [fencing] hosts_file, then: vmha-manage "
+                    "fence test")  # fmt: skip
+        return
+    computes = (
+        set(seen.fences) if isinstance(seen.services, Unread) else {s.host for s in seen.services}
+    )
+    if without := {h for h in computes if h in seen.trouble or h not in seen.fences}:
+        first = min(without)
+        yield wrong(
+            AREA,
+            check,
+            f"{names(without)} cannot be fenced: {seen.trouble.get(first, 'no entry')}",
+            "complete [fencing] hosts_file; until then their failure is held for a person",
+        )
+    mute = {
+        host: next(f.sentence for f in found if not f.ok)
+        for host, found in seen.fences.items()
+        if found and not any(f.ok for f in found)
+    }
+    if mute:
+        first = min(mute)
+        yield wrong(
+            AREA,
+            check,
+            f"the power state of {names(mute)} cannot be read: {mute[first]}",
+            f"vmha-manage fence test {first}",
+        )
+    if not without and not mute:
+        yield ok(AREA, check, f"{len(computes)} hosts can be fenced, their power state is read")
+
+
+def capacity(seen: Seen) -> Iterator[Finding]:
+    """Somebody is left to take the VMs of any one host."""
+    check = "capacity"
+    if isinstance(seen.services, Unread) or isinstance(seen.servers, Unread):
+        yield unknown(AREA, check, "services or servers cannot be listed", LOG_IN)
+        return
+    usable = {s.host for s in seen.services if s.up and s.enabled and not s.forced_down}
+    load = Counter(s.host for s in seen.servers if s.host and protect.is_protected(s))
+    stranded = {host: n for host, n in load.items() if not usable - {host}}
+    if stranded:
+        yield wrong(
+            AREA,
+            check,
+            f"if {names(stranded)} died, no other host that is up and enabled would be left",
+            "enable a host: openstack compute service set --enable HOST nova-compute",
+        )
+    else:
+        yield ok(AREA, check, f"{sum(load.values())} protected VMs; {len(usable)} hosts take VMs")
+
+
+def unprotected(seen: Seen) -> Iterator[Finding]:
+    """Somebody is protected at all."""
+    check = "protection"
+    if isinstance(seen.servers, Unread):
+        yield unknown(AREA, check, seen.servers.why, LOG_IN)
+        return
+    kept = sum(protect.is_protected(s) for s in seen.servers)
+    if kept or not seen.servers:
+        yield ok(AREA, check, f"{kept} of {len(seen.servers)} VMs are protected")
+    else:
+        yield wrong(
+            AREA,
+            check,
+            f"none of {len(seen.servers)} VMs is protected, so no failure would move any",
+            "openstack server set --tag vmha SERVER, or [evacuation] protect = all",
+        )
+
+
+CHECKS = (agents, witnesses, probes, alarms, evaluated, fencing, capacity, unprotected)
