@@ -27,6 +27,7 @@ from tests.lab import (
     layout,
     net,
     nova_api,
+    power,
     process,
     redfish,
     starve,
@@ -50,6 +51,7 @@ class Service:
     argv: Callable[[str], Argv]
     needs: str
     wanted: Callable[[str], bool] = lambda host: True
+    env: Callable[[], Mapping[str, str]] = dict
 
 
 def _agent(host: str) -> Argv:
@@ -66,6 +68,12 @@ def _polling(host: str) -> Argv:
     return [layout.VENV_BIN / "ceilometer-polling", *namespace, *files]
 
 
+def _power(host: str) -> Argv:
+    namespace = ("--polling-namespaces", "compute")
+    files = _config_files(config.ceilometer_compute_config(host))
+    return [layout.VENV_BIN / "ceilometer-polling", *namespace, *files]
+
+
 def _compute(host: str) -> Argv:
     files = _config_files(config.nova_compute_config(host))
     return [layout.VENV_BIN / "python", "-m", "tests.lab.virt.compute", *files]
@@ -77,6 +85,7 @@ SERVICES = (
     Service("agent", _agent, "vmha_pollsters.agent.main"),
     Service("polling", _polling, "vmha_pollsters.pollsters"),
     Service("compute", _compute, "nova"),
+    Service(power.NAME, _power, "ceilometer", wanted=power.enabled, env=power.environment),
 )
 
 
@@ -140,6 +149,7 @@ def start_services(host: str, names: Iterable[str] = ()) -> list[str]:
             env={
                 "OS_NOVA_DISABLE_EVENTLET_PATCHING": "1",
                 **clocks.environment(host, service.name),
+                **service.env(),
             },
             cwd=layout.host_dir(host),
         )
