@@ -17,6 +17,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from oslo_db import exception as db_exc
 from oslo_db.sqlalchemy import enginefacade
 from sqlalchemy.engine import make_url
@@ -106,7 +107,10 @@ class Database:
             self.engine().dispose()
 
     def upgrade(self, revision: str = "head") -> str:
-        """Bring the tables to this version's revision; returns it. Safe to run twice."""
+        """Bring the tables to this version's revision; returns it. Safe to run twice.
+
+        Raises `StoreUnavailable` when a newer version has upgraded them already.
+        """
         with (
             self._upgrade_lock(),
             _translated(),
@@ -116,7 +120,13 @@ class Database:
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
-            command.upgrade(config, revision)
+            try:
+                command.upgrade(config, revision)
+            except CommandError as exc:
+                raise StoreUnavailable(
+                    f"this version cannot use the database: {exc}. Has a newer version upgraded "
+                    f"it (this one knows revisions up to {self.head()})? Run that one"
+                ) from exc
             connection.commit()
         return self.head()
 
