@@ -16,6 +16,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from oslo_db import exception as db_exc
 from oslo_db.sqlalchemy import enginefacade
 from sqlalchemy.engine import make_url
@@ -96,12 +97,21 @@ class Database:
             self.engine().dispose()
 
     def upgrade(self) -> str:
-        """Bring the tables to this version's revision; returns it. Safe to run twice."""
+        """Bring the tables to this version's revision; returns it. Safe to run twice.
+
+        Raises `StoreUnavailable` when a newer version has upgraded them already.
+        """
         with self._upgrade_lock(), _translated(), self.engine().connect() as connection:
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError as exc:
+                raise StoreUnavailable(
+                    f"this version cannot use the database: {exc}. Has a newer version upgraded "
+                    f"it (this one knows revisions up to {self.head()})? Run that one"
+                ) from exc
             connection.commit()
         return self.head()
 
