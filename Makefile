@@ -56,7 +56,7 @@ bench-webhook: deps  ## 1000 valid and forged webhooks a second for 30 s, on SQL
 docs: deps  ## Build the documentation into doc/build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html doc/source doc/build/html
 
-soak: deps  ## Every fault on the real cloud, RUNS times (3) in random order; about 25 min a round
+soak: deps  ## Every fault on the real cloud, RUNS times (3) in random order; about 30 min a round
 	$(LAB) soak --runs $(RUNS)
 
 soak-sim: deps  ## 2000 random fault sequences, and the engine killed everywhere, on a virtual clock
