@@ -119,11 +119,7 @@ def ceilometer_compute_config(host: str) -> list[Path]:
     where = layout.host_dir(host)
     (where / "power").mkdir(parents=True, exist_ok=True)
     own: Settings = {
-        "DEFAULT": {
-            "host": host,
-            "transport_url": settings.transport(),
-            "hypervisor_inspector": power.INSPECTOR,
-        },
+        "DEFAULT": {"host": host, "transport_url": settings.transport()},
         "compute": {"instance_discovery_method": "naive", "resource_cache_expiry": 0},
         "polling": {
             "cfg_file": power.polling_file(host),

@@ -51,7 +51,6 @@ class Service:
     argv: Callable[[str], Argv]
     needs: str
     wanted: Callable[[str], bool] = lambda host: True
-    env: Callable[[], Mapping[str, str]] = dict
 
 
 def _agent(host: str) -> Argv:
@@ -71,7 +70,8 @@ def _polling(host: str) -> Argv:
 def _power(host: str) -> Argv:
     namespace = ("--polling-namespaces", "compute")
     files = _config_files(config.ceilometer_compute_config(host))
-    return [layout.VENV_BIN / "ceilometer-polling", *namespace, *files]
+    python: Argv = [layout.VENV_BIN / "python", "-m", "tests.lab.virt.polling"]
+    return [*python, *namespace, *files]
 
 
 def _compute(host: str) -> Argv:
@@ -85,7 +85,7 @@ SERVICES = (
     Service("agent", _agent, "vmha_pollsters.agent.main"),
     Service("polling", _polling, "vmha_pollsters.pollsters"),
     Service("compute", _compute, "nova"),
-    Service(power.NAME, _power, "ceilometer", wanted=power.enabled, env=power.environment),
+    Service(power.NAME, _power, "ceilometer", wanted=power.enabled),
 )
 
 
@@ -149,7 +149,6 @@ def start_services(host: str, names: Iterable[str] = ()) -> list[str]:
             env={
                 "OS_NOVA_DISABLE_EVENTLET_PATCHING": "1",
                 **clocks.environment(host, service.name),
-                **service.env(),
             },
             cwd=layout.host_dir(host),
         )

@@ -14,10 +14,7 @@ from tests.lab import layout
 
 NAME = "power"
 INTERVAL = 5  # s between two polls of power.state
-INSPECTOR = "vmha_lab"
 _FLAG = layout.STATE / "vm-alarms"
-#: A distribution of nothing but an entry point, which Ceilometer looks its inspector up by.
-_PLUGINS = layout.ETC / "plugins"
 
 
 def enabled(host: str) -> bool:
@@ -27,11 +24,6 @@ def enabled(host: str) -> bool:
 
 def enable() -> bool:
     """Have hosts start a compute agent from now on; return whether that is news."""
-    info = _PLUGINS / "vmha_lab-0.dist-info"
-    info.mkdir(parents=True, exist_ok=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vmha-lab\nVersion: 0\n")
-    target = "tests.lab.virt.inspector:LabInspector"
-    (info / "entry_points.txt").write_text(f"[ceilometer.compute.virt]\n{INSPECTOR} = {target}\n")
     news = not _FLAG.exists()
     _FLAG.touch()
     return news
@@ -48,8 +40,3 @@ def polling_file(host: str) -> Path:
     source = {"name": NAME, "interval": INTERVAL, "meters": ["power.state"]}
     path.write_text(yaml.safe_dump({"sources": [source]}))
     return path
-
-
-def environment() -> dict[str, str]:
-    """Return what lets a process find the inspector."""
-    return {"PYTHONPATH": f"{_PLUGINS}:{layout.REPO}:{layout.REPO / 'pollsters'}"}

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ceilometer's view of the lab's guests: their power state, in libvirt's numbers.
 
-Ceilometer finds it as `hypervisor_inspector = vmha_lab`, through an entry point that
-`tests.lab.power` writes; pollster, discovery and pipeline are Ceilometer's own.
+Pollster, discovery and pipeline are Ceilometer's own.
 """
 
 from __future__ import annotations
