@@ -6,6 +6,9 @@ from __future__ import annotations
 from vmha_remediator.api import handlers, schemas
 from vmha_remediator.api.route import Route
 
+#: The largest number is what every supported database takes for one.
+INCIDENT = "/v1/incidents/<int(max=2147483647):incident_id>"
+
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/cluster", "cluster_get", "vmha:cluster:get",
           "What stands for the cluster as a whole", handlers.cluster, "Cluster"),
@@ -33,17 +36,17 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/incidents", "incidents_list", "vmha:incidents:list",
           "Incidents, the latest first, a page at a time", handlers.incidents, "Incidents",
           query=schemas.INCIDENT_QUERY),
-    Route("GET", "/v1/incidents/<int(max=2147483647):incident_id>", "incidents_get", "vmha:incidents:get",
+    Route("GET", INCIDENT, "incidents_get", "vmha:incidents:get",
           "One incident with its journal, proof, VMs and changes",
           handlers.incident, "IncidentAnswer", refusals=(404,)),
-    Route("POST", "/v1/incidents/<int(max=2147483647):incident_id>/release", "incidents_release",
+    Route("POST", f"{INCIDENT}/release", "incidents_release",
           "vmha:incidents:release",
           "Let a held incident go on, or close one that is only kept open",
           handlers.release, "IncidentAnswer", refusals=(404, 409)),
-    Route("POST", "/v1/incidents/<int(max=2147483647):incident_id>/retry", "incidents_retry",
+    Route("POST", f"{INCIDENT}/retry", "incidents_retry",
           "vmha:incidents:retry", "Try now what an incident would try again later",
           handlers.retry, "IncidentAnswer", refusals=(404, 409)),
-    Route("POST", "/v1/incidents/<int(max=2147483647):incident_id>/cancel", "incidents_cancel",
+    Route("POST", f"{INCIDENT}/cancel", "incidents_cancel",
           "vmha:incidents:cancel",
           "Close an incident before its host is fenced; the host is in maintenance from then on",
           handlers.cancel, "IncidentAnswer", body=schemas.REASON, refusals=(404, 409)),
