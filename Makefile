@@ -53,7 +53,7 @@ bench-agent: deps  ## What one agent costs among 10, 100 and 1000 simulated host
 docs: deps  ## Build the documentation into doc/build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html doc/source doc/build/html
 
-soak: deps  ## Every fault on the real cloud, RUNS times (3) in random order; about 25 min a round
+soak: deps  ## Every fault on the real cloud, RUNS times (3) in random order; about 30 min a round
 	$(LAB) soak --runs $(RUNS)
 
 soak-sim: deps  ## 2000 random fault sequences, and the engine killed everywhere, on a virtual clock

@@ -266,6 +266,8 @@ def protection(call: Call) -> Answer:
     """Return which servers are protected, at what priority, and which cannot be and why."""
     wanted, backend = call.query.get("host"), call.backend
     servers = [s for s in backend.view.servers() if wanted is None or s.host == wanted]
+    if wanted is not None:  # a request for each: not for all servers of a cloud
+        servers = backend.view.examined(servers)
     found = [
         views.server(s, backend.protect, unprotectable.why(s, backend.disks) or None)
         for s in servers

@@ -175,6 +175,14 @@ def test_protection_says_what_protects_a_server(client: FlaskClient) -> None:
     ]
 
 
+def test_protection_of_one_host_says_what_cannot_be_recovered(client: FlaskClient) -> None:
+    toy, web = get(client, "/v1/protection?host=h2")["servers"]
+    assert toy["problem"] is None
+    assert "it has a share attached" in web["problem"]
+    everywhere = get(client, "/v1/protection")["servers"]
+    assert all(s["problem"] is None for s in everywhere)  # a request for each would be too many
+
+
 # -- changing -------------------------------------------------------------------------------
 
 
