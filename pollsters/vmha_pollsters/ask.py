@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import json
-import socket
 from typing import Any
 
+from vmha_pollsters.line import Line
 from vmha_remediator.errors import AgentUnavailable
 
 TIMEOUT = 2.0
@@ -19,17 +19,15 @@ def ask(path: str, operation: str, timeout: float = TIMEOUT, **more: str) -> dic
     `more` goes into the question (see `report`).
     Raises `AgentUnavailable` when it does not answer in `timeout` seconds, or nonsense.
     """
+    line = Line(path, timeout, MOST_BYTES)
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(timeout)
-            sock.connect(path)
-            sock.sendall(json.dumps({"op": operation, **more}).encode() + b"\n")
-            with sock.makefile("rb") as stream:
-                answer = json.loads(stream.readline(MOST_BYTES))
+        answer = json.loads(line.ask(json.dumps({"op": operation, **more}).encode()))
     except OSError as exc:
         raise AgentUnavailable(f"vmha-agent does not answer on {path}: {exc}") from exc
     except ValueError as exc:
         raise AgentUnavailable(f"vmha-agent answers nonsense on {path}") from exc
+    finally:
+        line.close()
     if not isinstance(answer, dict) or "error" in answer:
         raise AgentUnavailable(f"vmha-agent on {path} does not know '{operation}'")
     return answer

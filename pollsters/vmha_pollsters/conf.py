@@ -76,8 +76,10 @@ OPTS: list[cfg.Opt] = [
     ),
     cfg.StrOpt(
         "previous_key_file",
-        help="File with a second key that is accepted but not signed with. To rotate: give the "
-        "new key here everywhere, then swap the two everywhere, then remove the old one.",
+        help="File with a second key that is accepted but not signed with; it may be missing. To "
+        "rotate: put the new key here everywhere, then swap the two files everywhere, then remove "
+        "this one, each followed by SIGHUP (systemctl reload). Wrong: during a rotation some "
+        "hosts do not hear others.",
     ),
     cfg.IntOpt(
         "priority",
@@ -202,8 +204,9 @@ def host_name(conf: cfg.ConfigOpts) -> str:
 
 def read_keys(conf: cfg.ConfigOpts) -> tuple[bytes, ...]:
     """Return the heartbeat keys, the one to sign with first; raises `ConfigError`."""
-    paths = [conf[GROUP].key_file, conf[GROUP].previous_key_file]
-    return tuple(_read_key(path) for path in paths if path)
+    second = conf[GROUP].previous_key_file
+    paths = [conf[GROUP].key_file, *([second] if second and Path(second).exists() else [])]
+    return tuple(_read_key(path) for path in paths)
 
 
 def _read_key(path: str) -> bytes:

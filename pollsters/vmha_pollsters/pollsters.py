@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +26,7 @@ LOG = logging.getLogger(__name__)
 STEP = 0.5
 #: An agent whose last tick is older (s) is stuck, and what it knew is history.
 STALE = 3.0
+_resource_id = lru_cache(maxsize=4096)(metrics.resource_id)  # the same hosts come again
 NOBODY: Mapping[int, str] = MappingProxyType({})
 
 
@@ -120,6 +122,6 @@ def _sample(name: str, host: str, value: float) -> sample.Sample:
         volume=value,
         user_id=None,
         project_id=None,
-        resource_id=metrics.resource_id(host),
+        resource_id=_resource_id(host),
         resource_metadata={"host": host},  # the same from every witness: no PATCH a sample
     )

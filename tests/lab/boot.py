@@ -75,6 +75,14 @@ def top_up(count: int, progress: Callable[[str], None] = print) -> list[str]:
     return boot(plan(missing, hosts_for(None), mixed, "vm", taken), progress)
 
 
+def many(count: int, host: str, prefix: str) -> None:
+    """Ask for many protected VMs on one host by a single request; do not wait for them."""
+    image = _id(cloudapi.connect().image.find_image(IMAGE), f"image {IMAGE!r}")
+    flavor = _id(cloudapi.connect().compute.find_flavor(FLAVOR), f"flavor {FLAVOR!r}")
+    body = _body(Plan(prefix, host, tagged=True), image, flavor)
+    nova_api.post("/servers", {"server": body | {"min_count": count, "max_count": count}})
+
+
 def names() -> set[str]:
     """Return the names of all servers there are."""
     return {str(server["name"]) for server in servers()}
@@ -97,7 +105,12 @@ def restart_dead(host: str) -> list[str]:
 
 
 def _create(wanted: Plan, image: str, flavor: str) -> str:
-    body = {
+    body = _body(wanted, image, flavor)
+    return str(nova_api.post("/servers", {"server": body})["server"]["id"])
+
+
+def _body(wanted: Plan, image: str, flavor: str) -> dict[str, Any]:
+    return {
         "name": wanted.name,
         "imageRef": image,
         "flavorRef": flavor,
@@ -105,7 +118,6 @@ def _create(wanted: Plan, image: str, flavor: str) -> str:
         "host": wanted.host,
         "tags": [TAG] if wanted.tagged else [],
     }
-    return str(nova_api.post("/servers", {"server": body})["server"]["id"])
 
 
 def _wait(vm: str, wanted: Plan) -> None:

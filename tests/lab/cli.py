@@ -21,6 +21,7 @@ VERBS = (
     "tests.lab.verbs_cloud",
     "tests.lab.verbs_hosts",
     "tests.lab.verbs_show",
+    "tests.lab.verbs_vms",
     "tests.lab.verbs_soak",
 )
 

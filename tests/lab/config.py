@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.lab import layout, redfish, settings
+from tests.lab import layout, power, redfish, settings
 from tests.lab.credentials import passwords, write_private
 from tests.lab.settings import Settings
 
@@ -110,6 +110,33 @@ def ceilometer_polling_config(host: str) -> list[Path]:
     return [_write(where / "etc/ceilometer-polling.conf", own)]
 
 
+def ceilometer_compute_config(host: str) -> list[Path]:
+    """Write and return the --config-file list of a host's compute agent, which polls its VMs.
+
+    Nova is asked for all of the host's VMs at each poll: one that has moved away must not be
+    said to be off here.
+    """
+    where = layout.host_dir(host)
+    (where / "power").mkdir(parents=True, exist_ok=True)
+    own: Settings = {
+        "DEFAULT": {"host": host, "transport_url": settings.transport()},
+        "compute": {"instance_discovery_method": "naive", "resource_cache_expiry": 0},
+        "polling": {
+            "cfg_file": power.polling_file(host),
+            "heartbeat_socket_dir": where / "power",
+            "batch_size": 200,
+        },
+        "oslo_messaging_notifications": {"retry": 0},
+        "oslo_messaging_rabbit": {"heartbeat_timeout_threshold": 6},
+        "service_credentials": {
+            **settings.login("ceilometer"),
+            "interface": "internal",
+            "timeout": 5,
+        },
+    }
+    return [_write(where / "etc/ceilometer-compute.conf", own)]
+
+
 def vmha_config() -> Path:
     """Write and return the configuration of the remediator and of vmha-manage."""
     etc, state = layout.ETC / "vmha", layout.STATE / "vmha"
@@ -129,6 +156,17 @@ def vmha_config() -> Path:
         "guards": {"quarantine_after": 0, "flap_window": 60, "flap_calm": 20},
     }
     return _write(layout.ETC / "vmha.conf", own)
+
+
+def vmha_config_files() -> list[Path]:
+    """Return the remediator's configuration, and what a test wants otherwise after it."""
+    files = [vmha_config(), layout.ETC / "vmha-otherwise.conf"]
+    return [path for path in files if path.exists()]
+
+
+def vmha_otherwise(table: Settings) -> None:
+    """Write what a test wants of the remediator; an empty table: all as it was."""
+    _write(layout.ETC / "vmha-otherwise.conf", table)
 
 
 def _fencing_file() -> Path:

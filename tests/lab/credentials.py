@@ -14,7 +14,7 @@ from tests.lab import layout
 
 #: Services that log in to Keystone, as themselves, in project "service".
 SERVICE_USERS = ("nova", "placement", "glance", "neutron", "gnocchi", "aodh", "ceilometer", "vmha")
-NAMES = ("admin", "demo", "mariadb", "rabbitmq", "redis", *SERVICE_USERS)
+NAMES = ("admin", "demo", "mariadb", "rabbitmq", "redis", "heat", *SERVICE_USERS)
 
 
 @cache

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from tests.lab import hosts, layout, nova_api, records
+from tests.lab import faults, hosts, layout, nova_api, records
 from tests.lab.virt import hypervisor
 
 TAG = "vmha"  # the server tag that asks for protection
@@ -51,6 +54,19 @@ def running() -> dict[str, tuple[str, ...]]:
     for host in layout.HOSTS:
         for _, vm in hypervisor.processes(host):
             found[vm] = (*found.get(vm, ()), host)
+    return found
+
+
+def kill(vm: str) -> list[str]:
+    """Kill the process of a VM and nothing else; return the hosts on which it ran."""
+    found = []
+    for host in layout.HOSTS:
+        for pid, running_vm in hypervisor.processes(host):
+            if running_vm == vm:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                found.append(host)
+    faults.record("kill-vm", found[0] if found else None, vm=vm)
     return found
 
 

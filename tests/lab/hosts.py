@@ -27,6 +27,7 @@ from tests.lab import (
     layout,
     net,
     nova_api,
+    power,
     process,
     redfish,
     starve,
@@ -66,6 +67,13 @@ def _polling(host: str) -> Argv:
     return [layout.VENV_BIN / "ceilometer-polling", *namespace, *files]
 
 
+def _power(host: str) -> Argv:
+    namespace = ("--polling-namespaces", "compute")
+    files = _config_files(config.ceilometer_compute_config(host))
+    python: Argv = [layout.VENV_BIN / "python", "-m", "tests.lab.virt.polling"]
+    return [*python, *namespace, *files]
+
+
 def _compute(host: str) -> Argv:
     files = _config_files(config.nova_compute_config(host))
     return [layout.VENV_BIN / "python", "-m", "tests.lab.virt.compute", *files]
@@ -77,6 +85,7 @@ SERVICES = (
     Service("agent", _agent, "vmha_pollsters.agent.main"),
     Service("polling", _polling, "vmha_pollsters.pollsters"),
     Service("compute", _compute, "nova"),
+    Service(power.NAME, _power, "ceilometer", wanted=power.enabled),
 )
 
 

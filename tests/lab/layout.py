@@ -41,6 +41,7 @@ PORTS = {
     "aodh": 8042,
     "vmha": 8778,
     "redfish": 8000,
+    "heat": 8004,
 }
 
 CGROUP = "vmha-lab"  # below the cgroup2 mount: vmha-lab/ctl, vmha-lab/h1/{services,guests}, ...

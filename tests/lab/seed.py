@@ -18,6 +18,7 @@ CATALOGUE = {
     "nova": ("compute", "/v2.1"),
     "gnocchi": ("metric", ""),
     "aodh": ("alarming", ""),
+    "vmha": ("vmha", ""),
 }
 INTERFACES = ("public", "internal", "admin")
 

@@ -44,6 +44,7 @@ def create_app(
         rules=frozenset(rules if rules is not None else (t.name for t in load_rules(conf))),
         known_host=known_host,
         ring=ring,
+        tokens=backend is not None and conf.api.auth_strategy == "keystone",
     )
     app.register_blueprint(receiver.blueprint())
     app.add_url_rule(

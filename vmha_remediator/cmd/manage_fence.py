@@ -14,11 +14,25 @@ from vmha_remediator.errors import ConfigError, VmhaError
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+    from vmha_remediator.effects.nova import Nova
     from vmha_remediator.fencing.fencer import Fencer
     from vmha_remediator.rules.starved import Step
 
+LIST = """\
+Show the hosts file as it is understood: each host's levels, in the order in which they are tried,
+what a success of each would prove, and every mistake with its file and line. No BMC is asked.
+
+examples:
+  vmha-manage fence list
+  vmha-manage fence list compute-1 --json
+
+exit status: 0 every host could be fenced as far as the file tells; 1 there is a mistake.
+"""
 STATUS = """\
 Read every host's power state from its fencing drivers. Nothing is changed.
+
+'unknown' is what drivers say that cannot know: manual, watchdog, and ironic for a node that was
+last seen off.
 
 examples:
   vmha-manage fence status
@@ -28,12 +42,21 @@ exit status: 0 every host was read; 1 one could not be.
 """
 TEST = """\
 Try everything that powering a host off needs, without powering anything off: the hosts file,
-the credentials, the BMC's certificate, the system's identity, and whether ForceOff is offered.
-Run it for every host before the first failure does.
+the credentials, the BMC's certificate, the system's identity, its power state, and which proof
+each level would give. Run it for every host before the first failure does.
+
+With --really one host is powered off and on again, by each of its levels that can. That is
+refused unless its nova-compute is disabled and no VM is on it. Stop its agent first, or the
+engine takes it for a failure:
+
+  openstack compute service set --disable --disable-reason 'fence test' compute-1 nova-compute
+  (move its VMs away; on compute-1: systemctl stop vmha-agent)
+  vmha-manage fence test compute-1 --really
+  openstack compute service set --enable compute-1 nova-compute
 
 examples:
   vmha-manage fence test compute-1
-  vmha-manage fence test            (all hosts in the file)
+  vmha-manage fence test --json      (all hosts in the file, side by side)
 
 exit status: 0 every driver could be relied on; 1 one could not.
 """
@@ -67,18 +90,29 @@ elsewhere. If it is not, its VMs can run twice and destroy their disks.
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `fence status`, `fence test` and `fence confirm`."""
+    """Add `fence list`, `status`, `test`, `timing` and `confirm`."""
     area = subparsers.add_parser("fence", help="see whether hosts can be powered off, and are")
     verbs = area.add_subparsers(metavar="COMMAND", required=True)
 
+    listing = add_verb(verbs, "list", "hosts, their levels and mistakes", LIST)
     status = add_verb(verbs, "status", "read power states", STATUS)
-    status.add_argument("host", nargs="*", help="service host (default: all in the file)")
-    status.add_argument("--json", action="store_true", help="print JSON")
-    status.set_defaults(func=_status)
-
     test = add_verb(verbs, "test", "dry run of everything but powering off", TEST)
-    test.add_argument("host", nargs="*", help="service host (default: all in the file)")
-    test.set_defaults(func=_test)
+    for verb, function in ((listing, _list), (status, _status), (test, _test)):
+        verb.add_argument("host", nargs="*", help="service host (default: all in the file)")
+        verb.add_argument("--json", action="store_true", help="print JSON")
+        verb.set_defaults(func=function)
+    for verb in (status, test):
+        verb.add_argument(
+            "--deadline",
+            type=float,
+            default=120.0,
+            metavar="S",
+            help="seconds for one host, all its drivers included (default: %(default)g)",
+        )
+    test.add_argument(
+        "--really", action="store_true", help="power ONE disabled and empty host off and on"
+    )
+    test.add_argument("--yes", action="store_true", help="with --really: do not ask for its name")
 
     timing = add_verb(verbs, "timing", "what a watchdog's proof has to wait for", TIMING)
     for name, default, what in (
@@ -123,23 +157,30 @@ def _hosts(args: argparse.Namespace, fencer: Fencer, conf: cfg.ConfigOpts) -> li
     return list(hosts)
 
 
-def _status(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
+def _list(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
+    from vmha_remediator.cmd import fence_rows
+
     fencer = _fencer(conf)
-    rows = []
-    for host in _hosts(args, fencer, conf):
-        trouble = fencer.trouble(host)
-        if trouble is not None:
-            rows.append({"host": host, "driver": None, "power": "unknown", "says": trouble})
-        for reading in fencer.powers(host):
-            says = "" if reading.ok else reading.sentence
-            rows.append(
-                {
-                    "host": host,
-                    "driver": reading.driver,
-                    "power": reading.power.value,
-                    "says": says,
-                }
-            )
+    found = fencer.listed()
+    rows = fence_rows.listed(found, _hosts(args, fencer, conf))
+    if args.json:
+        output.print_json({"levels": rows, "notes": list(found.notes)})
+    else:
+        table = [
+            (r["host"], r["level"], "+".join(r["drivers"]), r["proves"] or r["problem"])
+            for r in rows
+        ]
+        output.print_table(("HOST", "LEVEL", "DRIVERS", "PROVES"), table)
+        for note in found.notes:
+            print(note)
+    return int(bool(found.notes) or any(row["problem"] for row in rows))
+
+
+def _status(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
+    from vmha_remediator.cmd import fence_rows
+
+    fencer = _fencer(conf)
+    rows = fence_rows.status(fencer, _hosts(args, fencer, conf), args.deadline)
     if args.json:
         output.print_json(rows)
     else:
@@ -148,21 +189,53 @@ def _status(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
 
 
 def _test(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
+    from vmha_remediator.cmd import fence_rows
+
     fencer = _fencer(conf)
-    rows: list[tuple[str, str, str, str]] = []
-    for host in _hosts(args, fencer, conf):
-        trouble = fencer.trouble(host)
-        if trouble is not None:
-            rows.append((host, "-", "NO", trouble))
-        for driver, findings in fencer.check(host).items():
-            rows += [(host, driver, "ok" if f.ok else "NO", f.what) for f in findings]
-    output.print_table(("HOST", "DRIVER", "GOOD", "FINDING"), rows)
-    bad = sorted({row[0] for row in rows if row[2] == "NO"})
-    if bad:
-        print(f"A failure of {', '.join(bad)} could not be fenced as configured.")
-        return 1
-    print("Nothing was powered off. Every driver answered as fencing needs it.")
-    return 0
+    if args.really:
+        rows = _really(args, conf, fencer)
+        said = "Powered off and asked to go on again."
+    else:
+        rows = fence_rows.tested(fencer, _hosts(args, fencer, conf), args.deadline)
+        said = "Nothing was powered off. Every driver answered as fencing needs it."
+    bad = sorted({row["host"] for row in rows if row["good"] is False})
+    if args.json:
+        output.print_json(rows)
+        return int(bool(bad))
+    good = {True: "ok", False: "NO", None: "-"}
+    table = [(r["host"], r["driver"] or "-", good[r["good"]], r["finding"]) for r in rows]
+    output.print_table(("HOST", "DRIVER", "GOOD", "FINDING"), table)
+    print(f"A failure of {', '.join(bad)} could not be fenced as configured." if bad else said)
+    return int(bool(bad))
+
+
+def _really(
+    args: argparse.Namespace, conf: cfg.ConfigOpts, fencer: Fencer
+) -> list[dict[str, Any]]:
+    """Power one host off and on, once everything speaks for it; raises `VmhaError`."""
+    from vmha_remediator.cmd import fence_rows
+    from vmha_remediator.store import open_store
+
+    if len(args.host) != 1:
+        raise VmhaError("--really takes exactly one host; nothing was powered off")
+    (host,) = args.host
+    trouble = fencer.trouble(host)
+    if trouble is not None:
+        raise ConfigError(trouble)
+    store = open_store(conf)
+    active = {incident.host: incident.id for incident in store.incidents(active_only=True)}
+    fence_rows.refuse_what_is_used(_nova(conf), host, active)
+    if not args.yes:
+        output.demand(host, f"{host} will be powered OFF and on again. Type its name to go on:")
+        fence_rows.refuse_what_is_used(_nova(conf), host, active)
+    return fence_rows.rehearsed(fencer, host)
+
+
+def _nova(conf: cfg.ConfigOpts) -> Nova:
+    from vmha_remediator.effects.nova import Nova
+    from vmha_remediator.effects.session import make_connection
+
+    return Nova(make_connection(conf), conf.cloud.timeout)
 
 
 def _timing(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:

@@ -28,8 +28,12 @@ The polling files go to every host, the other two to the ceilometer notification
 those carry other samples too, add our source and sink to their pipeline.yaml and exclude
 '!vmha.*' from its other sources.
 
+--vms: the same pipeline takes the power state of VMs in, so that a dead one is found within
+seconds; then exclude '!power.state' from the other sources as well.
+
 examples:
   vmha-manage telemetry render --dir /etc/vmha/ceilometer
+  vmha-manage telemetry render --dir /etc/vmha/ceilometer --vms
 """
 
 
@@ -44,6 +48,7 @@ def add_commands(subparsers: Any) -> None:
 
     render = add_verb(verbs, "render", "write Ceilometer's files", RENDER)
     render.add_argument("--dir", required=True, metavar="DIR", help="folder to write into")
+    render.add_argument("--vms", action="store_true", help="power.state of VMs, too")
     render.set_defaults(func=_render)
 
 
@@ -62,7 +67,8 @@ def _render(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
     directory = Path(args.dir).absolute()
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, text in pipeline.files(directory, conf.telemetry.publish_interval).items():
+        interval = conf.telemetry.publish_interval
+        for name, text in pipeline.files(directory, interval, args.vms).items():
             path = directory / name
             same = path.exists() and path.read_text() == text
             if not same:

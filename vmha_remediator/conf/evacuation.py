@@ -27,7 +27,7 @@ OPTS: list[cfg.Opt] = [
     ),
     cfg.IntOpt(
         "parallel",
-        default=16,
+        default=32,
         min=1,
         help="Evacuations under way at a time in the whole cloud. Too many: the remaining "
         "hosts are flooded and Nova's messages time out. Too few: recovery takes longer.",

@@ -95,6 +95,7 @@ class Executor:
             held_by=step.by,
             held_from=incident.state,
             released_by="",
+            **step.fields,
         )
 
     # -- the host -----------------------------------------------------------------------

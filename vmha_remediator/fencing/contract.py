@@ -52,10 +52,13 @@ class FencingDriver(Protocol):
     one sentence, or None). The constructor does no network I/O and raises `SettingError` for
     settings that cannot work together. A driver that proves by waiting has an attribute
     `patience` (s), which then stands in for `[fencing] timeout`; `evidence` in its settings
-    looks up what was published of a host (see `watchdog.py`).
+    looks up what was published of a host (see `watchdog.py`). One that can switch on has a
+    method `switch_on()`, which `vmha-manage fence test --really` uses. `proves` tells people
+    what stands behind the proof.
     """
 
     name: ClassVar[str]
+    proves: ClassVar[str]
     SETTINGS: ClassVar[tuple[Setting, ...]]
 
     def __init__(self, host: str, settings: dict[str, Any]) -> None: ...

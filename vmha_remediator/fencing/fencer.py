@@ -39,6 +39,15 @@ class Reading:
     ok: bool
 
 
+@dataclass(frozen=True)
+class Rehearsal:
+    """How powering off and on went by one level; `ok` is None where it could not be tried."""
+
+    level: str
+    ok: bool | None
+    sentence: str
+
+
 class Fencer:
     """Fences hosts as the file `[fencing] hosts_file` says; safe to use from threads.
 
@@ -59,6 +68,8 @@ class Fencer:
             LOG.warning("%s names no host: every failure will be held for a person", self._path)
         for problem in found.problems.values():
             LOG.error("%s; until then this host's failure is held for a person", problem)
+        for note in found.notes:
+            LOG.warning("%s", note)
 
     def hosts(self) -> list[str]:
         """Return the hosts named in the file. Raises `ConfigError`."""
@@ -124,6 +135,35 @@ class Fencer:
                     findings[method.name] = [Finding(False, str(exc))]
         return findings
 
+    def listed(self) -> Inventory:
+        """Return what the file says of every host, mistakes included. Raises `ConfigError`."""
+        return self._inventory()
+
+    def rehearse(self, host: str) -> list[Rehearsal]:
+        """Power the host off and on again, by each level that can do both, and tell how it went.
+
+        Nobody asks here whether that does harm. Raises `ConfigError`.
+        """
+        levels = self._inventory().levels.get(host, ())
+        return [self._rehearse(host, level) for level in levels]
+
+    def _rehearse(self, host: str, level: Level) -> Rehearsal:
+        name = _name(level)
+        if not all(hasattr(method.driver, "switch_on") for method in level):
+            return Rehearsal(name, None, "cannot be tried: it does not switch power")
+        result = self._fence_level(host, level)
+        said = [result.evidence]
+        on = True
+        for method in level:
+            try:
+                switch_on: Callable[[], None] = method.driver.switch_on  # type: ignore[attr-defined]
+                self._bound(host, method, "switch-on", switch_on)
+            except FencingError as exc:
+                said.append(str(exc))
+                on = False
+        said.append("asked to go on again" if on else f"{host} WAS LEFT OFF: switch it on by hand")
+        return Rehearsal(name, result.proof is not None and on, "; ".join(said))
+
     def _inventory(self) -> Inventory:
         return inventory.load(
             self._path,
@@ -144,7 +184,7 @@ class Fencer:
             if result.proof is None:
                 break
         return FenceResult(
-            "+".join(method.name for method in level)[:MAX_NAME],
+            _name(level),
             results[-1].proof,
             "; ".join(result.evidence for result in results),
         )
@@ -164,6 +204,10 @@ class Fencer:
         if what == "fence":  # one that proves by waiting says for how long
             seconds = getattr(method.driver, "patience", seconds)
         return self._bounded.run(f"{host} {method.name} {what}", seconds + GRACE, call)
+
+
+def _name(level: Level) -> str:
+    return "+".join(method.name for method in level)[:MAX_NAME]
 
 
 def _told(results: list[FenceResult]) -> str:

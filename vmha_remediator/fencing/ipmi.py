@@ -25,6 +25,7 @@ class IpmiDriver:
     """One host's BMC, spoken to with RMCP+ (IPMI 2.0); IPMI 1.5 sends passwords too weakly."""
 
     name: ClassVar[str] = "ipmi"
+    proves: ClassVar[str] = "power is off, read back from the BMC"
     SETTINGS: ClassVar[tuple[Setting, ...]] = (
         Setting("address", kinds.host, required=True, help="the BMC's name or address"),
         Setting("port", kinds.port, default=623, help="its UDP port"),

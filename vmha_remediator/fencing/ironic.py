@@ -53,6 +53,7 @@ class IronicDriver:
     """One host's node in Ironic."""
 
     name: ClassVar[str] = "ironic"
+    proves: ClassVar[str] = "power is off, read from the BMC by Ironic"
     SETTINGS: ClassVar[tuple[Setting, ...]] = (
         Setting("cloud", kinds.text, help="name of the cloud in clouds.yaml, with credentials"),
         Setting("clouds_file", kinds.secret_file, help="a clouds.yaml (mode 0600) of its own"),

@@ -15,6 +15,7 @@ class ManualDriver:
     """Looks up a person's confirmation; it switches nothing itself."""
 
     name: ClassVar[str] = "manual"
+    proves: ClassVar[str] = "power is off, by a person's word"
     SETTINGS: ClassVar[tuple[Setting, ...]] = ()
 
     def __init__(self, host: str, settings: dict[str, Any]) -> None:

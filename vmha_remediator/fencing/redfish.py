@@ -53,6 +53,7 @@ class RedfishDriver:
     """One host's System on a Redfish BMC."""
 
     name: ClassVar[str] = "redfish"
+    proves: ClassVar[str] = "power is off, read back from the BMC"
     SETTINGS: ClassVar[tuple[Setting, ...]] = (
         Setting("url", kinds.http_url, required=True, help="the BMC's address, https://..."),
         Setting(
@@ -105,6 +106,12 @@ class RedfishDriver:
         with self._system(Deadline(self._settings["timeout"])) as system:
             self._refuse_another_machine(system)
             return _power(system)
+
+    def switch_on(self) -> None:
+        """Ask for power; it may take a moment. Raises `FencingError`."""
+        with self._system(Deadline(self._settings["timeout"])) as system:
+            self._refuse_another_machine(system)
+            system.reset_system(sushy.RESET_ON)
 
     def check(self) -> list[Finding]:
         """Log in, find the System and look for ForceOff, without changing anything."""

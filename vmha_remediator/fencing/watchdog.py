@@ -33,6 +33,7 @@ class WatchdogDriver:
     """
 
     name: ClassVar[str] = "watchdog"
+    proves: ClassVar[str] = "reset by its own watchdog, by silence"
     SETTINGS: ClassVar[tuple[Setting, ...]] = (
         Setting("wait", kinds.seconds, help="seconds to wait; shorter than the sum is refused"),
         Setting(

@@ -20,6 +20,8 @@ from vmha_remediator.remedy.steps import FollowVm, RestartVm, RestoreVm, Step
 
 #: States in which a hard reboot makes a VM run again (nova.compute.vm_states.ALLOW_HARD_REBOOT).
 RESTARTABLE = frozenset({"active", "stopped", "error"})
+#: States that a VM may stay in, if it was so before its host failed: nothing of it ran.
+AS_IT_WAS = frozenset({"error", "building", "shelved", "soft-delete"})
 OVER = frozenset({VmStatus.DONE, VmStatus.SKIPPED})
 
 
@@ -115,7 +117,7 @@ def _is_back(vm: VmRecord, server: Server) -> bool:
     state = server.vm_state
     if state == "active":
         return server.power != original.OFF and original.action(vm, state) is None
-    return state == original.wanted(vm) or state == vm.vm_state == "error"
+    return state == original.wanted(vm) or (state == vm.vm_state and state in AS_IT_WAS)
 
 
 def _start(

@@ -11,7 +11,7 @@ class Policy:
     """Limits and tolerances; times in seconds."""
 
     protect: str = "tagged"  # "tagged" | "all"
-    parallel: int = 16  # evacuations under way at a time, all hosts together
+    parallel: int = 32  # evacuations under way at a time, all hosts together
     parallel_per_host: int = 8  # of those, to one destination
     disks: str = "shared"  # "shared" | "local": where disks that are not volumes are kept
     reserved_hosts: frozenset[str] = frozenset()  # kept disabled until a failure needs them

@@ -74,6 +74,31 @@ def proof_is_void(incident: Incident, facts: Facts) -> bool:
     return lived and failed and not facts.heard and facts.power != "off"
 
 
+def contradicted(incident: Incident, facts: Facts, now: float) -> Plan:
+    """Hold a host that lives although it was proven off, and take its proof away."""
+    host, given = incident.host, incident.proof
+    driver, evidence = (given.driver, given.evidence) if given else ("nobody", "no proof")
+    hold = Hold(
+        pieces.STILL_ALIVE,
+        f"{driver} proved {host} off ({evidence}), yet {_sign_of_life(facts)}, and it is heard "
+        f"since {heard_for(incident, now):.0f} s; power: {facts.power or 'not known'}; the proof "
+        "is void",
+        f"find out why {driver} says off while {host} lives: it may switch another machine (see "
+        f"'vmha-manage fence test {host}'); to fence {host} again: "
+        f"{guards.release_command(incident)}",
+        {"proof": None},
+    )
+    return Plan((hold,), f"{host}: held, {hold.reason}")
+
+
+def _sign_of_life(facts: Facts) -> str:
+    """Return what contradicts the proof, the lease first: storage has no echo."""
+    if facts.lease_age is not None and facts.lease_age < facts.fresh_lease:
+        return f"its lease was renewed {facts.lease_age:.1f} s ago"
+    age = "a moment" if facts.heartbeat_age is None else f"{facts.heartbeat_age:.1f} s"
+    return f"it was heard {age} ago"
+
+
 def anew(incident: Incident) -> Plan:
     sentence = (
         f"{incident.host} has lived since it was proven off and has failed again: it is judged "

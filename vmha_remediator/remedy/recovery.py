@@ -103,14 +103,7 @@ def heard_after_proof(incident: Incident, facts: Facts, now: float, policy: Poli
         return Plan((), f"{host}: nothing is started while it is heard although it was off")
     if facts.power == "on" and incident.state is not S.FENCED:
         return returned(incident)
-    hold = Hold(
-        pieces.STILL_ALIVE,
-        f"{host} was proven off ({incident.proof.evidence if incident.proof else ''}), yet it is "
-        f"heard since {proof.heard_for(incident, now):.0f} s; power: {facts.power or 'not known'}",
-        f"check that fencing switches the right machine; to fence {host} again: "
-        f"{guards.release_command(incident)}",
-    )
-    return Plan((hold,), f"{host}: held, {hold.reason}")
+    return proof.contradicted(incident, facts, now)
 
 
 def returned(incident: Incident) -> Plan:

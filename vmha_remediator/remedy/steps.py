@@ -43,6 +43,7 @@ class Hold(Step):
     by: str
     reason: str
     advice: str
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,8 @@ class Agent:
         boot_id, cluster = read_boot_id(conf), require(conf, "cluster")
         address, path = require(conf, "address"), require(conf, "lease_path")
         self.stop = threading.Event()
+        self.reread_keys = False  # set it, and they are read before the next cycle
+        self._read_keys = partial(read_keys, conf)
         self._kick = threading.Event()
         beat = settings.heartbeat_interval
         self.heart = Heart(
@@ -156,6 +158,8 @@ class Agent:
         for thread in threads:
             thread.start()
         while not self.stop.wait(self._pause()):
+            if self.reread_keys:
+                self._take_keys()
             try:
                 self.tick()
             except Exception:  # the picture grows old, so this host falls silent by itself
@@ -169,6 +173,16 @@ class Agent:
         deadline = time.monotonic() + STOP_TIMEOUT
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _take_keys(self) -> None:
+        """Sign and check with what the key files hold now; keep the old keys if that fails."""
+        self.reread_keys = False
+        try:
+            self.heart.keys = self._read_keys()
+        except ConfigError as exc:
+            LOG.error("the heartbeat keys stay as they were: %s", exc)
+        else:
+            LOG.info("heartbeat keys read anew: %d", len(self.heart.keys))
 
     def _pause(self) -> float:
         crowd = len(self.picture.peers) > CROWD

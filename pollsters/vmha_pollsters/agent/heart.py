@@ -90,6 +90,7 @@ class Heart:
 
     def __init__(self, station: Station, hearing: Hearing) -> None:
         self._me = station
+        self.keys = station.keys  # the one to sign with first; may be replaced at any time
         self._hearing = hearing
         self._cluster = cluster_digest(station.cluster)
         self._lock = threading.Lock()
@@ -245,7 +246,7 @@ class Heart:
             self._answer(answers, route.slot)
 
     def _believe(self, data: bytes, route: Route | None, now: float) -> Packet:
-        packet = unpack(data, self._cluster, self._me.keys)
+        packet = unpack(data, self._cluster, self.keys)
         called = packet.kind is Kind.ROLL and packet.to == EVERYBODY
         if route is None or (packet.to != route.slot and not called):
             raise Rejected("meant for another host")
@@ -281,7 +282,7 @@ class Heart:
         if not heard or route is None:
             return
         packet = self._packet(Kind.ROLL, route.slot, EVERYBODY)._replace(roll=roll(heard))
-        data = pack(packet, self._cluster, self._me.keys[0])
+        data = pack(packet, self._cluster, self.keys[0])
         for address in heard.values():
             self._put(data, address)
 
@@ -308,7 +309,7 @@ class Heart:
     def _send(self, kind: Kind, to: Mapping[int, Address], slot: int, echo: int = 0) -> None:
         for number, address in to.items():
             packet = self._packet(kind, slot, number, echo)
-            self._put(pack(packet, self._cluster, self._me.keys[0]), address)
+            self._put(pack(packet, self._cluster, self.keys[0]), address)
 
     def _packet(self, kind: Kind, slot: int, to: int, echo: int = 0) -> Packet:
         # Milliseconds since boot: grows over restarts of the agent within one boot.

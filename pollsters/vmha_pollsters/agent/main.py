@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the agent until SIGTERM or SIGINT."""
+    """Run the agent until SIGTERM or SIGINT; SIGHUP has it read its keys anew."""
     from vmha_pollsters import conf as configuration
     from vmha_pollsters.agent import report
     from vmha_pollsters.agent.daemon import Agent
@@ -85,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
     agent = Agent(conf)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: agent.stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: setattr(agent, "reread_keys", True))
     desk = Desk(
         settings.socket,
         {"readings": partial(report.readings, agent), "status": partial(report.status, agent)},

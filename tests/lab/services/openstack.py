@@ -74,7 +74,7 @@ def _telemetry_files() -> None:
     """Have the product write its own polling, pipeline and resource definitions."""
     where = layout.ETC / "ceilometer/telemetry"
     where.mkdir(parents=True, exist_ok=True)
-    vmha.manage("telemetry", "render", f"--dir={where}")
+    vmha.manage("telemetry", "render", "--vms", f"--dir={where}")
 
 
 def _gnocchi_upgrade() -> None:

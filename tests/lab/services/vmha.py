@@ -48,7 +48,7 @@ SERVICES = (
         name="remediator",
         argv=lambda: [
             layout.VENV_BIN / "vmha-remediator",
-            f"--config-file={config.vmha_config()}",
+            *(f"--config-file={path}" for path in config.vmha_config_files()),
         ],
         ready=http_ready("vmha", "/healthcheck"),
         needs=("keystone", "nova", "gnocchi", "aodh"),

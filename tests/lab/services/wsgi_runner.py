@@ -75,6 +75,13 @@ def _aodh() -> Wsgi:
     return build_wsgi_app(argv=["--config-file", config])  # type: ignore[no-any-return]
 
 
+def _heat() -> Wsgi:
+    sys.argv += ["--config-file", str(layout.ETC / "heat/heat.conf")]
+    from heat.wsgi.api import application
+
+    return application  # type: ignore[no-any-return]
+
+
 #: Each loads its application on demand: a process imports one service and no other.
 APPLICATIONS: dict[str, Callable[[], Wsgi]] = {
     "keystone": _keystone,
@@ -84,6 +91,7 @@ APPLICATIONS: dict[str, Callable[[], Wsgi]] = {
     "nova": _nova,
     "gnocchi": _gnocchi,
     "aodh": _aodh,
+    "heat": _heat,
 }
 
 

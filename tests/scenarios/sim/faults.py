@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from tests.scenarios.sim import webhook
 from tests.scenarios.sim.hosts import Host
 from vmha_remediator.remedy.states import IncidentState as S
 
@@ -343,6 +344,12 @@ def webhooks(world: World, state: str) -> None:
 def ring(world: World, rule: str, name: str) -> None:
     """Deliver a webhook that nobody sent, or one of long ago."""
     world.control.ring(rule, name, "replay")
+
+
+@verb("post")
+def post(world: World, rule: str, name: str, signature: str) -> None:
+    """Send a webhook over the network: genuine, unsigned, made-up or of-another-host."""
+    world.log("webhook", webhook.post(world, rule, name, signature))
 
 
 @verb("bmc")

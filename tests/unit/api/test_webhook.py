@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from oslo_config import cfg
 
 from tests.unit.api.conftest import KEY, Bell, path
+from vmha_remediator.api import problem
 from vmha_remediator.api.app import create_app
 from vmha_remediator.api.webhook import SILENCE, Receiver
 from vmha_remediator.errors import ConfigError, StoreUnavailable
@@ -65,6 +67,24 @@ class TestAnAlarmOnAVm:
     ) -> None:
         assert client.post(url, data=BODY).status_code == status
         assert bell.rung == []
+
+    @pytest.mark.parametrize(
+        ("tokens", "status", "answer"),
+        [(True, "Confirmed", 202), (True, "Invalid", 401), (False, "Confirmed", 401)],
+    )
+    def test_may_bring_a_token_instead_where_tokens_are_checked(
+        self, bell: Bell, tokens: bool, status: str, answer: int
+    ) -> None:
+        receiver = Receiver((KEY,), {"failure"}, lambda host: True, bell.ring, tokens=tokens)
+        app = Flask("vmha")
+        app.register_blueprint(receiver.blueprint())
+        problem.register(app)
+        known = {"HTTP_X_IDENTITY_STATUS": status}
+        for called in (f"/v1/vms/{VM}", "/v1/alarms/failure/h1"):
+            given = app.test_client().post(called, data=BODY, environ_overrides=known)
+            assert given.status_code == answer
+        forged = app.test_client().post(f"/v1/vms/{VM}?sig=x", environ_overrides=known)
+        assert forged.status_code == 403
 
     def test_is_asked_to_come_again_while_the_database_is_away(
         self, client: FlaskClient, bell: Bell

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 
 import pytest
 
 from tests.unit.cmd.conftest import Machine
+from vmha_remediator.cmd import fence_rows, manage_fence
 from vmha_remediator.fencing.contract import Power
-from vmha_remediator.fencing.fencer import Fencer, Reading
+from vmha_remediator.fencing.fencer import Fencer, Reading, Rehearsal
+from vmha_remediator.remedy.facts import Server, Service
 
 
 def failure(machine: Machine, host: str = "h1") -> int:
@@ -80,6 +83,153 @@ class TestTest:
         assert status == 1
         assert "no driver 'pdu' is installed" in out
         assert out.endswith("A failure of h1 could not be fenced as configured.\n")
+
+
+class TestList:
+    def test_shows_levels_in_order_and_what_they_prove(self, machine: Machine) -> None:
+        machine.hosts("hosts: {h1: {drivers: [[watchdog, manual], 'manual:ann']}}")
+
+        status, out, _ = machine.manage("fence", "list", "--json")
+
+        levels = json.loads(out)["levels"]
+        assert status == 0
+        assert [(row["level"], row["drivers"]) for row in levels] == [
+            (1, ["watchdog", "manual"]),
+            (2, ["manual:ann"]),
+        ]
+        assert levels[1]["proves"] == "power is off, by a person's word"
+
+    def test_names_file_and_line_of_each_mistake(self, machine: Machine) -> None:
+        machine.hosts(
+            "defaults:\n"
+            "  redfsh: {url: 'https://b'}\n"
+            "hosts:\n"
+            "  h1: {drivers: [manual]}\n"
+            "  h2:\n"
+            "    drivers: [redfish]\n"
+            "    redfish:\n"
+            "      url: bmc\n"
+        )
+
+        status, out, _ = machine.manage("fence", "list")
+
+        assert status == 1
+        assert "fencing.yaml:8: host h2, redfish.url: must look like https://" in out
+        assert "fencing.yaml:2: defaults, redfsh: no driver of that name is installed" in out
+
+
+class FakeNova:
+    """What Nova would say of the hosts."""
+
+    def __init__(self, enabled: bool = False, servers: int = 0, host: str = "h1") -> None:
+        self._service = Service("s1", host, up=True, enabled=enabled, forced_down=False)
+        self._servers = [
+            Server(f"id{n}", f"vm{n}", host, "ACTIVE", "active") for n in range(servers)
+        ]
+
+    def services(self) -> list[Service]:
+        return [self._service]
+
+    def servers(self, host: str) -> list[Server]:
+        return self._servers
+
+
+class TestReally:
+    @pytest.fixture(autouse=True)
+    def cycled(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        asked: list[str] = []
+
+        def rehearse(self: Fencer, host: str) -> list[Rehearsal]:
+            asked.append(host)
+            return [Rehearsal("redfish", True, "off and on"), Rehearsal("manual", None, "no")]
+
+        monkeypatch.setattr(Fencer, "rehearse", rehearse)
+        return asked
+
+    def nova(self, monkeypatch: pytest.MonkeyPatch, nova: FakeNova) -> None:
+        monkeypatch.setattr(manage_fence, "_nova", lambda conf: nova)
+
+    def test_an_empty_disabled_host_is_cycled(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch, cycled: list[str]
+    ) -> None:
+        self.nova(monkeypatch, FakeNova())
+
+        status, out, _ = machine.manage("fence", "test", "h1", "--really", "--yes")
+
+        assert (status, cycled) == (0, ["h1"])
+        assert out.endswith("Powered off and asked to go on again.\n")
+
+    @pytest.mark.parametrize(
+        ("nova", "says"),
+        [
+            (FakeNova(enabled=True), "nova-compute on h1 is enabled, so VMs may come"),
+            (FakeNova(servers=7), "7 VMs are on h1 (vm0, vm1, vm2, vm3, vm4, ...); move them"),
+            (FakeNova(host="h2"), "Nova knows no nova-compute on h1; it is left alone"),
+        ],
+        ids=["enabled", "has VMs", "unknown to Nova"],
+    )
+    def test_a_host_that_may_be_used_is_left_alone(
+        self,
+        machine: Machine,
+        monkeypatch: pytest.MonkeyPatch,
+        cycled: list[str],
+        nova: FakeNova,
+        says: str,
+    ) -> None:
+        self.nova(monkeypatch, nova)
+
+        status, _, err = machine.manage("fence", "test", "h1", "--really", "--yes")
+
+        assert (status, cycled) == (1, [])
+        assert says in err
+
+    def test_a_host_with_an_incident_is_left_alone(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch, cycled: list[str]
+    ) -> None:
+        self.nova(monkeypatch, FakeNova())
+        incident = failure(machine)
+
+        status, _, err = machine.manage("fence", "test", "h1", "--really", "--yes")
+
+        assert (status, cycled) == (1, [])
+        assert f"h1 has incident {incident} under way" in err
+
+    @pytest.mark.parametrize("hosts", [(), ("h1", "h2")])
+    def test_it_takes_one_host(
+        self, machine: Machine, cycled: list[str], hosts: tuple[str, ...]
+    ) -> None:
+        status, _, err = machine.manage("fence", "test", *hosts, "--really", "--yes")
+
+        assert (status, cycled) == (1, [])
+        assert "--really takes exactly one host" in err
+
+    def test_where_nobody_can_be_asked_it_wants_yes(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch, cycled: list[str]
+    ) -> None:
+        self.nova(monkeypatch, FakeNova())
+
+        status, _, err = machine.manage("fence", "test", "h1", "--really")
+
+        assert (status, cycled) == (1, [])
+        assert "add --yes; nothing was done" in err
+
+
+class TestGather:
+    def test_a_host_without_end_is_told_and_holds_up_no_other(self) -> None:
+        go_on = threading.Event()
+
+        def look(host: str) -> list[fence_rows.Row]:
+            if host == "h1":
+                go_on.wait(60)
+            return [{"host": host, "says": ""}]
+
+        rows = fence_rows.gather(
+            ["h1", "h2"], 0.2, look, lambda host, why: {"host": host, "says": why}
+        )
+        go_on.set()
+
+        assert [row["host"] for row in rows] == ["h1", "h2"]
+        assert [row["says"] for row in rows] == ["no end after 0.2 s; given up", ""]
 
 
 class TestConfirm:

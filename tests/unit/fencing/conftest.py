@@ -27,6 +27,7 @@ class OutletDriver:
     """A power outlet for tests: `does` tells what happens when it is asked to switch off."""
 
     name: ClassVar[str] = "outlet"
+    proves: ClassVar[str] = "its outlet is off"
     SETTINGS: ClassVar[tuple[Setting, ...]] = (
         Setting("outlet", text, required=True, help="its number"),
         Setting("does", text, default="works"),
@@ -50,6 +51,9 @@ class OutletDriver:
         self.asked.append((self._host, self._outlet))
         self._act()
         return FenceResult(self.name, Proof.POWER_OFF, f"outlet {self._outlet} is off")
+
+    def switch_on(self) -> None:
+        self.asked.append((self._host, f"{self._outlet} on"))
 
     def power(self) -> Power:
         self._act()

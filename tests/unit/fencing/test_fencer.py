@@ -176,6 +176,26 @@ class TestCheck:
         assert outlets == []
 
 
+class TestRehearse:
+    def test_each_level_that_can_is_switched_off_and_on(self, desk: Desk, outlets: Log) -> None:
+        found = desk.fencer(BOTH_NEEDED % ("works", "works")).rehearse("h1")
+
+        assert [(level.level, level.ok) for level in found] == [
+            ("outlet+outlet:b", True),
+            ("manual", None),
+        ]
+        assert [where for _, where in outlets] == ["1", "2", "1 on", "2 on"]
+
+    def test_a_level_that_fails_is_switched_on_all_the_same_and_told(
+        self, desk: Desk, outlets: Log
+    ) -> None:
+        (first, _) = desk.fencer(BOTH_NEEDED % ("works", "fails")).rehearse("h1")
+
+        assert first.ok is False
+        assert "outlet 2 burnt out" in first.sentence
+        assert [where for _, where in outlets] == ["1", "2", "1 on", "2 on"]
+
+
 class TestTheHostsFile:
     BAD = (
         ("hosts: {h1: {drivers: [pdu]}}", "h1, drivers: no driver 'pdu' is installed"),

@@ -14,6 +14,8 @@ from tests.lab import layout, process, services
 from tests.lab.errors import LabError
 from tests.lab.services import base
 
+EVERY = services.ALL + services.OPTIONAL
+
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
@@ -52,8 +54,8 @@ def test_a_service_that_answers_is_not_started_again(monkeypatch: pytest.MonkeyP
 
 
 def test_names_and_ports_belong_to_one_service_each() -> None:
-    names = [service.name for service in services.ALL]
-    ports = [port for service in services.ALL for port in service.ports]
+    names = [service.name for service in EVERY]
+    ports = [port for service in EVERY for port in service.ports]
     assert len(names) == len(set(names))
     assert sorted(ports) == sorted(layout.PORTS)
 

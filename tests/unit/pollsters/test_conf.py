@@ -68,6 +68,8 @@ def test_the_key_to_sign_with_comes_first(tmp_path: Path) -> None:
         written(tmp_path, f"key_file = {tmp_path}/new", f"previous_key_file = {tmp_path}/old")
     )
     assert configuration.read_keys(conf) == (b"new 0123456789abcdef", b"old 0123456789abcdef")
+    (tmp_path / "old").unlink()
+    assert configuration.read_keys(conf) == (b"new 0123456789abcdef",), "the rotation is over"
 
 
 @pytest.mark.parametrize("text", ["5ccf3c70-b9cf-4553-8644-4c85d85b6bd6\n", "boot seven"])

@@ -36,6 +36,7 @@ class Heart:
         self.ages_known: dict[str, float | None] = {"h2": 0.5, "h3": 0.5, "h4": 0.5}
         self.route: Any = None
         self.standing = Standing()
+        self.keys: tuple[bytes, ...] = ()
         self.bare_ones = 0
         self.vouched_at: float | None = None
 
@@ -416,3 +417,31 @@ def test_the_last_word_holds_no_promise(host: Host) -> None:
     host.agent.stop.set()
     content, _ = host.agent._content()
     assert (content.flags, content.watchdog_promise) == (Flag.LEAVING, 0.0)
+
+
+def test_the_keys_are_read_anew_and_kept_when_that_fails(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    (host.folder / "key").write_text("the next key, long enough")
+    host.agent._take_keys()
+    assert host.heart.keys == (b"the next key, long enough",)
+    (host.folder / "key").write_text("short")
+    host.agent._take_keys()
+    assert host.heart.keys == (b"the next key, long enough",)
+    assert "the heartbeat keys stay as they were" in caplog.text
+
+
+def test_a_host_whose_renewal_is_late_asks_for_answers(host: Host) -> None:
+    for late, asks, bare in ((4.0, False, False), (6.0, True, False), (9.0, True, True)):
+        host.renewed = late
+        host.tick()
+        assert (host.heart.standing.asks, host.heart.standing.bare) == (asks, bare)
+
+
+def test_a_pollster_gets_the_suspect_and_what_it_does_not_skip(host: Host) -> None:
+    host.slots[2] = replace(host.slots[2], flags=OK | Flag.ISOLATED)
+    assert {entry["host"] for entry in host.tick()["hosts"]} == {"h1", "h2", "h3", "h4"}
+    some = report.readings(host.agent, {"skip": "e"})  # slots 1, 2 and 3
+    assert {entry["host"] for entry in some["hosts"]} == {"h1", "h3"}
+    assert some["watched"] == 4
+    assert len(report.readings(host.agent, {"skip": "nonsense"})["hosts"]) == 4

@@ -13,8 +13,17 @@ from dataclasses import dataclass, field
 import pytest
 
 from vmha_pollsters.agent.hearing import Hearing
-from vmha_pollsters.agent.heart import CROWD, Heart, Route, Station
-from vmha_pollsters.agent.wire import Kind, Packet, cluster_digest, pack, unpack
+from vmha_pollsters.agent.heart import CROWD, PARTS, Heart, Route, Station
+from vmha_pollsters.agent.wire import (
+    EVERYBODY,
+    Kind,
+    Packet,
+    cluster_digest,
+    is_called,
+    pack,
+    roll,
+    unpack,
+)
 
 KEY, NEXT_KEY = b"the key of today, long enough", b"the key of tomorrow, long enough"
 BOOT = {"h1": uuid.UUID(int=1), "h2": uuid.UUID(int=2)}
@@ -123,29 +132,63 @@ def test_an_address_that_is_not_there_is_reported(pair: Pair) -> None:
     assert one.listening_for() == 0.0
 
 
-def test_in_a_crowd_every_other_heartbeat_is_acknowledged_but_all_of_a_host_without_lease(
-    pair: Pair,
+def answers(pair: Pair, beats: list[tuple[Kind, int]], until_slot: int) -> list[Packet]:
+    """Send heartbeats (kind, slot) and return what comes back, to the answer to `until_slot`."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.2", 0))
+        sock.settimeout(10)
+        for number, (kind, slot) in enumerate(beats):
+            beat = Packet(kind, f"h{slot}", slot, 0, BOOT["h2"], time.time_ns() + number, 0.0)
+            data = pack(beat, cluster_digest("c"), KEY)
+            sock.sendto(data, (pair.address["h1"], pair.port))
+        found: list[Packet] = []
+        while not found or not (found[-1].to == until_slot or is_called(found[-1], until_slot)):
+            found.append(unpack(sock.recv(2000), cluster_digest("c"), [KEY]))
+        return found
+
+
+def test_a_crowd_is_acknowledged_by_roll_calls(pair: Pair) -> None:
+    one = pair.heart("h1", KEY)
+    until(lambda: one.listening_for() > 0, "it listens")
+    few = answers(pair, [(Kind.HEARTBEAT, 7), (Kind.HEARTBEAT, 9)], until_slot=9)
+    assert [(a.kind, a.to) for a in few] == [(Kind.ACK, 7), (Kind.ACK, 9)]
+
+    one.steer(Route(0, {}, frozenset(f"h{n}" for n in range(CROWD + 1)), {}))
+    beats = [(Kind.HEARTBEAT, 7), (Kind.HEARTBEAT, 7 + PARTS), (Kind.HEARTBEAT, 7)]
+    (call,) = answers(pair, beats, until_slot=7 + PARTS)[:1]
+    assert (call.kind, call.to, call.echo) == (Kind.ROLL, EVERYBODY, 0)
+    assert [n for n in range(200) if is_called(call, n)] == [7, 7 + PARTS]
+
+
+@pytest.mark.parametrize("kind", [Kind.BARE_HEARTBEAT, Kind.ASKING_HEARTBEAT])
+def test_who_may_soon_live_by_it_gets_an_answer_of_its_own_in_a_crowd_too(
+    pair: Pair, kind: Kind
 ) -> None:
     one = pair.heart("h1", KEY)
-    crowd = frozenset(f"h{n}" for n in range(2, CROWD + 3))
     until(lambda: one.listening_for() > 0, "it listens")
+    one.steer(Route(0, {}, frozenset(f"h{n}" for n in range(CROWD + 1)), {}))
+    found = answers(pair, [(kind, 7), (kind, 7), (kind, 9)], until_slot=9)
+    assert [(a.kind, a.to) for a in found] == [(Kind.ACK, 7), (Kind.ACK, 7), (Kind.ACK, 9)]
 
-    def acknowledged(kind: Kind, first: int) -> int:
-        """Return how many of five heartbeats are, which the answer to a sixth one tells."""
-        sent = [(kind, "h2", 1, first + n) for n in range(5)]
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.bind(("127.0.0.2", 0))
-            sock.settimeout(10)
-            for what, host, slot, number in [*sent, (Kind.BARE_HEARTBEAT, "h3", 2, first)]:
-                beat = Packet(what, host, slot, 0, uuid.UUID(int=slot + 1), number, time.time())
-                data = pack(beat, cluster_digest("c"), KEY)
-                sock.sendto(data, (pair.address["h1"], pair.port))
-            answers = 0
-            while unpack(sock.recv(2000), cluster_digest("c"), [KEY]).to != 2:
-                answers += 1
-            return answers
 
-    assert acknowledged(Kind.HEARTBEAT, 1) == 5, "a small cluster: each one"
-    one.steer(Route(0, {}, crowd, BOOT))
-    assert acknowledged(Kind.BARE_HEARTBEAT, 6) == 5
-    assert acknowledged(Kind.HEARTBEAT, 11) < 5
+def test_a_roll_call_tells_who_is_heard_and_who_is_not(pair: Pair) -> None:
+    one = pair.heart("h1", KEY)
+    until(lambda: one.listening_for() > 0, "it listens")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for number, slots in enumerate(([3, 1000], [0, 3])):
+            call = Packet(
+                Kind.ROLL, "h2", 1, EVERYBODY, BOOT["h2"], number + 1, time.time(), 0, roll(slots)
+            )
+            sock.sendto(pack(call, cluster_digest("c"), KEY), (pair.address["h1"], pair.port))
+            until(lambda: one.taken == number + 1, "it is taken in")  # noqa: B023
+            assert one.heard("h2") is not None
+            assert (one.acked("h2") is not None) is (0 in slots)
+
+
+def test_a_changed_key_counts_at_once(pair: Pair) -> None:
+    one, two = pair.heart("h1", KEY), pair.heart("h2", NEXT_KEY)
+    until(lambda: one.rejected["wrong signature"] >= 1, "its packets are refused")
+    one.keys = (KEY, NEXT_KEY)
+    until(lambda: one.heard("h2") is not None, "it is heard")
+    two.keys = (NEXT_KEY, KEY)
+    until(lambda: two.acked("h1") is not None, "both know the other's key")

@@ -138,3 +138,12 @@ def test_a_host_that_fails_again_takes_its_vms_with_it_again() -> None:
     plan = next_steps(incident("fenced", vms=(came_back, moved)), known, NOW)
     assert words(plan) == ["waiting", "-> evacuating", "evacuate"]
     assert "evacuating 1 protected VM;" in plan.sentence
+
+
+@pytest.mark.parametrize("state", ["shelved", "error"])
+def test_what_did_not_run_before_does_not_keep_its_host_out(state: str) -> None:
+    vm = VmRecord("id-a", "a", "h1", VmStatus.PENDING, vm_state=state, reason="it is as it was")
+    plan = back(vm, servers=(server("a", vm_state=state),))
+    (step,) = [s for s in plan.steps if isinstance(s, FollowVm)]
+    assert step.record.status is VmStatus.DONE
+    assert not any(isinstance(s, Hold) for s in plan.steps)

@@ -169,3 +169,27 @@ def test_a_folder_with_odd_characters_survives_the_address(tmp_path: Path) -> No
     (publisher,) = pipeline.pipeline(folder)["sinks"][0]["publishers"]
     options = netutils.urlsplit(publisher).params()
     assert options["resources_definition_file"] == str(folder / pipeline.RESOURCES)
+
+
+def test_power_state_of_vms_is_taken_in_only_when_asked_for(tmp_path: Path) -> None:
+    assert pipeline.pipeline(tmp_path)["sources"][0]["meters"] == ["vmha.*"]
+    assert pipeline.pipeline(tmp_path, vms=True)["sources"][0]["meters"] == [
+        "vmha.*",
+        "power.state",
+    ]
+    assert len(pipeline.resource_definitions()["resources"]) == 1
+    _, instance = pipeline.resource_definitions(vms=True)["resources"]
+    assert instance["metrics"] == {
+        "power.state": {"archive_policy_name": metrics.ARCHIVE_POLICY.name}
+    }
+
+
+def test_a_vms_sample_says_all_that_ceilometers_resource_type_requires() -> None:
+    from ceilometer import gnocchi_client
+
+    needed = {
+        name
+        for name, attribute in gnocchi_client.resources_initial["instance"].items()
+        if attribute["required"]
+    }
+    assert needed <= set(pipeline.INSTANCE_ATTRIBUTES)

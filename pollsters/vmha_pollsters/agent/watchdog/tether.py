@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 from dataclasses import dataclass
+
+from vmha_pollsters.line import Line
 
 LOG = logging.getLogger(__name__)
 
@@ -26,40 +27,24 @@ class Tether:
     """Used by the agent's tick; connects again whenever it has to."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
-        self._link: socket.socket | None = None
+        self._line = Line(path, TIMEOUT)
         self.problem: str | None = None
 
     def tell(self, grounds: float | None) -> Armed | None:
         """Tell the newest grounds (monotonic seconds); return what may be promised now."""
         try:
-            link = self._link or self._connect()
-            link.sendall(json.dumps({"grounds": grounds}).encode() + b"\n")
-            answer = json.loads(link.recv(1024))
+            answer = json.loads(self._line.ask(json.dumps({"grounds": grounds}).encode()))
             armed = Armed(float(answer["timeout"]), float(answer["promise"]))
             self._note(answer["problem"])
         except (OSError, ValueError, KeyError, TypeError) as exc:
             self.close()
-            self._note(f"vmha-agent watchdog does not answer on {self._path}: {exc}")
+            self._note(f"vmha-agent watchdog does not answer on {self._line.path}: {exc}")
             return None
         return armed if answer["armed"] is True else None
 
-    def _connect(self) -> socket.socket:
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        link.settimeout(TIMEOUT)
-        try:
-            link.connect(self._path)
-        except OSError:
-            link.close()
-            raise
-        self._link = link
-        return link
-
     def close(self) -> None:
         """Drop the line; the next word opens it again."""
-        if self._link is not None:
-            self._link.close()
-            self._link = None
+        self._line.close()
 
     def _note(self, problem: str | None) -> None:
         if problem and problem != self.problem:

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which VMs come back, in which order, and where: by tags, wishes and policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.lab import boot, config, hosts, layout, nova_api, process, services, timeline
+from tests.lab.services import base, cloudapi
+from tests.lab.settings import Settings
+from tests.lab.suite.conftest import Cloud
+from tests.lab.suite.test_failure import recovered
+from tests.lab.watch import both, incident_state, runs_well, verdict
+from vmha_remediator.remedy import reserves
+
+pytestmark = pytest.mark.lab
+
+FLAVOR, IMAGE = "m1.ha", "tiny-ha"  # both with evacuable=true
+
+
+@contextmanager
+def otherwise(**evacuation: Any) -> Iterator[None]:
+    """Run the remediator with another [evacuation] for a while."""
+    _restart({"evacuation": evacuation})
+    try:
+        yield
+    finally:
+        _restart({})
+
+
+def _restart(table: Settings) -> None:
+    config.vmha_otherwise(table)
+    base.stop(services.find("remediator"))
+    base.start(services.find("remediator"))
+
+
+@pytest.fixture(scope="module")
+def marked(lab: object) -> tuple[str, str]:
+    """Return the ids of a flavor and an image that ask for protection."""
+    cloud = cloudapi.connect()
+    flavor = cloud.compute.find_flavor(FLAVOR)
+    if flavor is None:
+        flavor = cloud.compute.create_flavor(name=FLAVOR, ram=64, vcpus=1, disk=1)
+        cloud.compute.create_flavor_extra_specs(flavor, {"evacuable": "true"})
+    image = cloud.image.find_image(IMAGE) or cloud.image.create_image(
+        IMAGE,
+        data=bytes(1024),
+        disk_format="raw",
+        container_format="bare",
+        visibility="public",
+        evacuable="true",
+        wait=True,
+        validate_checksum=False,
+    )
+    return str(flavor.id), str(image.id)
+
+
+@contextmanager
+def servers(host: str, wanted: dict[str, dict[str, Any]]) -> Iterator[dict[str, str]]:
+    """Boot servers on a host, wait until each runs well, and delete them in the end."""
+    made = {
+        name: str(
+            nova_api.post(
+                "/servers",
+                {"server": {"name": name, "networks": "none", "host": host, **fields}},
+            )["server"]["id"]
+        )
+        for name, fields in wanted.items()
+    }
+    try:
+        yield made
+    finally:
+        for server_id in made.values():
+            nova_api.request("DELETE", f"/servers/{server_id}")
+        process.wait_for(
+            lambda: not boot.names() & made.keys(), "the servers to be gone", 60.0, interval=0.5
+        )
+
+
+def test_protected_in_four_ways_in_order_of_priority_and_dependence_and_spread(
+    cloud: Cloud, marked: tuple[str, str]
+) -> None:
+    host, (flavor, image) = cloud.busiest(), marked
+    plain = str(cloudapi.connect().compute.find_flavor(boot.FLAVOR).id)
+    tiny = str(cloudapi.connect().image.find_image(boot.IMAGE).id)
+    usual: dict[str, Any] = {"flavorRef": plain, "imageRef": tiny}
+    wishes = {"vmha:depends-on": "o-flavor", "vmha:priority": "-9"}
+    wanted: dict[str, dict[str, Any]] = {
+        "o-tag": usual | {"tags": ["vmha"], "metadata": wishes},
+        "o-metadata": usual | {"metadata": {"HA_Enabled": "True", "vmha:priority": "10"}},
+        "o-flavor": usual | {"flavorRef": flavor, "metadata": {"vmha:priority": "-10"}},
+        "o-image": usual | {"imageRef": image, "metadata": {"vmha:priority": "5"}},
+        "o-nobody": usual,
+    }
+    with servers(host, wanted) as made, otherwise(parallel=1, candidates="spread"):
+        ours = {made[name] for name in wanted}
+        cloud.wait(
+            lambda shot: sum(vm.id in ours and runs_well(vm) for vm in shot.vms) == len(ours),
+            "the marked servers run",
+        )
+        protected = [*cloud.tagged_on(host), *(made[n] for n in wanted if n != "o-nobody")]
+        hosts.kill(host)
+        recovered(cloud, host, sorted(set(protected)), 150.0)
+        incident = cloud.observer.latest(host)
+        records = {vm.name: vm for vm in incident.vms}
+        assert "o-nobody" not in records
+        asked = sorted(records, key=lambda name: records[name].started or 0.0)
+        assert asked[:2] == ["o-metadata", "o-image"]
+        assert asked[-2:] == ["o-flavor", "o-tag"]  # it waits for the less important one
+        started = {name: timeline.lives(made[name])[-1] for name in ("o-flavor", "o-tag")}
+        assert started["o-flavor"][1] < started["o-tag"][1]
+        named = [s.sentence for s in incident.steps if s.step == "evacuate"]
+        assert all("evacuation to h" in sentence for sentence in named)
+        assert len({vm.dest for vm in incident.vms}) == len(layout.HOSTS) - 1  # none is left out
+        hosts.boot_host(host)
+        cloud.wait(
+            both(verdict(host, "well"), incident_state(host, "failure", "readmitted")),
+            f"{host} is taken back",
+        )
+
+
+def _service(host: str) -> dict[str, Any]:
+    (found,) = nova_api.get(f"/os-services?binary=nova-compute&host={host}")["services"]
+    service: dict[str, Any] = found
+    return service
+
+
+def _set(host: str, **fields: Any) -> None:
+    nova_api.request("PUT", f"/os-services/{_service(host)['id']}", json=fields)
+
+
+def test_a_reserve_is_enabled_for_a_failure_and_rests_again_when_it_is_empty(cloud: Cloud) -> None:
+    host = cloud.busiest()
+    reserve = next(h for h in reversed(layout.HOSTS) if h != host)
+    protected = cloud.tagged_on(host)
+    _set(reserve, status="disabled", disabled_reason=reserves.REASON)
+    try:
+        with otherwise(candidates="reserved", reserved_hosts=reserve):
+            hosts.kill(host)
+            recovered(cloud, host, protected)
+            assert {vm.dest for vm in cloud.observer.latest(host).vms} == {reserve}
+            assert _service(reserve)["status"] == "enabled"
+            hosts.boot_host(host)
+            cloud.wait(incident_state(host, "failure", "readmitted"), f"{host} is taken back")
+            for vm in cloud.look().vms:
+                if vm.host == reserve:
+                    nova_api.request("DELETE", f"/servers/{vm.id}")
+            process.wait_for(
+                lambda: _service(reserve).get("disabled_reason") == reserves.REASON,
+                f"{reserve} to rest",
+                60.0,
+                interval=1.0,
+            )
+    finally:
+        _set(reserve, status="enabled")

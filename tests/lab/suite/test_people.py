@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people touch, on the real cloud: the API with real tokens, the commands, the page."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import openstack
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.lab import hosts, layout
+from tests.lab.credentials import passwords
+from tests.lab.drill.outcome import RECOVERED
+from tests.lab.suite.conftest import Cloud
+from tests.lab.watch import both, incident_state, run_elsewhere
+
+pytestmark = pytest.mark.lab
+
+API = layout.url("vmha")
+#: A folder for pictures of the page in a real failure, for the documentation.
+PICTURES = "VMHA_PICTURES"
+
+
+def ask(cloud: str, path: str) -> Any:
+    """Return the answer that somebody of clouds.yaml gets from the API."""
+    connection = openstack.connect(
+        load_yaml_config=True, config_files=[str(layout.ETC / "clouds.yaml")], cloud=cloud
+    )
+    return connection.session.get(f"{API}{path}", raise_exc=False, timeout=30)
+
+
+def run(*words: str, cloud: str = "lab-admin") -> subprocess.CompletedProcess[str]:
+    """Run `openstack WORDS` as somebody of clouds.yaml."""
+    environment = os.environ | {
+        "OS_CLIENT_CONFIG_FILE": str(layout.ETC / "clouds.yaml"),
+        "OS_CLOUD": cloud,
+    }
+    return subprocess.run(
+        [str(layout.VENV_BIN / "openstack"), *words],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def page(cloud: Cloud) -> Iterator[Page]:
+    """Yield the status page, logged in with the administrator's password."""
+    chromium = shutil.which("chromium")
+    assert chromium, "install Debian's chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        opened = browser.new_page()
+        opened.goto(f"{API}/ui/")
+        opened.get_by_label("User").fill("admin")
+        opened.get_by_label("Password", exact=True).fill(passwords()["admin"])
+        opened.get_by_label("Project").fill("admin")
+        opened.get_by_role("button", name="Log in").click()
+        yield opened
+        browser.close()
+
+
+def picture(page: Page, name: str) -> None:
+    folder = os.environ.get(PICTURES)
+    if folder:
+        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+
+
+def test_an_administrator_sees_every_host_and_a_customer_nothing(cloud: Cloud) -> None:
+    answer = ask("lab-admin", "/v1/hosts")
+    assert answer.status_code == 200
+    seen = {host["host"]: host["state"] for host in answer.json()["hosts"]}
+    assert seen == dict.fromkeys(layout.HOSTS, "well")
+
+    refused = ask("lab-demo", "/v1/hosts")
+    assert refused.status_code == 403
+    assert "vmha:hosts:list" in refused.json()["error"]["reason"]
+
+
+def test_the_commands_speak_to_the_catalogues_endpoint(cloud: Cloud) -> None:
+    listed = run("vmha", "host", "list", "-f", "json")
+    assert listed.returncode == 0, listed.stderr
+    found = {host["Host"]: host["Protected VMs"] for host in json.loads(listed.stdout)}
+    assert set(found) == set(layout.HOSTS)
+    assert sum(found.values()) == sum(vm.tagged for vm in cloud.look().vms)
+
+    refused = run("vmha", "host", "list", cloud="lab-demo")
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_doctor_finds_nothing_wrong_with_the_cloud(cloud: Cloud) -> None:
+    done = subprocess.run(
+        [
+            str(layout.VENV_BIN / "vmha-manage"),
+            f"--config-file={layout.ETC}/vmha.conf",
+            *("doctor", "--json", "--area", "services", "--area", "hosts"),
+            *("--agent-socket", str(layout.host_dir(layout.HOSTS[0]) / "agent.sock")),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    wrong = [f for f in json.loads(done.stdout) if f["state"] != "ok"]
+    assert wrong == []
+    assert done.returncode == 0
+
+
+def test_a_failure_is_followed_on_the_page_and_by_the_command(cloud: Cloud, page: Page) -> None:
+    expect(page.locator("#summary")).to_contain_text(f"{len(layout.HOSTS)} of ", timeout=20_000)
+    picture(page, "well")
+    host = cloud.busiest()
+    protected = cloud.tagged_on(host)
+    hosts.kill(host)
+
+    article = page.get_by_role("article", name=f"failure of {host}")
+    expect(article).to_be_visible(timeout=60_000)
+    cloud.wait(
+        both(run_elsewhere(protected, host), incident_state(host, "failure", *RECOVERED)),
+        f"the protected VMs of {host} run elsewhere",
+    )
+    whole = f"{len(protected)} of {len(protected)} VM"
+    expect(article).to_contain_text(whole, timeout=20_000)
+    article.get_by_text("Time line and evidence").click()
+    expect(article).to_contain_text("Proof: power is off (redfish)")
+    picture(page, "failure")
+
+    number = cloud.observer.latest(host).id
+    watched = run("vmha", "incident", "watch", str(number))
+    assert watched.returncode == 0, watched.stderr
+    assert re.search(r"^\+ *[0-9.]+ s fence: ", watched.stdout, re.MULTILINE)
