@@ -221,6 +221,10 @@ class Observer:
         """Return Nova's compute services, at most a moment old; raises `CloudUnavailable`."""
         return self._all_services()
 
+    def read_services(self) -> list[Service]:
+        """Return them read now, without making anybody wait; raises `CloudUnavailable`."""
+        return self._cloud.services()
+
     def _all_services(self) -> list[Service]:
         with self._lock:
             now = self._clock.monotonic()

@@ -95,7 +95,7 @@ class Watch:
         While most hosts are in one trouble, that is all there is to tell.
         """
         try:
-            listed = self.observer.services()
+            listed = self.observer.read_services()
         except CloudUnavailable as exc:
             LOG.debug("nova-computes are not looked at: %s", exc)
             return []
