@@ -7,7 +7,7 @@ N ?= 10
 RUNS ?= 3
 .DEFAULT_GOAL := help
 
-.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover bench-evacuate bench-agent docs soak soak-sim clean
+.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover bench-evacuate bench-agent bench-webhook docs soak soak-sim clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -50,10 +50,13 @@ bench-evacuate: deps  ## N VMs of one dead host: the engine against a bare scrip
 bench-agent: deps  ## What one agent costs among 10, 100 and 1000 simulated hosts (4 minutes)
 	$(BIN)/python -m tests.bench.agent
 
+bench-webhook: deps  ## 1000 valid and forged webhooks a second for 30 s, on SQLite and MariaDB
+	$(BIN)/python -m tests.bench.webhook
+
 docs: deps  ## Build the documentation into doc/build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html doc/source doc/build/html
 
-soak: deps  ## Every fault on the real cloud, RUNS times (3) in random order; about 25 min a round
+soak: deps  ## Every fault on the real cloud, RUNS times (3) in random order; about 30 min a round
 	$(LAB) soak --runs $(RUNS)
 
 soak-sim: deps  ## 2000 random fault sequences, and the engine killed everywhere, on a virtual clock

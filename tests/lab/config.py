@@ -78,6 +78,7 @@ def nova_compute_config(host: str) -> list[Path]:
             "state_path": state,
             "instances_path": layout.shared(host) / "instances",
             "compute_driver": "vmha_lab.LabDriver",
+            "shelved_offload_time": -1,  # a shelved server stays on its host
         },
         "oslo_concurrency": {"lock_path": state / "lock"},
     }

@@ -25,7 +25,8 @@ _TIMEOUT = 20.0  # s; each command takes milliseconds
 
 #: Faults, each a chain of its own: setting it again replaces it. They end in _in or _out.
 CHAINS = ("cut_in", "cut_out", "loss_in", "loss_out", "partition_in", "partition_out")
-_DROP_IN, _DROP_OUT = 'iifname != "lo" drop', "drop"
+#: ARP passes: without it both ways are dead as soon as the neighbours have forgotten a host.
+_DROP_IN, _DROP_OUT = 'iifname != "lo" drop', "ether type != arp drop"
 
 
 def port(host: str) -> str:

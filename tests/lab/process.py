@@ -200,7 +200,9 @@ def _stat(pid: int) -> list[str] | None:
 
 def _kill_session(process: Process) -> None:
     """SIGKILL the session that `process` leads and wait until none of it is left."""
-    for pid in _session(process):
+    # Its leader by itself as well: just started, it may not have joined its control group yet.
+    leader = {process.pid} if process.alive() else set()
+    for pid in leader | set(_session(process)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not process.alive() and not _session(process), f"{process.name} to die", 20)

@@ -23,7 +23,7 @@ against what has to come of it, undone, and the invariants are checked. Brings t
 is not. Exit status 0 only if every fault got its verdict, nothing else was reported and every
 invariant held. The seed gives the same order again.
 
-A whole round takes about 25 minutes.
+A whole round takes about 30 minutes.
 
 examples:
   python -m tests.lab soak --list

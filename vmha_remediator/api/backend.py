@@ -22,6 +22,9 @@ class View(Protocol):
     def servers(self) -> tuple[Server, ...]:
         """Return all servers of all projects; raises `CloudUnavailable`."""
 
+    def examined(self, servers: list[Server]) -> list[Server]:
+        """Return servers with what their ports and shares tell, where that can be read."""
+
     def alarms(self) -> list[dict[str, Any]]:
         """Return our alarms as Aodh holds them; raises `TelemetryUnavailable`."""
 

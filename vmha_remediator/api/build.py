@@ -32,7 +32,7 @@ def build(conf: cfg.ConfigOpts, store: Store, doorbell: threading.Event | None =
     """
     return create_app(
         conf,
-        Ringer(store.ring, doorbell),
+        Ringer(store.ring_all, doorbell),
         known_host=_known_host(conf),
         backend=_backend(conf, store, doorbell),
     )

@@ -13,13 +13,15 @@ from vmha_remediator.api.route import Call
 from vmha_remediator.errors import CloudUnavailable, IncidentError, NoSuchHost
 from vmha_remediator.remedy import protect, unprotectable
 from vmha_remediator.remedy.cluster import EVERYBODY
-from vmha_remediator.remedy.incident import Incident
+from vmha_remediator.remedy.incident import Incident, VmStatus
 from vmha_remediator.remedy.look import Look
 from vmha_remediator.remedy.states import IncidentState
 from vmha_remediator.rules.alarms import parse_name
 from vmha_remediator.store.pages import Filter
+from vmha_remediator.store.people import RELEASABLE
 
 Answer = Mapping[str, Any]
+HOUR = 3600.0  # s
 
 
 # -- the cluster ----------------------------------------------------------------------------
@@ -90,6 +92,7 @@ def _hosts(backend: Backend) -> tuple[dict[str, Any], list[str]]:
     except CloudUnavailable as exc:
         trouble.append(f"the servers cannot be listed now: {exc}")
     by_host = {i.host: i for i in active}
+    kept = backend.store.maintenance()
     names = _names(look, active)
     limits = backend.limits(len(look.sights or ()))
     return {
@@ -98,7 +101,7 @@ def _hosts(backend: Backend) -> tuple[dict[str, Any], list[str]]:
             look,
             by_host.get(name),
             protected[name] if protected is not None else None,
-            None,
+            views.maintenance(kept.get(name)),
             limits,
         )
         for name in names
@@ -108,6 +111,48 @@ def _hosts(backend: Backend) -> tuple[dict[str, Any], list[str]]:
 def _names(look: Look, active: list[Incident]) -> set[str]:
     known = {*(look.services or ()), *(look.sights or ()), *(i.host for i in active)}
     return known - {EVERYBODY}
+
+
+def _must_exist(backend: Backend, name: str) -> None:
+    look = backend.view.look()
+    if look.services is None:
+        raise CloudUnavailable("Nova cannot be asked whether it knows the host")
+    if name not in look.services:
+        raise NoSuchHost(f"Nova knows no nova-compute service named {name!r}")
+
+
+def set_maintenance(call: Call) -> Answer:
+    """Leave a host alone until a person ends that, or for so many hours."""
+    name, hours = call.path["host"], call.body.get("hours")
+    _must_exist(call.backend, name)
+    until = None if hours is None else call.backend.clock() + hours * HOUR
+    call.backend.store.set_maintenance(name, call.body["reason"], call.caller.name, until)
+    call.backend.doorbell()
+    return host(call)
+
+
+def end_maintenance(call: Call) -> Answer:
+    """Look after a host again; ending what is not set changes nothing."""
+    call.backend.store.unset_maintenance(call.path["host"])
+    call.backend.doorbell()
+    return host(call)
+
+
+def recover(call: Call) -> Answer:
+    """Have a failure go on now: what holds it is released, what waits is tried again."""
+    name, store, who = call.path["host"], call.backend.store, call.caller.name
+    found = store.active(name)
+    if found is None or found.action != "recover":
+        raise IncidentError(
+            f"no failure of {name} stands, and a person's word alone moves no VM: it might still "
+            "run there. Where nothing measures the host, power it off, then: openstack compute "
+            f"service set --down {name} nova-compute; openstack server evacuate SERVER"
+        )
+    if found.state is IncidentState.HELD:
+        found = store.release(found.id, who)
+    elif any(vm.status is VmStatus.PENDING for vm in found.vms):
+        found = store.retry(found.id, who)
+    return _changed(call.backend, found)
 
 
 def confirm_fenced(call: Call) -> Answer:
@@ -157,6 +202,35 @@ def release(call: Call) -> Answer:
     return _changed(call.backend, found)
 
 
+def retry(call: Call) -> Answer:
+    """Try now what an incident would try again later."""
+    found = call.backend.store.retry(call.path["incident_id"], call.caller.name)
+    return _changed(call.backend, found)
+
+
+def cancel(call: Call) -> Answer:
+    """Close an incident before its host is fenced; the host is in maintenance from then on.
+
+    Without the flag the failure, which stands, would only be opened anew.
+    """
+    store, who = call.backend.store, call.caller.name
+    found = store.incident(call.path["incident_id"])
+    if not found.active:
+        raise IncidentError(f"incident {found.id} is over ({found.state})")
+    if found.host == EVERYBODY:
+        raise IncidentError("what stands for the whole cluster ends by itself; nothing is done")
+    if found.fencing_begun:
+        raise IncidentError(
+            f"{found.host} may be off already, so incident {found.id} cannot be taken back; its "
+            "VMs would stay down"
+        )
+    reason = f"incident {found.id} cancelled: {call.body['reason']}"
+    store.set_maintenance(found.host, reason[:255], who)
+    if found.state in RELEASABLE:
+        found = store.release(found.id, who)
+    return _changed(call.backend, found)
+
+
 def _changed(backend: Backend, found: Incident) -> Answer:
     backend.doorbell()
     return _whole(backend, found)
@@ -192,6 +266,8 @@ def protection(call: Call) -> Answer:
     """Return which servers are protected, at what priority, and which cannot be and why."""
     wanted, backend = call.query.get("host"), call.backend
     servers = [s for s in backend.view.servers() if wanted is None or s.host == wanted]
+    if wanted is not None:  # a request for each: not for all servers of a cloud
+        servers = backend.view.examined(servers)
     found = [
         views.server(s, backend.protect, unprotectable.why(s, backend.disks) or None)
         for s in servers

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -66,8 +68,44 @@ def shown(path: str) -> str:
     return safe if len(safe) <= MAX_LOGGED else safe[:MAX_LOGGED] + "..."
 
 
+class Quota:
+    """Lets so many log lines of a kind pass in a while, and counts the others.
+
+    A flood of forged webhooks would else fill the disk, and cost more than refusing them.
+    """
+
+    def __init__(
+        self,
+        lines: int = 20,
+        seconds: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lines, self._seconds, self._clock = lines, seconds, clock
+        self._lock = threading.Lock()
+        self._kinds: dict[str, tuple[float, int]] = {}  # kind -> (begun, seen)
+
+    def passes(self, kind: str) -> int | None:
+        """Return how many lines of this kind were left out before, or None to leave this out."""
+        now = self._clock()
+        with self._lock:
+            begun, seen = self._kinds.get(kind, (now, 0))
+            left_out = 0
+            if now - begun >= self._seconds:
+                left_out, begun, seen = max(0, seen - self._lines), now, 0
+            self._kinds[kind] = (begun, seen + 1)
+            return left_out if seen < self._lines else None
+
+
+_QUOTA = Quota()
+
+
 def note(problem: Problem) -> None:
-    """Write the one log line of a refused request."""
+    """Write the one log line of a refused request; in a flood, of some of them."""
+    left_out = _QUOTA.passes(problem.code)
+    if left_out is None:
+        return
+    if left_out:
+        LOG.warning("Refused %d more requests: %s; not each is logged", left_out, problem.code)
     LOG.warning(
         "Refused %s %s from %s: %d %s: %s",
         shown(request.method),

@@ -52,6 +52,8 @@ def taken(properties: Mapping[str, Schema], required: tuple[str, ...] = ()) -> S
 
 NOTE: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"\S"}
 REASON = taken({"reason": NOTE}, ("reason",))
+HOURS: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 8760}
+MAINTENANCE = taken({"reason": NOTE, "hours": HOURS}, ("reason",))
 #: What a person must repeat before a word of theirs replaces a fencing device.
 CONFIRM = taken({"host": {"type": "string", "minLength": 1, "maxLength": 255}}, ("host",))
 
@@ -94,7 +96,8 @@ ANSWERS: dict[str, Schema] = {
         "readings": {"type": "object", "additionalProperties": NUMBER},
         "service": maybe(record({"up": BOOLEAN, "enabled": BOOLEAN, "forced_down": BOOLEAN,
                                  "disabled_reason": maybe(STRING), "zone": maybe(STRING)})),
-        "maintenance": maybe(record({"reason": STRING, "who": STRING, "since": TIME})),
+        "maintenance": maybe(record({"reason": STRING, "who": STRING, "since": TIME,
+                                     "until": maybe(TIME)})),
         "protected": maybe(INTEGER),
         "incident": maybe(INTEGER),
     }),

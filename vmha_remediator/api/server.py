@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,11 @@ from vmha_remediator.api import problem
 from vmha_remediator.errors import ConfigError
 
 LOG = log.getLogger(__name__)
+
+# waitress warns of every request that waits for a thread: in a storm that is one line a request,
+# and costs more than the request. [DEFAULT] default_log_levels brings it back.
+if logging.getLogger("waitress.queue").level == logging.NOTSET:
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 #: Seconds that requests under way get to end when the server stops; they take milliseconds.
 DRAIN = 5.0

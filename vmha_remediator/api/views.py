@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmha_remediator.remedy import protect
-from vmha_remediator.remedy.facts import Server, Service
+from vmha_remediator.remedy.facts import Maintenance, Server, Service
 from vmha_remediator.remedy.incident import Change, Incident, StepRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.look import Look, Sight
 from vmha_remediator.rules import metrics
@@ -165,8 +165,16 @@ def service(found: Service) -> Answer:
         "enabled": found.enabled,
         "forced_down": found.forced_down,
         "disabled_reason": found.disabled_reason,
-        "zone": None,
+        "zone": found.zone or None,
     }
+
+
+def maintenance(flag: Maintenance | None) -> Answer | None:
+    """Return an operator's word that a host is to be left alone."""
+    if flag is None:
+        return None
+    plain = ("reason", "who", "since", "until")
+    return {name: getattr(flag, name) for name in plain}
 
 
 def server(found: Server, policy: str, problem: str | None) -> Answer:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from typing import TYPE_CHECKING, Any
 
 from vmha_remediator.errors import StoreUnavailable
@@ -14,7 +13,8 @@ if TYPE_CHECKING:
 
     from vmha_remediator.store.database import Database
 
-DAY = 86400.0
+#: A large table takes its time to be changed; seconds.
+PATIENCE = 3600
 
 UPGRADE = """\
 Create the tables, or bring them to this version. Run it once before the first start and after
@@ -28,23 +28,15 @@ Say which revision the tables are at and which one this version wants.
 
 exit status: 0 they are the same; 1 they are not, or the database cannot be reached.
 """
-PURGE = """\
-Remove incidents that have been over for DAYS days, with their journals. Incidents that are
-active, or of which something is still to be reported, stay.
-
-examples:
-  vmha-manage db purge --older-than 90
-"""
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `db upgrade`, `db check` and `db purge`."""
-    area = subparsers.add_parser("db", help="prepare, check and tidy the database")
+    """Add `db upgrade` and `db check`."""
+    area = subparsers.add_parser("db", help="prepare and check the database")
     verbs = area.add_subparsers(metavar="COMMAND", required=True)
     for name, summary, text, func in (
         ("upgrade", "create the tables or bring them up to date", UPGRADE, _upgrade),
         ("check", "compare the tables with this version", CHECK, _check),
-        ("purge", "remove what is long over", PURGE, _purge),
     ):
         parser = verbs.add_parser(
             name,
@@ -53,28 +45,19 @@ def add_commands(subparsers: Any) -> None:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         parser.set_defaults(func=func)
-    parser.add_argument(
-        "--older-than", type=_days, required=True, metavar="DAYS", help="whole days, 1 or more"
-    )
 
 
-def _days(text: str) -> int:
-    days = int(text)
-    if days < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {days}")
-    return days
-
-
-def _database(conf: cfg.ConfigOpts) -> Database:
+def _database(conf: cfg.ConfigOpts, busy: int = 0) -> Database:
     """Return the database as it is; unlike `open_store` this looks at no revision."""
     from vmha_remediator.store.database import Database
 
     group = conf.database
-    return Database(group.connection, busy=group.busy_timeout, connect=group.connect_timeout)
+    busy = busy or group.busy_timeout
+    return Database(group.connection, busy=busy, connect=group.connect_timeout)
 
 
 def _upgrade(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
-    print(f"The database is at revision {_database(conf).upgrade()}.")
+    print(f"The database is at revision {_database(conf, PATIENCE).upgrade()}.")
     return 0
 
 
@@ -88,13 +71,3 @@ def _check(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
         return 0
     print("Run: vmha-manage db upgrade")
     return 1
-
-
-def _purge(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
-    from vmha_remediator.store import open_store
-    from vmha_remediator.store.purge import purge
-
-    store = open_store(conf)
-    count = purge(store.database, time.time() - args.older_than * DAY)
-    print(f"Removed {count} incident(s) closed more than {args.older_than} day(s) ago.")
-    return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import time
 from typing import TYPE_CHECKING, Any
 
 from vmha_remediator.cmd import output
@@ -38,10 +39,19 @@ into its record. It does not replace a proof: a host that could not be fenced is
 examples:
   vmha-manage incident release 7
 """
+PURGE = """\
+Remove incidents that have been over for DAYS days, with their journals. Incidents that are
+active, or of which somebody is still to be told, stay. It may run while the service runs.
+
+examples:
+  vmha-manage incident purge --older-than 90 --dry-run
+  vmha-manage incident purge --older-than 90
+"""
+DAY = 86400.0  # s
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `incident list`, `incident show` and `incident release`."""
+    """Add `incident list`, `show`, `release` and `purge`."""
     area = subparsers.add_parser("incident", help="see incidents and let held ones go on")
     verbs = area.add_subparsers(metavar="COMMAND", required=True)
 
@@ -55,6 +65,19 @@ def add_commands(subparsers: Any) -> None:
     release = _verb(verbs, "release", "let a held one go on", RELEASE, _release)
     release.add_argument("id", type=int, help="the incident's number")
     release.add_argument("--yes", action="store_true", help="do not ask")
+
+    purge = _verb(verbs, "purge", "remove what is long over", PURGE, _purge)
+    purge.add_argument(
+        "--older-than", type=_days, required=True, metavar="DAYS", help="whole days, 1 or more"
+    )
+    purge.add_argument("--dry-run", action="store_true", help="only count")
+
+
+def _days(text: str) -> int:
+    days = int(text)
+    if days < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {days}")
+    return days
 
 
 def _verb(verbs: Any, name: str, summary: str, text: str, func: Any) -> argparse.ArgumentParser:
@@ -184,4 +207,19 @@ def _release(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
         output.print_json(as_dict(released))
     else:
         print(f"Released by {output.operator()}; the engine plans it anew in its next cycle.")
+    return 0
+
+
+def _purge(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
+    from vmha_remediator.store.purge import purge
+
+    before = time.time() - args.older_than * DAY
+    found = purge(_store(conf).database, before, dry_run=args.dry_run)
+    if args.json:
+        output.print_json(dict(found))
+        return 0
+    did = "Would remove" if args.dry_run else "Removed"
+    parts = ", ".join(f"{count} {name}" for name, count in found.items() if name != "incidents")
+    print(f"{did} {found['incidents']} incident(s) over for more than {args.older_than} day(s)")
+    print(f"({parts}).")
     return 0

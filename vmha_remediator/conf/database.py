@@ -20,8 +20,9 @@ OPTS: list[cfg.Opt] = [
         "busy_timeout",
         default=10,
         min=1,
-        help="Seconds to wait for a SQLite database that another process is writing. Too "
-        "short: a cycle now and then ends with 'database is locked' and is done again.",
+        help="Seconds to wait for an answer of a database server, or for a SQLite database that "
+        "another process is writing. Too short: a cycle now and then says that the database "
+        "cannot be used and is done again; too long: a hanging server is noticed late.",
     ),
     cfg.IntOpt(
         "connect_timeout",

@@ -33,10 +33,11 @@ OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "coordination_url",
         default="file:///var/lib/vmha/coordination",
-        help="tooz URL by which replicas find their leader (file://DIR, etcd3+http://..., "
-        "redis://...). A file is right for one controller only: replicas on two machines would "
-        "both lead, and the database would refuse the elder's writes. Unreachable: nobody "
-        "leads, nothing is done, and every cycle says so.",
+        help="tooz URL by which replicas find their leader (file://DIR, etcd3+http://HOST:2379, "
+        "redis://HOST:6379). A file is right for engines on one machine only; on another one an "
+        "engine stands by for as long as the database shows the first one's life, and says so. "
+        "Unreachable: the leader goes on, nobody takes over, and every cycle says so. A killed "
+        "leader's lock lasts for 15 s (lock_timeout=15 in the URL); too short: the lead wanders.",
     ),
     cfg.StrOpt(
         "name",

@@ -10,18 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from oslo_config import cfg
+from oslo_log import log
 
 from vmha_remediator.conf import rules as rules_conf
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.gnocchi import Gnocchi
 from vmha_remediator.effects.nova import Nova
 from vmha_remediator.effects.session import make_connection, make_session
-from vmha_remediator.errors import ServiceUnavailable
+from vmha_remediator.errors import CloudRefused, CloudUnavailable, ServiceUnavailable
 from vmha_remediator.remedy.facts import Server, Service
 from vmha_remediator.remedy.look import Look, Sight
 from vmha_remediator.rules import judge
 from vmha_remediator.rules.judge import Readings
 from vmha_remediator.rules.model import Template
+
+LOG = log.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -77,6 +80,14 @@ class CloudView:
     def servers(self) -> tuple[Server, ...]:
         """Return all servers of all projects; raises `CloudUnavailable`."""
         return self._servers.get()
+
+    def examined(self, servers: list[Server]) -> list[Server]:
+        """Return servers with what their ports and shares tell, where that can be read."""
+        try:
+            return self._nova.examined(servers)
+        except (CloudUnavailable, CloudRefused) as exc:
+            LOG.warning("ports and shares of servers cannot be read now: %s", exc)
+            return servers
 
     def alarms(self) -> list[dict[str, Any]]:
         """Return our alarms as Aodh holds them; raises `TelemetryUnavailable`."""

@@ -18,6 +18,7 @@ from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.health import Health
 from vmha_remediator.engine.judged import Judged
+from vmha_remediator.engine.leader import Rival
 from vmha_remediator.engine.observer import Observer
 from vmha_remediator.engine.ports import Alarms, Leading, Telemetry
 from vmha_remediator.engine.upkeep import Upkeep
@@ -85,7 +86,8 @@ class Engine:
         self._ringing: set[str] = set()  # VMs
         self._hot = False
         self._sentence = ""
-        self._trouble = ""
+        self._trouble = self._rivalry = ""
+        self._rival = Rival(self.name)
 
     # -- running ------------------------------------------------------------------------
 
@@ -144,8 +146,8 @@ class Engine:
     def cycle(self) -> str:
         """Look once and hand out work; return one sentence that says what is going on."""
         if not self._lead():
-            trouble = getattr(self.leader, "trouble", "")
-            return f"standing by: {trouble}" if trouble else "standing by: another engine leads"
+            trouble = self._rivalry or getattr(self.leader, "trouble", "")
+            return f"standing by: {trouble or 'another engine leads'}"
         epoch = self.epoch
         assert epoch is not None
         self.crew.report(epoch)
@@ -165,19 +167,39 @@ class Engine:
         return sentence
 
     def _lead(self) -> bool:
+        if self.epoch is not None and self.crew.deposed == self.epoch:
+            self._step_down()
+        self._rivalry = ""
         number = self.leader.hold()
         if number is None:
             if self.epoch is not None:
                 self._step_down()
             return False
-        if self.epoch is None or number != self._leadership or self.crew.deposed == self.epoch:
+        if self.epoch is None or number != self._leadership:
+            self._rivalry = self._look_for_rivals()
+            if self._rivalry:
+                return False
             self.epoch = self.store.claim_epoch(self.name)
             self._leadership = number
             LOG.info("Engine %s leads with epoch %s", self.name, self.epoch)
         return True
 
+    def _look_for_rivals(self) -> str:
+        """Return who leads though this engine holds its lock, and the way out; empty: nobody."""
+        if getattr(self.leader, "shared", True):
+            return ""
+        found = self.store.leader()
+        if found is None or not self._rival.alive(found, self.clock.monotonic()):
+            return ""
+        return (
+            f"{found.owner} leads on another machine, where this engine's lock file does not "
+            f"reach; set [engine] coordination_url to a service that all engines share"
+        )
+
     def _step_down(self) -> None:
+        """Give the lock back, too: whoever has deposed this engine leads."""
         self.epoch = None
+        self.leader.stop()
 
     def _look(self, epoch: int) -> str:
         """Open incidents where a verdict stands; return what could not be looked at."""
@@ -368,6 +390,8 @@ class Engine:
             parts.append(f"in maintenance: {', '.join(sorted(self._left_alone))}")
         if trouble:
             parts.append(f"waiting for telemetry: {trouble}")
+        if alone := getattr(self.leader, "trouble", ""):
+            parts.append(f"leading on, though nobody could take over: {alone}")
         return "; ".join(parts)
 
     def _say(self, epoch: int, sentence: str) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from oslo_config import cfg
+from oslo_log import log
 
 from vmha_remediator.conf import cloud as cloud_conf
 from vmha_remediator.conf import rules as rules_conf
@@ -19,7 +20,7 @@ from vmha_remediator.effects.session import make_connection, make_session
 from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
-from vmha_remediator.engine.leader import Leader, engine_name
+from vmha_remediator.engine.leader import Leader, engine_name, is_local
 from vmha_remediator.engine.observer import Observer
 from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.engine.vm_watch import VmWatch
@@ -29,6 +30,8 @@ from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.vm_failure import Limits
 from vmha_remediator.rules import templates, vm_rule
 from vmha_remediator.store import Store, open_store
+
+LOG = log.getLogger(__name__)
 
 #: Requests to services under way at a time, all incidents together.
 REQUESTS = 16
@@ -100,6 +103,12 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
     """
     clock, policy = SystemClock(), make_policy(conf)
     store = store or open_store(conf)
+    if is_local(conf.engine.coordination_url) and store.database.dialect != "sqlite":
+        LOG.warning(
+            "[engine] coordination_url is a lock file, which engines on other machines do not "
+            "see, but [database] connection is a server that they may share. One engine on this "
+            "machine is right; for more, name a service that all of them share (redis, etcd)"
+        )
     session = make_session(conf)
     cloud = Nova(make_connection(conf), conf.cloud.timeout, cloud_conf.microversion_cap(conf))
     telemetry = Gnocchi(session, conf)

@@ -119,6 +119,54 @@ class ReleaseHost(command.ShowOne):  # type: ignore[misc]
         return show.one(show.INCIDENT, _client(self).post("hosts", host, "release")["incident"])
 
 
+class RecoverHost(command.ShowOne):  # type: ignore[misc]
+    """Have the failure of a host go on now
+
+    What holds it is released in your name; VMs that are pending are tried again at once. Where no
+    failure stands nothing is done: a person's word alone moves no VM.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        return _sure(_host(super().get_parser(prog_name)))
+
+    def take_action(self, parsed_args: argparse.Namespace) -> One:
+        host = parsed_args.host
+        _demand(parsed_args, host, "Type the host's name to have it recovered now:")
+        return show.one(show.INCIDENT, _client(self).post("hosts", host, "recover")["incident"])
+
+
+class SetMaintenance(command.ShowOne):  # type: ignore[misc]
+    """Leave a host alone: it is not fenced and its VMs are not moved, whatever happens to it"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = _host(super().get_parser(prog_name))
+        parser.add_argument(
+            "--reason", metavar="<text>", required=True, help=_("Why, for everybody else")
+        )
+        parser.add_argument(
+            "--hours", metavar="<n>", type=float, help=_("It ends by itself after so many")
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> One:
+        body = {"reason": parsed_args.reason}
+        if parsed_args.hours is not None:
+            body["hours"] = parsed_args.hours
+        answer = _client(self).put("hosts", parsed_args.host, "maintenance", body=body)
+        return show.one(show.HOST, answer["host"])
+
+
+class UnsetMaintenance(command.ShowOne):  # type: ignore[misc]
+    """Look after a host again; if it has failed meanwhile, that is acted on within seconds"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        return _host(super().get_parser(prog_name))
+
+    def take_action(self, parsed_args: argparse.Namespace) -> One:
+        answer = _client(self).delete("hosts", parsed_args.host, "maintenance")
+        return show.one(show.HOST, answer["host"])
+
+
 class ListIncidents(command.Lister):  # type: ignore[misc]
     """List incidents, the latest first: those that are active, or all"""
 
@@ -165,6 +213,39 @@ class ReleaseIncident(command.ShowOne):  # type: ignore[misc]
         question = f"{found['reason'] or found['evidence']}\nType the host's name to release it:"
         _demand(parsed_args, found["host"], question)
         return show.one(show.INCIDENT, client.post("incidents", number, "release")["incident"])
+
+
+class RetryIncident(command.ShowOne):  # type: ignore[misc]
+    """Try now what an incident would try again later"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        return _incident(super().get_parser(prog_name))
+
+    def take_action(self, parsed_args: argparse.Namespace) -> One:
+        answer = _client(self).post("incidents", parsed_args.incident, "retry")
+        return show.one(show.INCIDENT, answer["incident"])
+
+
+class CancelIncident(command.ShowOne):  # type: ignore[misc]
+    """Close an incident before its host is fenced
+
+    The host is in maintenance from then on, or its failure would only be opened anew; end that
+    with: openstack vmha maintenance unset HOST
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = _sure(_incident(super().get_parser(prog_name)))
+        parser.add_argument(
+            "--reason", metavar="<text>", required=True, help=_("Why, for everybody else")
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> One:
+        client, number = _client(self), parsed_args.incident
+        found = client.get("incidents", number)["incident"]
+        _demand(parsed_args, found["host"], "Type the host's name to cancel its incident:")
+        answer = client.post("incidents", number, "cancel", body={"reason": parsed_args.reason})
+        return show.one(show.INCIDENT, answer["incident"])
 
 
 class WatchIncident(command.Command):  # type: ignore[misc]

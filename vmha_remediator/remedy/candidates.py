@@ -88,6 +88,9 @@ class Chooser:
         self._fit = [s for s in self.facts.services if s.host not in self._unfit]
         self._home = next((s.zone for s in self.facts.services if s.host == self.facts.host), "")
 
+        ranked = sorted(self._fit, key=lambda s: self._rank(s, {}))
+        self._favourite = {service.host for service in ranked[:1]}
+
     def take(self, dest: str | None, server: Server | None) -> None:
         """Count an evacuation to a host, asked for now or earlier."""
         if dest is None:
@@ -99,10 +102,13 @@ class Chooser:
     def choose(self, server: Server, tried: Mapping[str, int]) -> Choice:
         """Choose for one VM; `tried` counts its failed attempts by destination."""
         full = {s.host for s in self._fit if self._is_full(s.host)}
+        if self.unknown >= self.policy.parallel_per_host:
+            # Asked at the same time, the scheduler likes the same host best for all of them:
+            # likely the one that we would name. The next ones go elsewhere.
+            full |= self._favourite
         must = self.policy.candidates != SCHEDULER or self._electable & (full | self._unfit.keys())
         if not must:
-            # Asked at the same time, the scheduler likes the same host best for all of them.
-            return Choice(full=self.unknown >= self.policy.parallel_per_host)
+            return Choice()
         able = self._able(server)
         if not able:
             return Choice(nowhere=self._nowhere(server))

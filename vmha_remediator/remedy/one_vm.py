@@ -27,8 +27,8 @@ RESETTABLE = frozenset({"paused", "suspended", "rescued"})
 #: What can be said of a VM in a state from which nothing leads on.
 STUCK: Mapping[str, str] = {
     "shelved": "is shelved, so nothing of it ran; it can be unshelved when its host is back. To "
-    "have it stopped on another host now: openstack server set --state active {id}, then "
-    "evacuate it",
+    "have it moved to another host now, where it will be stopped: openstack server set --state "
+    "active {id}",
 }
 #: Tasks that died with the host and left nothing behind elsewhere.
 DEAD_TASKS = frozenset(

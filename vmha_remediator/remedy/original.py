@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from vmha_remediator.remedy.facts import Server
 from vmha_remediator.remedy.incident import VmRecord
 
+SHELVED = "shelved"
 #: nova.compute.power_state.SHUTDOWN.
 OFF = 4
 
@@ -87,6 +88,8 @@ def wanted(vm: VmRecord) -> str:
 
 
 def _wish(vm_state: str, task_state: str | None) -> str:
+    if vm_state == SHELVED:
+        return "stopped"
     state = MEANT.get(task_state or "", vm_state)
     return state if state in KEPT else "active"
 
@@ -98,7 +101,7 @@ def action(vm: VmRecord, found: str) -> str | None:
     it: Nova starts what it evacuates from another state than "stopped".
     """
     wish = NEXT.get((found, wanted(vm)))
-    by_nova = bool(vm.reset_to) or vm.attempts > 1
+    by_nova = bool(vm.reset_to) or vm.attempts > 1 or vm.vm_state == SHELVED
     return None if wish == "stop" and not (by_nova or vm.acted == "stop") else wish
 
 

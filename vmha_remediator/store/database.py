@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import fcntl
+import select
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from oslo_db import exception as db_exc
 from oslo_db.sqlalchemy import enginefacade
 from sqlalchemy.engine import make_url
@@ -27,6 +29,13 @@ from vmha_remediator.errors import ConfigError, StoreUnavailable
 T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+#: What keeps two upgrades of one server's tables apart: how it is taken, and given back.
+UPGRADE_LOCKS = {
+    "mysql": ("SELECT GET_LOCK('vmha-upgrade', 0)", "SELECT RELEASE_LOCK('vmha-upgrade')"),
+    "postgresql": ("SELECT pg_try_advisory_lock(8577)", "SELECT pg_advisory_unlock(8577)"),
+}
+#: Longest wait for another upgrade, in seconds.
+UPGRADE = 300.0
 #: A transaction that lost a race is done again that often; the pause grows.
 RACES = 5
 PAUSE = 0.05
@@ -47,10 +56,12 @@ class Database:
             raise ConfigError("[database] connection is not a database URL") from exc
         self.dialect = parsed.get_backend_name()
         self.path = _sqlite_path(self.dialect, parsed.database)
+        if self.dialect == "postgresql":
+            _bound_postgresql(busy)
         self._facade = enginefacade.transaction_context()
         self._facade.configure(
             connection=url,
-            connection_parameters=_parameters(self.dialect, busy, connect),
+            connection_parameters=_parameters(parsed, busy, connect),
             connection_recycle_time=recycle,
             max_retries=0,  # the engine's loop is the retry; a start must not block on it
             sqlite_fk=True,
@@ -95,13 +106,27 @@ class Database:
         with _translated():
             self.engine().dispose()
 
-    def upgrade(self) -> str:
-        """Bring the tables to this version's revision; returns it. Safe to run twice."""
-        with self._upgrade_lock(), _translated(), self.engine().connect() as connection:
+    def upgrade(self, revision: str = "head") -> str:
+        """Bring the tables to this version's revision; returns it. Safe to run twice.
+
+        Raises `StoreUnavailable` when a newer version has upgraded them already.
+        """
+        with (
+            self._upgrade_lock(),
+            _translated(),
+            self.engine().connect() as connection,
+            _alone(connection),
+        ):
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, revision)
+            except CommandError as exc:
+                raise StoreUnavailable(
+                    f"this version cannot use the database: {exc}. Has a newer version upgraded "
+                    f"it (this one knows revisions up to {self.head()})? Run that one"
+                ) from exc
             connection.commit()
         return self.head()
 
@@ -129,6 +154,23 @@ class Database:
             raise StoreUnavailable(f"database {self.path}: {exc.strerror}") from exc
 
 
+@contextmanager
+def _alone(connection: sa.Connection) -> Iterator[None]:
+    """Wait until nobody else upgrades these tables; for servers."""
+    take, give_back = UPGRADE_LOCKS.get(connection.dialect.name, ("", ""))
+    deadline = time.monotonic() + UPGRADE
+    while take and not connection.scalar(sa.text(take)):
+        if time.monotonic() > deadline:
+            raise StoreUnavailable("somebody else is still upgrading the database")
+        time.sleep(PAUSE)
+    connection.commit()  # what is read from now on is what the other one has left
+    try:
+        yield
+    finally:
+        if take:
+            connection.execute(sa.text(give_back))
+
+
 class _Race(StoreUnavailable):
     """A lock or deadlock: the same transaction may succeed when it is done again."""
 
@@ -140,15 +182,38 @@ def _sqlite_path(dialect: str, database: str | None) -> Path | None:
     return Path(database)
 
 
-def _parameters(dialect: str, busy: int, connect: int) -> str:
-    """Return the driver's time-outs as URL parameters."""
-    if dialect == "sqlite":
-        return f"timeout={busy}"
-    if dialect == "mysql":
-        return f"connect_timeout={connect}&read_timeout={busy}&write_timeout={busy}"
-    if dialect == "postgresql":
-        return f"connect_timeout={connect}"
-    return ""
+def _parameters(url: sa.URL, busy: int, connect: int) -> str:
+    """Return the driver's time-outs as URL parameters, without those that the URL has."""
+    wanted: Mapping[str, Mapping[str, int]] = {
+        "sqlite": {"timeout": busy},
+        "mysql": {"connect_timeout": connect, "read_timeout": busy, "write_timeout": busy},
+        "postgresql": {
+            "connect_timeout": connect,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+        },
+    }
+    ours = wanted.get(url.get_backend_name(), {})
+    return "&".join(f"{name}={value}" for name, value in ours.items() if name not in url.query)
+
+
+def _bound_postgresql(busy: int) -> None:
+    """Let no answer of PostgreSQL be waited for longer than that: its driver has no time-out.
+
+    The hook is one for the process, which has one database.
+    """
+    from psycopg2 import OperationalError, extensions
+
+    def wait(connection: Any) -> None:
+        deadline = time.monotonic() + busy
+        while (state := connection.poll()) != extensions.POLL_OK:
+            ears = [connection] if state == extensions.POLL_READ else []
+            mouths = [connection] if state == extensions.POLL_WRITE else []
+            left = max(0.0, deadline - time.monotonic())
+            if not any(select.select(ears, mouths, [], left)):
+                raise OperationalError(f"the server has not answered for {busy} s")
+
+    extensions.set_wait_callback(wait)
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -49,6 +50,24 @@ class Doorbells(Part):
             self.database.write(insert)
         except db_exc.DBDuplicateEntry:
             return  # nobody has looked since the last one
+
+    def ring_all(self, words: Collection[tuple[str, str]], source: str) -> None:
+        """Leave word for many (rule, host) in one transaction; each word is there once."""
+
+        def insert(session: Session) -> None:
+            there = set(session.execute(sa.select(DoorbellRow.rule, DoorbellRow.host)).tuples())
+            now = self._clock()
+            session.add_all(
+                DoorbellRow(host=host, rule=rule, source=source, time=now)
+                for rule, host in words
+                if (rule, host) not in there
+            )
+
+        try:
+            self.database.write(insert)
+        except db_exc.DBDuplicateEntry:  # another receiver wrote one of them in between
+            for rule, host in words:
+                self.ring(rule, host, source)
 
     def has_doorbells(self) -> bool:
         """Tell whether anybody has rung."""

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from vmha_remediator.errors import IncidentError, NoSuchIncident
-from vmha_remediator.remedy.incident import Change, Incident
+from vmha_remediator.remedy.incident import Change, Incident, VmStatus
 from vmha_remediator.remedy.states import IncidentState
 from vmha_remediator.store import rows
 from vmha_remediator.store.common import lead, step_row
@@ -42,6 +42,29 @@ class People(Incidents):
             session.add(
                 step_row(incident_id, now, "release", f"released by {who}", row.epoch, now)
             )
+
+        self.database.write(write)
+        return self.incident(incident_id)
+
+    def retry(self, incident_id: int, who: str) -> Incident:
+        """Have the VMs that are pending tried again now, not after their pause.
+
+        Raises `IncidentError` when none is pending or the incident is over.
+        """
+
+        def write(session: Session) -> None:
+            row = session.get(IncidentRow, incident_id, with_for_update=True)
+            if row is None:
+                raise NoSuchIncident(f"there is no incident {incident_id}")
+            waiting = [vm for vm in row.vms if vm.status == VmStatus.PENDING]
+            if row.active_host is None or not waiting:
+                raise IncidentError(f"incident {incident_id} has no VM that waits to be tried")
+            now = self._clock()
+            for vm in waiting:
+                vm.not_before = now
+            row.updated, row.version = now, row.version + 1
+            text = f"{who} has {len(waiting)} pending VMs tried again now"
+            session.add(step_row(incident_id, now, "retry", text, row.epoch, now))
 
         self.database.write(write)
         return self.incident(incident_id)

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -16,35 +20,86 @@ from vmha_remediator.store.models import (
     VmRow,
 )
 
-#: What belongs to an incident; removed before it.
-_PARTS = (StepRow, VmRow, ChangeRow, ConfirmationRow)
-#: Rows named in one statement: databases limit its parameters (SQLite: 999 in old versions).
-_BATCH = 500
+#: What belongs to an incident, under the name it is counted by; removed before it.
+PARTS: Mapping[str, Any] = {
+    "steps": StepRow,
+    "VMs": VmRow,
+    "changes": ChangeRow,
+    "confirmations": ConfirmationRow,
+}
+INCIDENTS, RESTARTS = "incidents", "restarts of single VMs"
+#: Incidents in one transaction: the engine has to get its turn in between, and databases limit
+#: a statement's parameters (SQLite: 999 in old versions).
+BATCH = 200
 
 
-def purge(database: Database, before: float) -> int:
-    """Remove incidents closed before `before` (s since the epoch); return how many.
+def purge(
+    database: Database, before: float, *, dry_run: bool = False, batch: int = BATCH
+) -> Mapping[str, int]:
+    """Remove incidents closed before `before` (s since the epoch); return how many rows of what.
 
-    Restarts of single VMs go with them.
-
-    One that is active, or of which a change is still to be reported, stays. Raises
-    `StoreUnavailable`.
+    One that is active, or of which somebody is still to be told, stays. With `dry_run` they are
+    only counted. Raises `StoreUnavailable`; batches that are done stay done.
     """
-    unreported = sa.select(ChangeRow.incident_id).where(ChangeRow.told.is_(None))
-    query = sa.select(IncidentRow.id).where(
-        IncidentRow.active_host.is_(None),
-        IncidentRow.closed < before,
-        IncidentRow.id.not_in(unreported),
-    )
+    total: Counter[str] = Counter({INCIDENTS: 0, **dict.fromkeys(PARTS, 0)})
+    total[RESTARTS] = _restarts(database, before, dry_run)
+    for ids in _batches(database, before, batch):
+        total.update(_count(database, ids) if dry_run else _remove(database, ids))
+    return total
 
-    def work(session: Session) -> int:
-        session.execute(sa.delete(VmRestartRow).where(VmRestartRow.time < before))
-        ids = list(session.scalars(query))
-        for start in range(0, len(ids), _BATCH):
-            batch = ids[start : start + _BATCH]
-            for part in _PARTS:
-                session.execute(sa.delete(part).where(part.incident_id.in_(batch)))
-            session.execute(sa.delete(IncidentRow).where(IncidentRow.id.in_(batch)))
-        return len(ids)
+
+def _batches(database: Database, before: float, batch: int) -> Iterator[list[int]]:
+    untold = sa.select(ChangeRow.incident_id).where(ChangeRow.told.is_(None))
+    last = 0
+    while True:
+        query = (
+            sa.select(IncidentRow.id)
+            .where(
+                IncidentRow.active_host.is_(None),
+                IncidentRow.closed < before,
+                IncidentRow.id > last,
+                IncidentRow.id.not_in(untold),
+            )
+            .order_by(IncidentRow.id)
+            .limit(batch)
+        )
+        ids = database.read(lambda session, query=query: list(session.scalars(query)))  # type: ignore[misc]
+        if not ids:
+            return
+        last = ids[-1]
+        yield ids
+
+
+def _restarts(database: Database, before: float, dry_run: bool) -> int:
+    old = VmRestartRow.time < before
+    if dry_run:
+        query = sa.select(sa.func.count()).where(old)
+        return database.read(lambda session: session.scalar(query) or 0)
+    return database.write(lambda session: _delete(session, sa.delete(VmRestartRow).where(old)))
+
+
+def _count(database: Database, ids: list[int]) -> dict[str, int]:
+    def work(session: Session) -> dict[str, int]:
+        found = {INCIDENTS: len(ids)}
+        for name, part in PARTS.items():
+            query = sa.select(sa.func.count()).where(part.incident_id.in_(ids))
+            found[name] = session.scalar(query) or 0
+        return found
+
+    return database.read(work)
+
+
+def _remove(database: Database, ids: list[int]) -> dict[str, int]:
+    def work(session: Session) -> dict[str, int]:
+        gone = {
+            name: _delete(session, sa.delete(part).where(part.incident_id.in_(ids)))
+            for name, part in PARTS.items()
+        }
+        gone[INCIDENTS] = _delete(session, sa.delete(IncidentRow).where(IncidentRow.id.in_(ids)))
+        return gone
 
     return database.write(work)
+
+
+def _delete(session: Session, statement: Any) -> int:
+    return cast("sa.CursorResult[Any]", session.execute(statement)).rowcount

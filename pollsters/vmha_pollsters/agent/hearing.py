@@ -150,7 +150,10 @@ class Hearing:
         clocks: dict[str, float] = {}
         ours, since = wall - now, now - self._fresh
         for host, peer in self._peers.items():
-            ages[host] = self._age(peer, taken)
-            if peer.heard is not None and peer.heard >= since:
+            heard = peer.heard
+            if heard is None or heard < since:
+                ages[host] = self._age(peer, taken)
+            else:  # as `_age` has it, for the many
+                ages[host] = taken - heard if heard < taken else 0.0
                 clocks[host] = peer.clock - ours
         return ages, clocks

@@ -41,7 +41,7 @@ BUFFER = 1 << 20
 #: Above so many senders packets are taken in ten times a beat instead of one by one (a heartbeat
 #: looks younger by that much at most), and acknowledged by roll calls: every sender is named in
 #: one of so many parts, each of which has its turn once in two beats.
-CROWD = 200
+CROWD = 32
 WAKES = 10
 PARTS = 2 * WAKES
 

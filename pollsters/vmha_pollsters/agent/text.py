@@ -28,8 +28,17 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def status(data: dict[str, Any]) -> str:
-    """Return the human view of `report.status`."""
+#: Up to so many peers are shown, well or not.
+FEW = 32
+#: Ages (s) up to which a peer needs nobody's attention.
+HEARD_WELL, LEASE_WELL = 3.0, 5.0
+
+
+def status(data: dict[str, Any], everybody: bool = True) -> str:
+    """Return the human view of `report.status`.
+
+    Of many peers only those that are not well, and the witnesses, unless `everybody` is asked for.
+    """
     lease, roster = data["lease"], data["roster"]
     lines = [
         f"host       {data['host']}: {data['role']}, "
@@ -67,6 +76,13 @@ def status(data: dict[str, Any]) -> str:
         lines.append(f"  problem  {heartbeats}")
     if refused:
         lines.append("refused    " + ", ".join(f"{n} x {why}" for why, n in refused.items()))
+    peers = data["peers"]
+    shown = peers if everybody or len(peers) <= FEW else [p for p in peers if _matters(p, data)]
+    lines.append(_count(peers))
+    if len(shown) < len(peers):
+        lines.append(
+            f"shown      {len(shown)}: the witnesses and who is not well; --all: everybody"
+        )
     head = (
         "HOST",
         "SLOT",
@@ -92,10 +108,36 @@ def status(data: dict[str, Any]) -> str:
             p["probe_proven"],
             p["flags"],
         )
-        for p in data["peers"]
+        for p in shown
     ]
-    notes = [f"{p['host']}: {p['problem']}" for p in data["peers"] if p["problem"]]
+    notes = [f"{p['host']}: {p['problem']}" for p in shown if p["problem"]]
     return "\n".join([*lines, "", table(head, rows), *notes])
+
+
+def _is_heard(peer: dict[str, Any]) -> bool:
+    return peer["heard"] is not None and peer["heard"] <= HEARD_WELL
+
+
+def _lives(peer: dict[str, Any]) -> bool:
+    return peer["lease"] is not None and peer["lease"] <= LEASE_WELL
+
+
+def _matters(peer: dict[str, Any], data: dict[str, Any]) -> bool:
+    """Tell whether a person wants to see this peer among many."""
+    roster = data["roster"] or {"witnesses": []}
+    return (
+        not _is_heard(peer)
+        or not _lives(peer)
+        or bool(peer["problem"])
+        or bool({"isolated", "leaving", "claiming"} & set(peer["flags"]))
+        or abs(peer["clock"] or 0.0) > 1.0
+        or peer["host"] in {*roster["witnesses"], data["host"]}
+    )
+
+
+def _count(peers: Sequence[dict[str, Any]]) -> str:
+    heard, live = sum(map(_is_heard, peers)), sum(map(_lives, peers))
+    return f"peers      {len(peers)} known, {heard} just heard, {live} leases just renewed"
 
 
 def _clock(offset: float | None) -> str:

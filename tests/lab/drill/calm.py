@@ -58,6 +58,9 @@ def calm(observer: Observer, closed: Condition) -> Snapshot:
     """
     observer.since = 0.0
     heal()
+    shot = observer.look()
+    if not shot.notes and both(all_well, closed, _all_run)(shot) and len(shot.vms) >= VMS:
+        return shot
     release_held(observer)
     watch(observer, both(all_well, closed), "all is well and incidents are closed", TIMEOUT)
     for host in layout.HOSTS:

@@ -17,8 +17,10 @@ from tests.lab.drill.outcome import Expected, nothing, recovery, told
 from tests.lab.errors import LabError
 from vmha_remediator.rules import timing
 
-#: So long (s) a fault of which nothing may come stands: had anybody died, it would be noticed.
-OUTLAST = timing.total(timing.detection())[1] + 5.0
+#: The longest that it takes to notice a death, and a little (s).
+DETECTION = timing.total(timing.detection())[1] + 1.0
+#: So long (s) a fault of which nothing may come stands: not even a report, which waits longer.
+OUTLAST = DETECTION + 5.0
 #: A renewal every 2 s, late by less than the 8 s that a lease may be old.
 SLOW_MS = 1000.0
 SHORT_STALL = 5.0  # s
@@ -97,9 +99,11 @@ FAULTS: tuple[Fault, ...] = (
           deeds.cut(outbound=False), _NET, nothing(), "one-way-in"),
     Fault(21, "loss-30", "30 % of all hosts' packets are lost, each way",
           deeds.loss(30), _NET, nothing(), "loss-30-percent"),
-    Fault(22, "flap", "a host's network is down for ten seconds and up for ten, three times",
-          deeds.flap(3, 10.0), _NET, nothing("isolation", "flapping"), "flapping-link",
+    Fault(22, "flap", "a host's network is down for ten seconds and up for ten, twice",
+          deeds.flap(2, 10.0), _NET, nothing("isolation", "flapping"), "flapping-link",
           outlast=0.0),
+    Fault(22, "flapping", "a host's network is down for twelve seconds and up for twelve, 4 times",
+          deeds.flap(4, 12.0), _NET, told("flapping", "isolation"), "flapping-link"),
     Fault(23, "network-outage", "no host hears another; telemetry has a network of its own",
           deeds.nobody_hears, _NET, told("network-outage", of_cluster=True),
           "network-outage-is-reported"),

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import nova.conf
 import nova.virt.node
 from nova import exception
-from nova.compute import power_state
+from nova.compute import power_state, task_states
 from nova.virt import fake, hardware
 
 from tests.lab.virt.hypervisor import (
@@ -56,7 +56,7 @@ def _for_nova(method: Method) -> Method:
 
 
 class LabDriver(fake.FakeDriverWithoutFakeNodes):
-    """One node named as its host; 16 vCPU and 16 GB (over-commit by Nova's allocation ratios)."""
+    """One node; 16 vCPU and 16 GB (over-commit by Nova's allocation ratios)."""
 
     vcpus = 16
     memory_mb = 16384
@@ -67,9 +67,9 @@ class LabDriver(fake.FakeDriverWithoutFakeNodes):
         self._guests: Hypervisor = ProcessHypervisor(CONF.host)
 
     def init_host(self, host: str) -> None:
-        """Take the host's name for the node's."""
+        """Name the node unlike the host: who mixes them up is found out."""
         self._host = host
-        self._set_nodes([host])
+        self._set_nodes([f"{host}.node"])
 
     # what is there -----------------------------------------------------------------------
 
@@ -182,6 +182,12 @@ class LabDriver(fake.FakeDriverWithoutFakeNodes):
         """Run the guest afresh from its own disk."""
         self._guests.stop(instance.uuid)
         self._guests.start(instance.uuid)
+
+    def snapshot(
+        self, context: Any, instance: Any, image_id: str, update_task_state: Callable[..., Any]
+    ) -> None:
+        """Say that an image was made, which is all that shelving needs here."""
+        update_task_state(task_state=task_states.IMAGE_UPLOADING)
 
     # shared storage ----------------------------------------------------------------------
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vmha_remediator.errors import CloudUnavailable, TelemetryUnavailable
@@ -75,6 +75,9 @@ class Cloud:
             tuple(trouble),
             1000.0,
         )
+
+    def examined(self, servers: list[Server]) -> list[Server]:
+        return [replace(s, shares=s.name == "web") for s in servers]
 
     def servers(self) -> tuple[Server, ...]:
         if "nova" in self.away:

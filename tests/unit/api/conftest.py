@@ -9,6 +9,7 @@ import pytest
 from oslo_config import cfg
 
 from vmha_remediator import conf as config
+from vmha_remediator.api import problem
 from vmha_remediator.errors import VmhaError
 from vmha_remediator.rules import signing
 
@@ -41,6 +42,12 @@ def conf(tmp_path: Path) -> cfg.ConfigOpts:
     loaded.set_override("key_file", str(key), group="webhook")
     loaded.set_override("port", 0, group="api")
     return loaded
+
+
+@pytest.fixture(autouse=True)
+def every_refusal_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test use up the lines of another one."""
+    monkeypatch.setattr(problem, "_QUOTA", problem.Quota())
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def cloud() -> Cloud:
 @pytest.fixture
 def store(conf: cfg.ConfigOpts, tmp_path: Path) -> Iterator[Store]:
     conf.set_override("connection", f"sqlite:///{tmp_path}/vmha.sqlite", group="database")
-    opened = open_store(conf)
+    opened = open_store(conf, lambda: 2000.0)
     yield opened
     opened.close()
 
@@ -175,6 +175,14 @@ def test_protection_says_what_protects_a_server(client: FlaskClient) -> None:
     ]
 
 
+def test_protection_of_one_host_says_what_cannot_be_recovered(client: FlaskClient) -> None:
+    toy, web = get(client, "/v1/protection?host=h2")["servers"]
+    assert toy["problem"] is None
+    assert "it has a share attached" in web["problem"]
+    everywhere = get(client, "/v1/protection")["servers"]
+    assert all(s["problem"] is None for s in everywhere)  # a request for each would be too many
+
+
 # -- changing -------------------------------------------------------------------------------
 
 
@@ -202,6 +210,56 @@ def test_a_word_for_a_fencing_device_repeats_the_name(client: FlaskClient, store
     right = client.post("/v1/hosts/h2/confirm-fenced", json={"host": "h2"})
     assert right.status_code == 200
     assert store.confirmation("h2") == "anybody on this machine confirmed that h2 is off"
+
+
+def test_a_host_is_left_alone_and_looked_after_again(client: FlaskClient, store: Store) -> None:
+    answer = client.put("/v1/hosts/h1/maintenance", json={"reason": "new memory", "hours": 2})
+    assert answer.status_code == 200
+    flag = answer.get_json()["host"]["maintenance"]
+    assert (flag["reason"], flag["who"]) == ("new memory", "anybody on this machine")
+    assert flag["until"] == 2000.0 + 7200
+    assert store.maintenance()["h1"].reason == "new memory"
+
+    assert client.delete("/v1/hosts/h1/maintenance").get_json()["host"]["maintenance"] is None
+    assert store.maintenance() == {}
+
+
+def test_a_cancelled_incident_leaves_its_host_in_maintenance(
+    client: FlaskClient, store: Store
+) -> None:
+    number = held(store)
+    answer = client.post(f"/v1/incidents/{number}/cancel", json={"reason": "a drill"})
+    assert answer.status_code == 200
+    assert store.maintenance()["h2"].reason == f"incident {number} cancelled: a drill"
+
+
+def test_what_is_being_fenced_cannot_be_cancelled(client: FlaskClient, store: Store) -> None:
+    epoch = store.claim_epoch("test")
+    incident = store.open_incident("h2", "failure", "recover", "low", "dead", epoch=epoch)
+    incident = store.move(incident, S.CONFIRMED, "sure", epoch=epoch)
+    store.move(incident, S.FENCING, "off with it", epoch=epoch, fencing_since=1.0)
+    answer = client.post(f"/v1/incidents/{incident.id}/cancel", json={"reason": "a drill"})
+    assert answer.status_code == 409
+    assert "may be off already" in answer.get_json()["error"]["reason"]
+    assert store.maintenance() == {}
+
+
+def test_pending_vms_are_tried_again_now(client: FlaskClient, store: Store) -> None:
+    number = held(store)
+    epoch = store.claim_epoch("test")
+    later = dataclasses.replace(store.incident(number).vms[0], not_before=9e9)
+    store.save_vms(store.incident(number), [later], epoch=epoch)
+    assert client.post(f"/v1/incidents/{number}/retry").status_code == 200
+    assert store.incident(number).vms[0].not_before < 9e9
+
+
+def test_a_persons_word_alone_moves_no_vm(client: FlaskClient, store: Store) -> None:
+    answer = client.post("/v1/hosts/h1/recover")
+    assert answer.status_code == 409
+    assert "a person's word alone moves no VM" in answer.get_json()["error"]["reason"]
+    number = held(store)
+    assert client.post("/v1/hosts/h2/recover").status_code == 200
+    assert store.incident(number).released_by
 
 
 # -- refusals -------------------------------------------------------------------------------
@@ -260,7 +318,9 @@ def test_every_answer_is_as_the_document_says(client: FlaskClient, store: Store)
     for route in ROUTES:
         if route.method != "GET":
             continue
-        path = route.path.replace("<host>", "h2").replace("<int:incident_id>", str(number))
+        path = route.path.replace("<host>", "h2").replace(
+            "<int(max=2147483647):incident_id>", str(number)
+        )
         schema = ANSWERS[route.answer] | {"components": {"schemas": ANSWERS}}
         jsonschema.validate(get(client, path), schema)
 

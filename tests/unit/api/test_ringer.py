@@ -4,107 +4,154 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Collection
 
 import pytest
 
-from vmha_remediator.api.ringer import Ringer
-from vmha_remediator.api.webhook import RETRY_AFTER
+from vmha_remediator.api import ringer as module
+from vmha_remediator.api.ringer import Ringer, Word
 from vmha_remediator.errors import StoreUnavailable
+
+ONE, OTHER = ("failure", "h1"), ("failure", "h2")
 
 
 class Database:
-    """Takes rows, or is away; counts how often it was tried."""
+    """Takes rows, or is away; keeps each transaction."""
 
     def __init__(self) -> None:
         self.away = False
-        self.now = 100.0
         self.tried = 0
-        self.rows: list[tuple[str, str, str]] = []
+        self.transactions: list[list[Word]] = []
 
-    def write(self, rule: str, host: str, source: str) -> None:
+    def write(self, words: Collection[Word], source: str) -> None:
         self.tried += 1
         if self.away:
             raise StoreUnavailable("no answer in time")
-        self.rows.append((rule, host, source))
+        assert source == "webhook"
+        self.transactions.append(list(words))
 
     def ringer(self, doorbell: threading.Event | None = None) -> Ringer:
-        return Ringer(self.write, doorbell, lambda: self.now)
+        """Return one whose thread does nothing; the test flushes."""
+        return Ringer(self.write, doorbell, lambda work: threading.current_thread())
 
 
-def refused(ringer: Ringer) -> bool:
-    try:
-        ringer("failure", "h1")
-    except StoreUnavailable:
-        return True
-    return False
-
-
-def test_a_ring_is_written_and_wakes_the_engine() -> None:
+def test_a_word_is_written_and_wakes_the_engine() -> None:
     database, doorbell = Database(), threading.Event()
+    ringer = database.ringer(doorbell)
 
-    database.ringer(doorbell)("failure", "h1")
+    ringer(*ONE)
+    assert database.tried == 0 and not doorbell.is_set()  # nobody has waited for the database
+    ringer.flush()
 
-    assert database.rows == [("failure", "h1", "webhook")]
+    assert database.transactions == [[ONE]]
     assert doorbell.is_set()
 
 
-def test_a_ring_that_cannot_be_written_wakes_the_engine_all_the_same() -> None:
-    database, doorbell = Database(), threading.Event()
-    database.away = True
-    ringer = database.ringer(doorbell)
+def test_a_storm_is_one_transaction_with_each_word_once() -> None:
+    database = Database()
+    ringer = database.ringer()
 
-    for _ in range(2):  # the second is refused without being tried
-        doorbell.clear()
-        with pytest.raises(StoreUnavailable):
-            ringer("failure", "h1")
+    for _ in range(1000):
+        ringer(*ONE)
+        ringer(*OTHER)
+    ringer.flush()
+    ringer.flush()
+
+    assert database.transactions == [[ONE, OTHER]]
+
+
+def test_what_is_said_while_the_database_writes_is_written_next() -> None:
+    database = Database()
+    ringer = database.ringer()
+    write = database.write
+
+    def slow(words: Collection[Word], source: str) -> None:
+        ringer(*ONE)  # the alarm calls again: the engine may have looked just before
+        write(words, source)
+
+    ringer(*ONE)
+    ringer._write = slow
+    ringer.flush()
+    ringer._write = write
+    ringer.flush()
+
+    assert database.transactions == [[ONE], [ONE]]
+
+
+class TestAnAbsentDatabase:
+    def test_callers_are_told_and_nobody_waits(self) -> None:
+        database = Database()
+        database.away = True
+        ringer = database.ringer()
+        ringer(*ONE)
+        assert not ringer.flush()
+
+        for _ in range(50):
+            with pytest.raises(StoreUnavailable):
+                ringer(*ONE)
+
+        assert database.tried == 1
+
+    def test_the_engine_is_woken_all_the_same(self) -> None:
+        database, doorbell = Database(), threading.Event()
+        database.away = True
+        ringer = database.ringer(doorbell)
+        ringer(*ONE)
+        ringer.flush()
         assert doorbell.is_set()
 
+        doorbell.clear()
+        with pytest.raises(StoreUnavailable):
+            ringer(*ONE)
+        assert doorbell.is_set()
 
-def test_after_a_failure_the_database_is_tried_once_in_a_while_and_nobody_waits_for_it() -> None:
-    database = Database()
-    database.away = True
-    ringer = database.ringer()
+    def test_no_word_is_lost_and_the_door_is_open_again(self) -> None:
+        database = Database()
+        database.away = True
+        ringer = database.ringer()
+        ringer(*ONE)
+        ringer.flush()
+        with pytest.raises(StoreUnavailable):
+            ringer(*OTHER)
 
-    assert [refused(ringer) for _ in range(50)] == [True] * 50
-    assert database.tried == 1
+        database.away = False
+        assert ringer.flush()
+        ringer(*ONE)
 
-    database.now += RETRY_AFTER
-    assert [refused(ringer) for _ in range(50)] == [True] * 50
-    assert database.tried == 2
+        assert database.transactions == [[ONE, OTHER]]
 
+    def test_words_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "MAX_WORDS", 3)
+        database = Database()
+        ringer = database.ringer()
 
-def test_when_it_is_back_the_first_try_opens_the_door_for_all() -> None:
-    database = Database()
-    database.away = True
-    ringer = database.ringer()
-    assert refused(ringer)
+        for number in range(10):
+            ringer("failure", f"h{number}")
+        ringer.flush()
 
-    database.away = False
-    assert refused(ringer)
-    database.now += RETRY_AFTER
-
-    assert [refused(ringer) for _ in range(3)] == [False] * 3
+        assert len(database.transactions[0]) == 3
 
 
-def test_while_one_caller_hangs_at_a_failed_database_the_others_are_refused() -> None:
-    database = Database()
-    database.away = True
-    inside, go_on = threading.Event(), threading.Event()
+class TestItsThread:
+    def test_writes_by_itself(self) -> None:
+        written = threading.Event()
+        ringer = Ringer(lambda words, source: written.set())
 
-    def hang(rule: str, host: str, source: str) -> None:
-        if database.tried:
-            inside.set()
-            assert go_on.wait(60)
-        database.write(rule, host, source)
+        ringer(*ONE)
 
-    ringer = Ringer(hang, None, lambda: database.now)
-    assert refused(ringer)
-    database.now += RETRY_AFTER
-    prober = threading.Thread(target=refused, args=(ringer,))
-    prober.start()
-    assert inside.wait(60)
+        assert written.wait(60)
 
-    assert [refused(ringer) for _ in range(5)] == [True] * 5
-    go_on.set()
-    prober.join()
-    assert database.tried == 2
+    def test_begins_with_the_first_word_and_again_after_a_fork(self) -> None:
+        begun: list[Callable[[], None]] = []
+
+        def begin(work: Callable[[], None]) -> threading.Thread:
+            begun.append(work)
+            return threading.Thread()  # not alive, as in a forked process
+
+        ringer = Ringer(lambda words, source: None, None, begin)
+        assert begun == []
+
+        ringer(*ONE)
+        ringer(*ONE)
+
+        assert len(begun) == 2

@@ -40,7 +40,7 @@ def test_check_of_an_empty_database_names_the_command(machine: Machine) -> None:
 
 @pytest.mark.parametrize("days", ["0", "-1", "soon"])
 def test_purge_wants_whole_days(machine: Machine, days: str) -> None:
-    assert machine.manage("db", "purge", "--older-than", days)[0] == 2
+    assert machine.manage("incident", "purge", "--older-than", days)[0] == 2
 
 
 def test_purge_removes_what_is_long_over_and_reported_and_nothing_else(machine: Machine) -> None:
@@ -63,9 +63,13 @@ def test_purge_removes_what_is_long_over_and_reported_and_nothing_else(machine: 
     now[0] = time.time() - 5 * DAY
     young = incident("h4", over=True, reported=True)
 
-    status, out, _ = machine.manage("db", "purge", "--older-than", "10")
-
-    assert (status, out) == (0, "Removed 1 incident(s) closed more than 10 day(s) ago.\n")
+    purge = ("incident", "purge", "--older-than", "10")
+    told = "1 incident(s) over for more than 10 day(s)\n"
+    status, out, _ = machine.manage(*purge, "--dry-run")
+    assert (status, out.partition("(1 steps")[0]) == (0, f"Would remove {told}")
+    assert len(machine.store().incidents()) == 4
+    status, out, _ = machine.manage(*purge)
+    assert (status, out.partition("(1 steps")[0]) == (0, f"Removed {told}")
     assert {incident.id for incident in machine.store().incidents()} == {untold, active, young}
     with pytest.raises(IncidentError):
         machine.store().incident(old)

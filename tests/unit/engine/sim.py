@@ -566,13 +566,14 @@ class Sim:
 
     policy: Policy = field(default_factory=Policy)
     world: World = field(default_factory=World)
+    database: Database = field(default_factory=lambda: CrashingDatabase("sqlite://"))
 
     def __post_init__(self) -> None:
-        self.database = CrashingDatabase("sqlite://")
         self.store = Store(self.database, self.world.clock.now)
         # The models' tables, not the migrations': a test in tests/contract compares them.
         Base.metadata.create_all(self.database.engine())
-        self.database.point = lambda name: self.world.point(name)
+        if isinstance(self.database, CrashingDatabase):
+            self.database.point = lambda name: self.world.point(name)
         self.world.fencing.confirmed = self.store.confirmation
         self.reports = Reports()
         self.engine = self.new_engine()

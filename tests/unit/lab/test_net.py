@@ -38,7 +38,7 @@ def rules(scripts: Scripts) -> dict[str, list[str]]:
 
 def test_a_sender_is_not_told_that_its_packets_are_lost(scripts: Scripts) -> None:
     net.cut("h2", inbound=False)
-    assert rules(scripts) == {"switch": ["drop"]}
+    assert rules(scripts) == {"switch": ["ether type != arp drop"]}
     assert 'hook ingress device "vh-h2"' in scripts[0][1]
 
 

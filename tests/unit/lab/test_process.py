@@ -59,6 +59,16 @@ def test_a_stranger_with_our_pid_is_never_ended(
     assert process.recorded() == []
 
 
+def test_one_that_has_not_joined_its_control_group_yet_is_killed(
+    lab: Path, stranger: subprocess.Popen[bytes]
+) -> None:
+    start = process.start_time(stranger.pid)
+    assert start is not None
+    record(lab, stranger.pid, start)  # its group, "nowhere", is empty
+    process.kill("svc")
+    assert stranger.wait(timeout=10) < 0
+
+
 def test_a_zombie_is_dead() -> None:
     child = subprocess.Popen(["true"])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)

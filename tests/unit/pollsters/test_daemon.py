@@ -340,12 +340,29 @@ def test_status_reads_well(host: Host) -> None:
     assert lines[7] == "roster     term 1, master h1, witnesses h1, h2, h3"
     assert lines[8].endswith("Z claimed slot 0, generation 3")
     assert lines[9] == "  problem  cannot listen"
-    assert lines[10] == ""
-    assert " ".join(lines[11].split()) == (
+    assert lines[10] == "peers      4 known, 3 just heard, 3 leases just renewed"
+    assert lines[11] == ""
+    assert " ".join(lines[12].split()) == (
         "HOST SLOT ADDRESS HEARD LEASE HEARS US CLOCK PROBE PROVEN FLAGS"
     )
     assert "h4    3     192.0.2.4  ?" in lines[-2]
     assert lines[-1] == "h3: slot 2: two hosts write it"
+
+
+def test_status_of_a_big_cluster_shows_the_witnesses_and_who_is_not_well(host: Host) -> None:
+    host.slots = {n: replace(host.slots[0], index=n, host=f"h{n + 1}") for n in range(1000)}
+    host.sights = {n: Sight(1.0, 0.0) for n in range(1000)} | {500: Sight(9.0, 0.0)}
+    host.heart.ages_known = {f"h{n + 1}": 0.5 for n in range(1000)}
+    host.heart.ages_known |= {"h601": 6.0, "h701": None}
+    host.hosts = 1000
+    host.tick()
+    told = report.status(host.agent)
+    short = text.status(told, everybody=False).splitlines()
+    rows = short[short.index("") + 2 :]
+    assert [row.split()[0] for row in rows] == ["h1", "h2", "h3", "h501", "h601", "h701"]
+    assert "peers      1000 known, 998 just heard, 999 leases just renewed" in short
+    assert "shown      6: the witnesses and who is not well; --all: everybody" in short
+    assert len(text.status(told).splitlines()) > 1000
 
 
 def test_status_of_an_agent_that_has_just_started_reads_well(tmp_path: Path) -> None:

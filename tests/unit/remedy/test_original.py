@@ -87,6 +87,7 @@ def test_a_vm_becomes_what_it_was(was: str, arrives: str, deed: str) -> None:
         ("suspended", "resuming", "active"),
         ("active", "rescuing", "rescued"),
         ("active", "shelving", "stopped"),
+        ("shelved", None, "stopped"),
         ("error", None, "active"),
     ],
 )

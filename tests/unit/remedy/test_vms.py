@@ -216,7 +216,7 @@ def test_the_reason_why_nothing_may_start_is_written_down_once() -> None:
 
 
 def test_evacuations_of_other_hosts_count_against_the_limit() -> None:
-    known = facts(servers=(server("a"),), in_flight_elsewhere=16)
+    known = facts(servers=(server("a"),), in_flight_elsewhere=POLICY.parallel)
     assert vms.steps_for(incident("evacuating", vms=(VM,)), known, NOW, POLICY, may_start="") == ()
 
 

@@ -297,6 +297,15 @@ def test_an_upgrade_twice_is_one(store: Store) -> None:
     store.check()
 
 
+def test_a_database_that_a_newer_version_upgraded_is_said(
+    store: Store, conf: cfg.ConfigOpts
+) -> None:
+    with store.database.engine().begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreUnavailable, match=r"'9999'.* Has a newer version"):
+        open_store(conf)
+
+
 def test_what_the_tables_hold_survives_the_upgrade(conf: cfg.ConfigOpts) -> None:
     store = open_store(conf)
     incident = _open(store, store.claim_epoch("one"))
