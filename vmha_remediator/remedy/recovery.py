@@ -230,7 +230,9 @@ def close(
     follow = tuple(step for step in follow if not home.stays(step, facts))
     taken = f"{host} is back and takes part again"
     if coming.steps or coming.waiting:
-        sentence = f"{taken}; waiting for what was not moved: {', '.join(coming.waiting)}"
+        sentence = taken
+        if coming.waiting:
+            sentence += f"; waiting for what was not moved: {', '.join(coming.waiting)}"
         return Plan((*follow, *back, *coming.steps), sentence)
     if coming.left and pieces.LEFT_VMS not in incident.waived:
         hold = Hold(

@@ -30,14 +30,19 @@ from tests.scenarios.sim.faults import act
 from tests.scenarios.sim.invariants import Violation
 from tests.scenarios.sim.many import spread
 from tests.scenarios.sim.world import World
+from vmha_remediator.engine.ports import Cloud
 
 #: Virtual seconds until another engine starts.
 DELAY = 3.0
 #: Virtual seconds that a story may take longer than written down because its engine died.
 LONGER = 60.0
 STRIDE = 2.0
-#: What an engine does to Nova and to the BMCs.
-TO_NOVA = ("force_down", "enable", "disable", "evacuate", "reset_state", "start")
+#: What an engine does to Nova (the calls of its port that return nothing) and to the BMCs.
+TO_NOVA = tuple(
+    name
+    for name, call in vars(Cloud).items()
+    if not name.startswith("_") and call.__annotations__["return"] in ("None", None)
+)
 TO_BMCS = ("fence",)
 
 #: Stories that rest on what an engine keeps in memory, on purpose: only a hint is lost with it.

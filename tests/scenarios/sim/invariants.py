@@ -120,7 +120,8 @@ class Invariants:
         self._storm(host.name)
 
     def _storm(self, host: str) -> None:
-        active = self._world.control.store.incidents(active_only=True)
+        with self._world.control.database.seen_through():
+            active = self._world.control.store.incidents(active_only=True)
         off = {i.host for i in active if i.proven_off and not i.waived} | {host}
         total = len(self._world.hosts)
         share = self._world.control.policy.storm_share
@@ -276,4 +277,5 @@ class Invariants:
             self.violation("healed", f"still forced down: {sorted(world.nova.forced)}")
 
     def _incident(self, host: str) -> Incident | None:
-        return self._world.control.store.active(host)
+        with self._world.control.database.seen_through():
+            return self._world.control.store.active(host)

@@ -36,6 +36,34 @@ def _walk(store: Store, incident: Incident, epoch: int, *states: S) -> Incident:
 # -- doorbells -----------------------------------------------------------------------------
 
 
+def test_many_words_are_left_at_once_and_each_is_there_once(store: Store) -> None:
+    store.ring("failure", "h1", "webhook")
+
+    store.ring_all([("failure", "h1"), ("failure", "h2"), ("isolation", "h1")], "webhook")
+    store.ring_all([("failure", "h2")], "webhook")
+
+    bells = store.take_doorbells()
+    assert sorted((bell.rule, bell.host) for bell in bells) == [
+        ("failure", "h1"),
+        ("failure", "h2"),
+        ("isolation", "h1"),
+    ]
+
+
+def test_receivers_that_leave_the_same_words_side_by_side_lose_none(store: Store) -> None:
+    words = [("failure", f"h{n}") for n in range(20)]
+    threads = [
+        threading.Thread(target=store.ring_all, args=(words[:n], "webhook"))
+        for n in (20, 10, 15, 20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert {bell.host for bell in store.take_doorbells()} == {host for _, host in words}
+
+
 def test_a_doorbell_is_taken_once(store: Store) -> None:
     assert not store.has_doorbells()
     store.ring("failure", "h1", "webhook")
