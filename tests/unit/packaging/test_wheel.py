@@ -27,7 +27,7 @@ SOURCES = {
     "pollsters/vmha_pollsters": "vmha_pollsters",
     "alarm-templates": "vmha_alarm_templates",
 }
-SHIPPED = ("*.py", "*.yaml", "*.ini", "*.mako", "py.typed")
+SHIPPED = ("*.py", "*.yaml", "*.ini", "*.mako", "py.typed", "*.html", "*.js", "*.css")
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", ".lab", ".*_cache", "__pycache__", "*.egg-info", "build", "dist", "*.pyc"
 )
