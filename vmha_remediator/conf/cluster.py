@@ -33,6 +33,21 @@ OPTS: list[cfg.Opt] = [
         "reports that it would explain are only put off, but failures are believed.",
     ),
     cfg.FloatOpt(
+        "unreachable_after",
+        default=30.0,
+        min=0.0,
+        help="Seconds for which Aodh or Gnocchi must not have answered before that is told. Too "
+        "short: every restart of them is told. Too long: nobody knows that nobody is protected.",
+    ),
+    cfg.FloatOpt(
+        "compute_after",
+        default=30.0,
+        min=0.0,
+        help="Seconds for which Nova must have called a nova-compute down, on a host that is "
+        "heard, before that is told; Nova's service_down_time comes before it. Too short: every "
+        "host that boots is told. Too long: it is noticed late that nobody can manage VMs there.",
+    ),
+    cfg.FloatOpt(
         "silent_after",
         default=60.0,
         min=0.0,

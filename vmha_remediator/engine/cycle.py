@@ -16,6 +16,7 @@ from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.crew import Crew
+from vmha_remediator.engine.health import Health
 from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.leader import Rival
 from vmha_remediator.engine.observer import Observer
@@ -29,6 +30,7 @@ from vmha_remediator.errors import (
     StoreUnavailable,
     TelemetryUnavailable,
 )
+from vmha_remediator.remedy import services
 from vmha_remediator.remedy.cluster import EVERYBODY, SILENT
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.states import IncidentState as S
@@ -76,7 +78,10 @@ class Engine:
         self._left_alone: frozenset[str] = frozenset()
         self._unread = False
         self.watch = Watch(self.observer, self.clock, self.watching)
+        self.health = Health(self.clock, self.watching.unreachable_after)
         self._young: dict[str, tuple[str, float]] = {}
+        self._computes: list[Verdict] = []
+        self._looking = False
         self._next_list = self._next_hosts = self._next_say = 0.0
         self._ringing: set[str] = set()  # VMs
         self._hot = False
@@ -147,6 +152,7 @@ class Engine:
         assert epoch is not None
         self.crew.report(epoch)
         trouble = self._look(epoch)
+        self._tell_services(epoch)
         if self.vms is not None:
             self.vms.take(self._ringing, epoch)
         incidents = self.store.incidents(active_only=True)
@@ -201,7 +207,7 @@ class Engine:
         bells = self.store.take_doorbells()
         suspects |= {bell.host for bell in bells if bell.rule != VM_RULE}
         self._ringing = {bell.host for bell in bells if bell.rule == VM_RULE}
-        suspects = {s for s in suspects if s != EVERYBODY and not is_subject(s)}
+        suspects = {s for s in suspects if not s.startswith(EVERYBODY) and not is_subject(s)}
         alarming, trouble = self._alarming()
         suspects |= alarming
         self._left_alone = frozenset(self.store.maintenance())
@@ -224,6 +230,24 @@ class Engine:
                 self._open(host, found, epoch)
         return trouble
 
+    def _tell_services(self, epoch: int) -> None:
+        """Open an incident of each service that has not answered or reported for long."""
+        self.observer.around.update(self.health.verdicts)
+        computes, self._computes = self._computes, []
+        for verdict in (*self.health.standing(), *computes):
+            left_alone = verdict.host in self._left_alone
+            if not left_alone and self.store.active(verdict.host) is None:
+                self._open_now(verdict, epoch)
+
+    def _look_at_computes(self, _incidents: list[Incident]) -> None:
+        """Look at Nova's services aside, for Nova may be slow; the next cycle tells of them."""
+        try:
+            self._computes = self.watch.computes(self.observer.limits(self.watching.share, ""))
+        except Exception:  # the worker's rim: the next scan looks again
+            LOG.exception("Looking at the nova-computes failed")
+        finally:
+            self._looking = False
+
     def _scan(self, urgent: bool, taken: Mapping[str, str], epoch: int) -> None:
         """Look at all hosts, when it is time: for silence, and for what is wrong with most.
 
@@ -234,7 +258,11 @@ class Engine:
         told = taken.get(EVERYBODY, "")
         known = [host for host in self._known if host not in self._left_alone]
         situation, silent = self.watch.take(self.observer.judge(known), told)
-        self._say_read()
+        if known:  # else nothing was asked for
+            self._say_read()
+        if not urgent and not self._looking:
+            self._looking = True
+            self.crew.submit(self._look_at_computes, [])
         if situation is not None and EVERYBODY not in taken:
             self._open_now(situation, epoch)
         for verdict in silent:
@@ -244,11 +272,13 @@ class Engine:
     def _say_unread(self, why: str) -> None:
         """Say once that nothing can be read: that is no silence of the hosts."""
         self.watch.blind()
+        self.health.fails(services.GNOCCHI, why)
         if not self._unread:
             self._unread = True
             LOG.warning("nobody is protected now, the measures cannot be read: %s", why)
 
     def _say_read(self) -> None:
+        self.health.works(services.GNOCCHI)
         if self._unread:
             self._unread = False
             LOG.warning("the measures can be read again")
@@ -267,12 +297,15 @@ class Engine:
                 alarming = self.alarms.alarming()
                 hosts = {host for rule, host in alarming if rule != VM_RULE}
                 self._ringing |= {server for rule, server in alarming if rule == VM_RULE}
+                self.health.works(services.AODH)
             except TelemetryUnavailable as exc:
                 trouble = str(exc)
+                self.health.fails(services.AODH, trouble)
         try:
             self._count_agents()
         except TelemetryUnavailable as exc:
             trouble = str(exc)
+            self.health.fails(services.GNOCCHI, trouble)
         return hosts, trouble
 
     def _count_agents(self) -> None:

@@ -78,6 +78,8 @@ def make_timing(conf: cfg.ConfigOpts) -> Timing:
         scan_interval=whole.scan_interval,
         report_after=whole.report_after,
         silent_after=whole.silent_after,
+        unreachable_after=whole.unreachable_after,
+        compute_after=whole.compute_after,
         flap_after=guards.flap_after,
         flap_window=guards.flap_window,
     )

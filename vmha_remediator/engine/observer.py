@@ -19,6 +19,7 @@ from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
 from vmha_remediator.engine.relations import Relations
 from vmha_remediator.errors import CloudRefused, TelemetryUnavailable
 from vmha_remediator.remedy import cluster, pieces, proof, reserves, vm_failure
+from vmha_remediator.remedy import services as around_services
 from vmha_remediator.remedy.facts import Cluster, Facts, ServerGroup, Service
 from vmha_remediator.remedy.incident import IN_FLIGHT, SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -74,6 +75,8 @@ class Observer:
         self.agents = 0
         #: What the latest scan of all hosts says of them as a whole; empty: not known now.
         self.situations: tuple[Verdict, ...] = ()
+        #: What is known of the services around, by the subject of their incidents.
+        self.around: dict[str, Verdict] = {}
         #: Tells what is known of the single VM that an incident is about.
         self.vm_facts: Callable[[Incident], Facts] = lambda incident: Facts(incident.host)
 
@@ -105,6 +108,9 @@ class Observer:
         if incident.host == cluster.EVERYBODY:
             known = self.situations
             return Facts(incident.host, verdicts=known, standing=judge.standing(known))
+        if incident.host in around_services.SUBJECTS:
+            about = self.around.get(incident.host)
+            return Facts(incident.host, verdicts=(about,) if about is not None else ())
         if vm_failure.is_subject(incident.host):
             return self.vm_facts(incident)
         measures = self._pool.submit(self._with_measures, incident)
@@ -122,6 +128,8 @@ class Observer:
             confirmed=self._confirmed(incident),
             deeds=self._deeds(incident, measured.standing),
         )
+        if incident.rule == around_services.COMPUTE_DOWN and measured.verdicts:
+            facts = replace(facts, verdicts=(*facts.verdicts, self._compute(facts)))
         if seen is not None:
             migrations, servers = seen.result()
             facts = replace(
@@ -135,6 +143,11 @@ class Observer:
         if proof.wants_power(incident, facts, self._clock.now(), self._policy):
             facts = replace(facts, power=self._fencing.power(incident.host).value)
         return facts
+
+    def _compute(self, facts: Facts) -> Verdict:
+        age = facts.heartbeat_age
+        readings = Readings(facts.host, {} if age is None else {metrics.HEARTBEAT_AGE.name: age})
+        return around_services.compute(facts.service, readings, self.limits(0.0, ""))
 
     def _with_measures(self, incident: Incident) -> Facts:
         limits = self._thresholds(self.agents)
@@ -207,6 +220,10 @@ class Observer:
     def services(self) -> list[Service]:
         """Return Nova's compute services, at most a moment old; raises `CloudUnavailable`."""
         return self._all_services()
+
+    def read_services(self) -> list[Service]:
+        """Return them read now, without making anybody wait; raises `CloudUnavailable`."""
+        return self._cloud.services()
 
     def _all_services(self) -> list[Service]:
         with self._lock:

@@ -12,7 +12,7 @@ from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.observer import Observer
 from vmha_remediator.errors import CloudUnavailable
-from vmha_remediator.remedy import cluster
+from vmha_remediator.remedy import cluster, services
 from vmha_remediator.remedy.facts import Service
 from vmha_remediator.rules.judge import Readings, State, Verdict
 
@@ -27,6 +27,8 @@ class Timing:
     scan_interval: float = 10.0
     report_after: float = 10.0
     silent_after: float = 60.0
+    unreachable_after: float = 30.0  # Aodh or Gnocchi without an answer
+    compute_after: float = 30.0  # a nova-compute that Nova calls down on a host that is heard
     flap_after: int = 3  # situations of one host that make it flapping; 0: never
     flap_window: float = 300.0
 
@@ -42,6 +44,8 @@ class Watch:
     def __post_init__(self) -> None:
         self._next = 0.0
         self._since: dict[str, float] = {}
+        self._dead: dict[str, float] = {}  # host -> since when its nova-compute alone is dead
+        self._found: list[Readings] = []  # of the latest scan
         self._quiet: dict[str, float] = {}  # host -> since when it has no measures
         self._services: list[Service] | None = None
 
@@ -78,11 +82,32 @@ class Watch:
         self._next = now + self.timing.scan_interval
         limits = self.observer.limits(self.timing.share, told)
         readings = [judged.readings for judged in found.values()]
+        self._found = readings
         quiet = [r for r in readings if not cluster.witnessed(r.values)]
-        services = self._list_services() if quiet else self._services
-        counted = cluster.expected(readings, services)
+        listed = self._list_services() if quiet else self._services
+        counted = cluster.expected(readings, listed)
         self.observer.situations = cluster.judge(counted, limits)
         return self._standing(now), self._silent(found, quiet, now)
+
+    def computes(self, limits: cluster.Limits) -> list[Verdict]:
+        """Return the nova-computes that have been dead for long enough on hosts that are well.
+
+        While most hosts are in one trouble, that is all there is to tell.
+        """
+        try:
+            listed = self.observer.read_services()
+        except CloudUnavailable as exc:
+            LOG.debug("nova-computes are not looked at: %s", exc)
+            return []
+        dead, outage = services.computes(listed, self._found, limits)
+        self.observer.around[services.NOVA] = outage
+        if outage.state is State.ALARM:
+            dead = [outage]
+        if self.forming is not None:
+            dead = []
+        now = self.clock.monotonic()
+        self._dead = {v.host: self._dead.get(v.host, now) for v in dead}
+        return [v for v in dead if now - self._dead[v.host] >= self.timing.compute_after]
 
     def _list_services(self) -> list[Service] | None:
         try:

@@ -10,6 +10,7 @@ from vmha_remediator.remedy import reserves
 from vmha_remediator.remedy.cluster import CLUSTER, EVERYBODY
 from vmha_remediator.remedy.facts import OUR_REASON, Facts
 from vmha_remediator.remedy.incident import Incident, VmStatus
+from vmha_remediator.remedy.services import SUBJECTS
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.remedy.steps import (
     DisableScheduling,
@@ -42,7 +43,9 @@ FRESH: Mapping[str, Any] = {
 
 def subject(incident: Incident) -> str:
     """Return whom an incident is about, for a sentence."""
-    return CLUSTER if incident.host == EVERYBODY else incident.host
+    if incident.host == EVERYBODY:
+        return CLUSTER
+    return SUBJECTS.get(incident.host, incident.host)
 
 
 def gone(incident: Incident, facts: Facts) -> bool:

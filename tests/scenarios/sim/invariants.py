@@ -9,6 +9,7 @@ from tests.scenarios.sim.hosts import Host
 from vmha_remediator.remedy import cluster
 from vmha_remediator.remedy.facts import Migration, Server
 from vmha_remediator.remedy.incident import POWER_OFF, Change, Incident, VmStatus
+from vmha_remediator.remedy.services import SUBJECTS
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.remedy.vm_failure import is_subject
 
@@ -198,6 +199,8 @@ class Invariants:
             if incident is not None and incident.action != "report":
                 self.violation("no action", f"{change.rule} is not only told")
             return
+        if change.host in SUBJECTS:
+            return  # it is no host: a service that does not answer
         last = self._world.telemetry.published.get(change.host)
         if last is None or now - last > WINDOW + 5.0:
             self.violation(

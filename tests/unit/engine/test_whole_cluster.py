@@ -27,7 +27,11 @@ def test_gnocchi_that_cannot_be_read_is_no_silence() -> None:
     sim.run(10)
     sim.world.telemetry.down = True
     sim.run(300)
-    assert sim.store.incidents() == []
+    assert sim.reports.told() == ["*gnocchi:reported"]
+
+    sim.world.telemetry.down = False
+    sim.run(60)
+    assert sim.reports.told() == ["*gnocchi:reported", "*gnocchi:cleared"]
 
 
 def test_a_silent_host_is_told_once_and_disabling_it_closes_that() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +92,12 @@ def test_every_hold_says_why_and_what_to_do(name: str) -> None:
     for command in commands:
         args = manage.build_parser().parse_args(shlex.split(command))
         assert callable(args.func)
+
+
+def test_the_documentation_names_every_hold_and_no_other() -> None:
+    text = (Path(__file__).parents[3] / "doc" / "source" / "held.rst").read_text(encoding="utf-8")
+    listed = re.findall(r"^``([a-z-]+)``$", text, flags=re.MULTILINE)
+    assert sorted(listed) == sorted([*OBJECTED, *OTHERS])
 
 
 def test_confirmed_failures_are_asked_again_before_the_fence() -> None:
