@@ -179,7 +179,7 @@ def test_what_is_asked_for_is_what_nova_understands(server: Server, nova: Nova) 
         {"evacuate": {}},
         {"evacuate": {"host": "h2"}},
         {"os-resetState": {"state": "active"}},
-        {"os-start": None},
+        {"reboot": {"type": "HARD"}},
         {"confirmResize": None},
     ]
     assert [body for _, body in _sent(server, "PUT")] == [
