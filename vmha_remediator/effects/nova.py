@@ -55,7 +55,7 @@ PAGE = 500
 #: What a server can be asked to do, by the name in the journal: (body, microversion). From 2.87
 #: on also a server that boots from a volume can be rescued.
 ACTIONS: Mapping[str, tuple[Mapping[str, Any], Version]] = {
-    # Not os-start: Nova's compute powers the guest on before it looks whether that is still wanted,
+    # Not os-start: nova-compute powers the guest on before it looks whether it still should,
     # so a request left in the queue of a host that died would start the VM there when the host is
     # back, though it runs elsewhere by then. A hard reboot looks first.
     "start": ({"reboot": {"type": "HARD"}}, MIN_VERSION),
