@@ -11,11 +11,12 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-import openstack
 import pytest
+from keystoneauth1.identity import v3
+from keystoneauth1.session import Session
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.lab import hosts, layout
+from tests.lab import config, hosts, layout
 from tests.lab.credentials import passwords
 from tests.lab.drill.outcome import RECOVERED
 from tests.lab.suite.conftest import Cloud
@@ -30,10 +31,10 @@ PICTURES = "VMHA_PICTURES"
 
 def ask(cloud: str, path: str) -> Any:
     """Return the answer that somebody of clouds.yaml gets from the API."""
-    connection = openstack.connect(
-        load_yaml_config=True, config_files=[str(layout.ETC / "clouds.yaml")], cloud=cloud
-    )
-    return connection.session.get(f"{API}{path}", raise_exc=False, timeout=30)
+    login = config.clouds()[cloud]
+    assert isinstance(login, dict)
+    session = Session(auth=v3.Password(**login["auth"]), timeout=30)
+    return session.get(f"{API}{path}", raise_exc=False, timeout=30)
 
 
 def run(*words: str, cloud: str = "lab-admin") -> subprocess.CompletedProcess[str]:
