@@ -22,6 +22,7 @@ from oslo_log import log
 from vmha_remediator.effects import nova_parse as parse
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
 from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
+from vmha_remediator.remedy.protect import EVACUABLE
 
 LOG = log.getLogger(__name__)
 
@@ -193,10 +194,18 @@ class Nova:
         return found
 
     def _server(self, raw: Mapping[str, Any]) -> Server:
-        properties = parse.image_properties(raw)
-        if properties is None:
-            properties = self._image(str(raw["image"]["id"]))
-        return parse.server(raw, properties)
+        shown = parse.image_properties(raw)
+        if shown is None:
+            return parse.server(raw, self._image(str(raw["image"]["id"])))
+        image = raw.get("image")
+        if not isinstance(image, Mapping) or EVACUABLE in shown:
+            return parse.server(raw, shown)
+        # From 2.98 on Nova shows what it uses itself of an image; ours is for Glance to tell.
+        try:
+            return parse.server(raw, {**self._image(str(image["id"])), **shown})
+        except (CloudRefused, CloudUnavailable) as exc:
+            LOG.warning("%s: its image's properties are not known now: %s", raw["name"], exc)
+            return parse.server(raw, shown)
 
     def _image(self, image_id: str) -> Mapping[str, str]:
         """Return an image's properties from Glance; they hardly change, so once is enough."""

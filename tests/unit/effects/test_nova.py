@@ -122,6 +122,23 @@ def test_an_older_nova_shows_no_image_properties_so_glance_is_asked_once(
     assert len([p for p, _ in _sent(server, "GET") if "glance/v2/images" in p]) == 1
 
 
+def test_a_newer_nova_shows_only_what_it_uses_itself_so_glance_is_asked_too(
+    server: Server, nova: Nova
+) -> None:
+    shown = SERVER | {"image": {"id": "i-1", "properties": {"hw_machine_type": "q35"}}}
+    server.say("GET", "/servers/detail", 200, {"servers": [shown]})
+    server.say("GET", "/glance/v2/images/i-1", 200, {"id": "i-1", "evacuable": "true"})
+    found = nova.servers("h1")[0].image_properties
+    assert (found["evacuable"], found["hw_machine_type"]) == ("true", "q35")
+
+
+def test_a_glance_that_is_away_hides_no_server(server: Server, nova: Nova) -> None:
+    shown = SERVER | {"image": {"id": "i-1", "properties": {"hw_machine_type": "q35"}}}
+    server.say("GET", "/servers/detail", 200, {"servers": [shown]})
+    server.say("GET", "/glance/v2/images/i-1", 503, {})
+    assert nova.servers("h1")[0].image_properties == {"hw_machine_type": "q35"}
+
+
 def test_a_volume_has_no_image(server: Server, nova: Nova) -> None:
     server.say("GET", "/servers/detail", 200, {"servers": [SERVER | {"image": ""}]})
     assert nova.servers("h1")[0].image_properties == {}
