@@ -108,13 +108,17 @@ def test_a_server_is_read_with_all_that_protection_asks_for(server: Server, nova
     assert "host=h1" in path
 
 
+def _glance(server: Server) -> None:
+    here = [{"rel": "self", "href": f"{server.url}/glance/v2/"}]
+    glance = {"id": "v2.9", "status": "CURRENT", "links": here}
+    server.say("GET", "/glance/v2/", 200, {"versions": [glance]})
+
+
 def test_an_older_nova_shows_no_image_properties_so_glance_is_asked_once(
     server: Server, nova: Nova
 ) -> None:
     _versions(server, "2.90")
-    here = [{"rel": "self", "href": f"{server.url}/glance/v2/"}]
-    glance = {"id": "v2.9", "status": "CURRENT", "links": here}
-    server.say("GET", "/glance/v2/", 200, {"versions": [glance]})
+    _glance(server)
     plain = SERVER | {"image": {"id": "i-1"}}
     server.say("GET", "/servers/detail", 200, {"servers": [plain, plain | {"id": "v-2"}]})
     server.say("GET", "/glance/v2/images/i-1", 200, {"id": "i-1", "evacuable": "true"})
@@ -125,6 +129,7 @@ def test_an_older_nova_shows_no_image_properties_so_glance_is_asked_once(
 def test_a_newer_nova_shows_only_what_it_uses_itself_so_glance_is_asked_too(
     server: Server, nova: Nova
 ) -> None:
+    _glance(server)
     shown = SERVER | {"image": {"id": "i-1", "properties": {"hw_machine_type": "q35"}}}
     server.say("GET", "/servers/detail", 200, {"servers": [shown]})
     server.say("GET", "/glance/v2/images/i-1", 200, {"id": "i-1", "evacuable": "true"})
@@ -133,6 +138,7 @@ def test_a_newer_nova_shows_only_what_it_uses_itself_so_glance_is_asked_too(
 
 
 def test_a_glance_that_is_away_hides_no_server(server: Server, nova: Nova) -> None:
+    _glance(server)
     shown = SERVER | {"image": {"id": "i-1", "properties": {"hw_machine_type": "q35"}}}
     server.say("GET", "/servers/detail", 200, {"servers": [shown]})
     server.say("GET", "/glance/v2/images/i-1", 503, {})
