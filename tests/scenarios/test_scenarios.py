@@ -43,7 +43,7 @@ def test_a_scenario_is_complete(name: str) -> None:
     files = set(script.FILES) - ({"log.expect"} if script.load(name).xfail else set())
     assert files == {path.name for path in folder.iterdir()}
     readme = (folder / "README").read_text(encoding="utf-8").strip().splitlines()
-    assert 3 <= len(readme) <= 8
+    assert 2 <= len(readme) <= 8
 
 
 def faults_told() -> dict[int, set[str]]:
