@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pyghmi.ipmi import bmc as server
@@ -62,7 +63,8 @@ def ipmi_bmc() -> Iterator[IpmiBmc]:
     """Run a BMC until the block ends."""
     port = free_udp_port()
     process = subprocess.Popen(
-        [sys.executable, __file__, str(port)],
+        [sys.executable, "-m", __spec__.name, str(port)],
+        cwd=Path(__file__).parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
