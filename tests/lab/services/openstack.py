@@ -133,7 +133,7 @@ SERVICES = (
         "nova-conductor",
         NOVA_FILES,
         ready=_reports_up("nova-conductor"),
-        needs=(*RPC, "keystone"),
+        needs=(*RPC, "placement", "keystone"),  # it ends when Placement does not answer
         env=_NATIVE_THREADS,
         prepare=_nova_folders,
     ),
