@@ -5,19 +5,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from oslo_config import cfg
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.unit.api.cloud import Cloud
-from vmha_remediator import conf as config
-from vmha_remediator.api.app import create_app
-from vmha_remediator.api.backend import Backend
+from tests.unit.api.served import cloud, conf, server, store
 from vmha_remediator.api.server import ApiServer
-from vmha_remediator.rules.model import Thresholds
-from vmha_remediator.store import Store, open_store
+
+__all__ = ["cloud", "conf", "server", "store"]  # fixtures, for the tests of this folder
 
 
 @pytest.fixture(scope="session")
@@ -30,38 +25,6 @@ def browser() -> Iterator[Browser]:
         )
         yield opened
         opened.close()
-
-
-@pytest.fixture
-def conf(tmp_path: Path) -> cfg.ConfigOpts:
-    (tmp_path / "webhook.key").write_bytes(b"0123456789abcdef")
-    loaded = config.load(config_files=[])
-    loaded.set_override("key_file", str(tmp_path / "webhook.key"), group="webhook")
-    loaded.set_override("connection", f"sqlite:///{tmp_path}/vmha.sqlite", group="database")
-    loaded.set_override("port", 0, group="api")
-    loaded.set_override("auth_strategy", "noauth", group="api")
-    return loaded
-
-
-@pytest.fixture
-def cloud() -> Cloud:
-    return Cloud()
-
-
-@pytest.fixture
-def store(conf: cfg.ConfigOpts) -> Iterator[Store]:
-    opened = open_store(conf)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def server(conf: cfg.ConfigOpts, store: Store, cloud: Cloud) -> Iterator[ApiServer]:
-    backend = Backend(store, cloud, lambda: 2000.0, lambda agents: Thresholds())
-    running = ApiServer(create_app(conf, lambda rule, host: None, backend=backend), conf)
-    running.start()
-    yield running
-    running.stop()
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ GROUP = "keystone_authtoken"
 #: What keystonemiddleware puts into the environment once it has checked a token.
 STATUS = "HTTP_X_IDENTITY_STATUS"
 CONFIRMED = "Confirmed"
-#: What it puts there when Keystone could not be asked.
 PATH = "PATH_INFO"
 #: What alarms call. With a signature they need no Keystone; by trust they bring a token instead.
 WEBHOOKS = ("/v1/alarms/", "/v1/vms/")
@@ -80,7 +79,7 @@ def _check_tokens(app: Flask, conf: cfg.ConfigOpts) -> None:
         path = str(environ.get(PATH))
         signed = "sig=" in str(environ.get("QUERY_STRING"))
         webhook = signed and environ.get("REQUEST_METHOD") == "POST" and path.startswith(WEBHOOKS)
-        public = environ.get(PATH) == "/healthcheck"
+        public = path == "/healthcheck"
         login.token_of_cookie(environ)
         return (plain if webhook or public else checked)(environ, start_response)
 

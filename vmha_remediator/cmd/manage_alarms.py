@@ -137,11 +137,7 @@ def _sync(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
             "or name them with --host"
         )
     thresholds = rules_conf.thresholds(conf, len({*known, *args.host}))
-    wanted = [
-        alarms.alarm_body(template, host, thresholds, conf.webhook.base_url, key)
-        for host in hosts
-        for template in templates
-    ]
+    wanted = alarms.wanted(templates, hosts, thresholds, conf.webhook.base_url, key)
     plan = alarms.plan(aodh.alarms(), wanted, hosts)
     for line in (*alarms.describe(plan), *plan.notes):
         print(line)

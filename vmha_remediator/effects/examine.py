@@ -102,11 +102,8 @@ class Gatherer:
     def _sync(self, held: list[dict[str, Any]], known: tuple[str, ...]) -> alarms.Plan:
         conf = self._conf
         limits, key = rules_conf.thresholds(conf, len(known)), read_key(conf.webhook.key_file)
-        wanted = [
-            alarms.alarm_body(template, host, limits, conf.webhook.base_url, key)
-            for host in known
-            for template in rules_conf.load_rules(conf)
-        ]
+        rules = rules_conf.load_rules(conf)
+        wanted = alarms.wanted(rules, known, limits, conf.webhook.base_url, key)
         return alarms.plan(held, wanted, known)
 
     def _fences(self) -> tuple[dict[str, tuple[Fence, ...]] | Unread, dict[str, str]]:

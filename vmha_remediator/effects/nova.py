@@ -169,7 +169,7 @@ class Nova:
         return found
 
     def _has_share(self, server_id: str) -> bool:
-        if self._highest() < SHARES:
+        if self.highest() < SHARES:
             return False
         body = self._json("GET", f"/servers/{quote(server_id)}/shares", SHARES, missing=True)
         return bool(body and body.get("shares"))
@@ -242,7 +242,7 @@ class Nova:
             return
         try:
             self._action(server_id, body, EVACUATE)
-            self._left_stopped = self._highest() >= EVACUATE
+            self._left_stopped = self.highest() >= EVACUATE
         except CloudRefused as exc:
             if "microversion 2.95" not in str(exc):
                 raise
@@ -267,10 +267,9 @@ class Nova:
     def reboot(self, server_id: str) -> None:
         """Start a server afresh on the host where it is, whatever became of its guest.
 
-        A hard reboot and not a start: nova-compute checks that the request still stands before
-        it touches the guest, so that one which waited in a queue cannot start it twice.
+        This is what "start" asks for, too, and for the same reason.
         """
-        self._action(server_id, {"reboot": {"type": "HARD"}}, MIN_VERSION)
+        self.act(server_id, "start")
 
     def _service(self, service_id: str, change: Mapping[str, Any]) -> None:
         self._json("PUT", f"/os-services/{quote(service_id)}", SERVICES, json=change)
@@ -280,15 +279,12 @@ class Nova:
 
     # -- talking ------------------------------------------------------------------------
 
-    def highest(self) -> Version:
-        """Return the highest microversion that Nova offers."""
-        return self._highest()
-
     def version(self, wanted: Version) -> str:
         """Return the microversion to ask for: `wanted`, or the highest that Nova has."""
-        return "{}.{}".format(*min(wanted, self._highest()))
+        return "{}.{}".format(*min(wanted, self.highest()))
 
-    def _highest(self) -> Version:
+    def highest(self) -> Version:
+        """Return the highest microversion that Nova offers and [cloud] allows."""
         with self._lock:
             if self._max is not None:
                 return self._max

@@ -73,10 +73,7 @@ class IronicDriver:
         self._where = f"Ironic, node {self._node}"
         if (settings["cloud"] is None) == (settings["endpoint"] is None):
             raise SettingError("cloud", "give it, or endpoint, and not both")
-        if settings["username"] is not None:
-            kinds.check_password(settings)
-        elif settings["password_file"] or settings["password_env"]:
-            raise SettingError("username", "missing, although a password is given")
+        kinds.check_login(settings)
 
     @property
     def target(self) -> str | None:

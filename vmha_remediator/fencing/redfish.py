@@ -17,7 +17,7 @@ from vmha_remediator.fencing.contract import FenceResult, Finding, Power, Proof
 from vmha_remediator.fencing.deadline import Deadline
 from vmha_remediator.fencing.poweroff import Hopeless, until_off
 from vmha_remediator.fencing.redfish_http import BMC_ERRORS, connector, why
-from vmha_remediator.fencing.settings import Setting, SettingError
+from vmha_remediator.fencing.settings import Setting
 
 #: What is sent, as the evidence names it.
 REQUEST = "ForceOff request"
@@ -75,10 +75,7 @@ class RedfishDriver:
         self._settings = settings
         self._url: str = settings["url"]
         self._where = f"the BMC at {self._url}"
-        if settings["username"] is not None:
-            kinds.check_password(settings)
-        elif settings["password_file"] or settings["password_env"]:
-            raise SettingError("username", "missing, although a password is given")
+        kinds.check_login(settings)
 
     @property
     def target(self) -> str | None:

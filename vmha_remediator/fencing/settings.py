@@ -167,6 +167,14 @@ def secret_file(raw: Any) -> str:
     return path
 
 
+def check_login(settings: Mapping[str, Any]) -> None:
+    """Check a login that may be left out as a whole; raises `SettingError`."""
+    if settings["username"] is not None:
+        check_password(settings)
+    elif settings["password_file"] or settings["password_env"]:
+        raise SettingError("username", "missing, although a password is given")
+
+
 def check_password(settings: Mapping[str, Any], key: str = "password") -> None:
     """Raise `SettingError` unless `key`_file or `key`_env gives a secret, and not both."""
     file, variable = settings[f"{key}_file"], settings[f"{key}_env"]

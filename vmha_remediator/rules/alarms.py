@@ -96,6 +96,21 @@ def alarm_body(
     }
 
 
+def wanted(
+    templates: Sequence[Template],
+    hosts: Iterable[str],
+    thresholds: Thresholds,
+    base_url: str,
+    key: bytes,
+) -> list[dict[str, Any]]:
+    """Return the alarm of every rule for every host."""
+    return [
+        alarm_body(template, host, thresholds, base_url, key)
+        for host in hosts
+        for template in templates
+    ]
+
+
 def plan(
     existing: Iterable[Alarm],
     wanted: Sequence[dict[str, Any]],
