@@ -82,7 +82,8 @@ def test_several_workers_write_each_word_once(machine: Machine, program: str) ->
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda r: ask(port, "POST", r[0], b"{}"), requests))
 
-        store, rung, end = machine.store(), set(), time.monotonic() + 30
+        store, end = machine.store(), time.monotonic() + 30
+        rung: set[tuple[str, str]] = set()
         while rung < set(WORDS) and time.monotonic() < end:  # written right after the answer
             taken = [(bell.rule, bell.host) for bell in store.take_doorbells()]
             assert len(taken) == len(set(taken))
