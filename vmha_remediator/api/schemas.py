@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vmha_remediator.remedy.capacity import Fit
 from vmha_remediator.remedy.incident import VmStatus
 from vmha_remediator.remedy.states import IncidentState
 
@@ -124,6 +125,15 @@ ANSWERS: dict[str, Schema] = {
         "id": STRING, "name": STRING, "rule": STRING, "host": STRING, "state": STRING,
         "enabled": BOOLEAN, "severity": STRING,
     }))}),
+    "Outlook": record({
+        "host": STRING, "fit": {"type": "string", "enum": [str(fit) for fit in Fit]},
+        "protected": INTEGER, "without_room": listing(record({"id": STRING, "why": STRING})),
+        "missing": {"type": "object", "additionalProperties": INTEGER}, "says": STRING,
+    }),
+    "Capacity": record({
+        "fit": {"type": "string", "enum": [*(str(fit) for fit in Fit), "not known"]},
+        "says": STRING, "hosts": listing(ref("Outlook")),
+    }),
     "Protection": record({"servers": listing(record({
         "id": STRING, "name": STRING, "host": maybe(STRING), "protected": BOOLEAN,
         "by": STRING, "priority": INTEGER, "status": STRING, "problem": maybe(STRING),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmha_remediator.remedy import protect
+from vmha_remediator.remedy.capacity import Fit, Outlook
 from vmha_remediator.remedy.facts import Maintenance, Server, Service
 from vmha_remediator.remedy.incident import Change, Incident, StepRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.look import Look, Sight
@@ -175,6 +176,24 @@ def maintenance(flag: Maintenance | None) -> Answer | None:
         return None
     plain = ("reason", "who", "since", "until")
     return {name: getattr(flag, name) for name in plain}
+
+
+def stranded(found: Outlook, why: str) -> str:
+    """Return what keeps a server down if its host fails, for a list of servers."""
+    may = "may find" if found.fit is Fit.MAY_NOT else "has"
+    return f"{may} no room if {found.host} fails: {why}; free some, or add a host"
+
+
+def outlook(found: Outlook) -> Answer:
+    """Return what would become of a host's protected VMs if it failed."""
+    return {
+        "host": found.host,
+        "fit": str(found.fit),
+        "protected": found.vms,
+        "without_room": [{"id": key, "why": why} for key, why in found.stranded.items()],
+        "missing": dict(found.missing),
+        "says": found.says,
+    }
 
 
 def server(found: Server, policy: str, problem: str | None) -> Answer:

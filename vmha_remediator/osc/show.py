@@ -107,6 +107,13 @@ ALARMS: tuple[Column, ...] = (
     ("Enabled", field("enabled")),
     ("ID", field("id")),
 )
+CAPACITY: tuple[Column, ...] = (
+    ("Host", field("host")),
+    ("Protected VMs", field("protected")),
+    ("If it fails", field("fit")),
+    ("Without room", lambda o: len(o["without_room"])),
+    ("Says", field("says")),
+)
 PROTECTION: tuple[Column, ...] = (
     ("ID", field("id")),
     ("Name", field("name")),

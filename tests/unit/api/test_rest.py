@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from oslo_config import cfg
 
-from tests.unit.api.cloud import Cloud
+from tests.unit.api.cloud import WELL, Cloud, server
 from tests.unit.api.conftest import Bell
 from vmha_remediator.api import policies
 from vmha_remediator.api.app import create_app
@@ -384,3 +384,56 @@ def test_readers_read_and_administrators_change(
     for route in ROUTES:
         allowed = enforcer.enforce(route.policy, {}, ROLES[who])
         assert allowed is (reads if route.method == "GET" else changes), route.policy
+
+
+# -- N+1 ------------------------------------------------------------------------------------
+
+
+def test_any_one_host_can_fail(client: FlaskClient, cloud: Cloud) -> None:
+    cloud.measures["h2"] = WELL
+    answer = get(client, "/v1/capacity")
+    assert answer["fit"] == "fits"
+    assert answer["says"].startswith("Any one host can fail")
+    assert [(h["host"], h["fit"], h["protected"]) for h in answer["hosts"]] == [
+        ("h1", "fits", 1),
+        ("h2", "fits", 1),
+    ]
+
+
+def test_who_would_have_no_room_and_how_much_is_missing(client: FlaskClient, cloud: Cloud) -> None:
+    cloud.vms = (server("db", "h1", "vmha", ram=9000),)
+    (host,) = get(client, "/v1/capacity")["hosts"]
+    assert (host["fit"], host["missing"]) == ("does not fit", {"MEMORY_MB": 9000})
+    assert [one["id"] for one in host["without_room"]] == ["id-db"]
+    assert host["says"] == (
+        "if h1 fails, 1 of its 1 protected VM has no room (db): 9000 MiB of memory missing"
+    )
+    (shown,) = get(client, "/v1/protection")["servers"]
+    assert shown["problem"].startswith("has no room if h1 fails: needs 9000 MiB of memory; the")
+
+
+def test_what_is_not_well_takes_nobody(client: FlaskClient, cloud: Cloud, store: Store) -> None:
+    """h2 has failed, h3 is in maintenance: nobody is left for h1."""
+    store.set_maintenance("h3", "new memory", "ann")
+    says = get(client, "/v1/capacity")["says"]
+    assert "if h1 fails, no other healthy host takes its 1 protected VM" in says
+
+
+@pytest.mark.parametrize(
+    ("away", "why"), [("placement", "resource_providers"), ("nova", "Nova's")]
+)
+def test_without_placement_nothing_is_promised(
+    AWAY=[("placement", "resource_providers"), ("nova", "Nova's")]
+    @ pytest.mark.parametrize(("away", "why"), AWAY),
+) -> None:
+    cloud.away.add(away)
+    answer = get(client, "/v1/capacity")
+    assert (answer["fit"], answer["hosts"]) == ("not known", [])
+    assert why in answer["says"]
+
+
+def test_without_placement_protection_is_still_shown(client: FlaskClient, cloud: Cloud) -> None:
+    cloud.away.add("placement")
+    answer = get(client, "/v1/protection")
+    assert len(answer["servers"]) == 3
+    assert answer["trouble"][0].startswith("whether there is room elsewhere is not known")
