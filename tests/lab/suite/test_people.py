@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -14,8 +13,9 @@ from typing import Any
 import pytest
 from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from tests.chromium import chromium
 from tests.lab import config, hosts, layout
 from tests.lab.credentials import passwords
 from tests.lab.drill.outcome import RECOVERED
@@ -57,12 +57,7 @@ def run(*words: str, cloud: str = "lab-admin") -> subprocess.CompletedProcess[st
 @pytest.fixture
 def page(cloud: Cloud) -> Iterator[Page]:
     """Yield the status page, logged in with the administrator's password."""
-    chromium = shutil.which("chromium")
-    assert chromium, "install Debian's chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with chromium() as browser:
         opened = browser.new_page()
         opened.goto(f"{API}/ui/")
         opened.get_by_label("User").fill("admin")
@@ -70,7 +65,6 @@ def page(cloud: Cloud) -> Iterator[Page]:
         opened.get_by_label("Project").fill("admin")
         opened.get_by_role("button", name="Log in").click()
         yield opened
-        browser.close()
 
 
 def picture(page: Page, name: str) -> None:
