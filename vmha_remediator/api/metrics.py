@@ -6,10 +6,10 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Response, request
 from oslo_config import cfg
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client import Counter as PrometheusCounter
@@ -195,17 +195,11 @@ def _networks(conf: cfg.ConfigOpts) -> list[Any]:
         raise ConfigError(f"[api] metrics_allow: {exc}") from exc
 
 
-def count_webhooks(app: Flask, registry: CollectorRegistry) -> None:
-    """Count webhooks by their HTTP status: 202 is taken, 401 and 403 are forged or stale."""
+def webhook_counter(registry: CollectorRegistry) -> Callable[[int], None]:
+    """Return what counts a webhook by its HTTP status: 401 and 403 are forged or stale."""
     webhooks = PrometheusCounter(
         "vmha_webhooks", "Webhooks received", ["status"], registry=registry
     )
     for status in ("202", "401", "403", "503"):
         webhooks.labels(status)
-
-    def count(answer: Response) -> Response:
-        if request.method == "POST" and request.path.startswith("/v1/alarms/"):
-            webhooks.labels(str(answer.status_code)).inc()
-        return answer
-
-    app.after_request(count)
+    return lambda status: webhooks.labels(str(status)).inc()

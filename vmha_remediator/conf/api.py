@@ -25,8 +25,8 @@ OPTS: list[cfg.Opt] = [
         default=4,
         min=1,
         max=64,
-        help="Requests answered at once; each takes a few milliseconds and one database "
-        "connection. Too few: a storm of alarms waits its turn.",
+        help="Requests of people and programs answered at once; each may take one database "
+        "connection. Too few: the status page waits its turn. Webhooks need no thread.",
     ),
     cfg.IntOpt(
         "connection_limit",

@@ -15,11 +15,12 @@ from oslo_config import cfg
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.api.cloud import Cloud, server
-from tests.unit.api.conftest import Bell, path
+from tests.unit.api.conftest import KEY, Bell, path
 from vmha_remediator.api.app import create_app
 from vmha_remediator.api.backend import Backend
 from vmha_remediator.errors import ConfigError
 from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.rules import vm_rule
 from vmha_remediator.rules.model import Thresholds
 from vmha_remediator.store import Store, open_store
 
@@ -116,6 +117,16 @@ def test_webhooks_by_outcome(client: FlaskClient) -> None:
     client.post(path("failure", "h1", key=b"another secret, a forger's"), data=b"{}")
     counts = {x["status"]: value for x, value in scrape(client)["vmha_webhooks_total"]}
     assert counts == {"202": 1.0, "401": 1.0, "403": 1.0, "503": 0.0}
+
+
+def test_webhooks_of_vms_and_unusual_ones_are_counted_too(client: FlaskClient) -> None:
+    vm = "8f7d5c1e-0000-4000-8000-000000000001"
+    client.post(vm_rule.webhook_url("", KEY, vm), data=b"{}")
+    client.post(f"/v1/vms/{vm}?sig=forged", data=b"{}")
+    client.post(path("failure", "h1"), data=b"x" * 70000)
+    client.get(path("failure", "h1"))
+    counts = {x["status"]: value for x, value in scrape(client)["vmha_webhooks_total"]}
+    assert counts == {"202": 1.0, "401": 0.0, "403": 1.0, "413": 1.0, "503": 0.0}
 
 
 def test_what_is_away_is_said_and_hides_nothing_else(client: FlaskClient, cloud: Cloud) -> None:

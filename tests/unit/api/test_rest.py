@@ -419,12 +419,12 @@ def test_what_is_not_well_takes_nobody(client: FlaskClient, cloud: Cloud, store:
     assert "if h1 fails, no other healthy host takes its 1 protected VM" in says
 
 
-@pytest.mark.parametrize(
-    ("away", "why"), [("placement", "resource_providers"), ("nova", "Nova's")]
-)
+AWAY = [("placement", "resource_providers"), ("nova", "Nova's")]
+
+
+@pytest.mark.parametrize(("away", "why"), AWAY)
 def test_without_placement_nothing_is_promised(
-    AWAY=[("placement", "resource_providers"), ("nova", "Nova's")]
-    @ pytest.mark.parametrize(("away", "why"), AWAY),
+    client: FlaskClient, cloud: Cloud, away: str, why: str
 ) -> None:
     cloud.away.add(away)
     answer = get(client, "/v1/capacity")
