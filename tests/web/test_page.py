@@ -30,6 +30,9 @@ def test_every_host_with_each_path_in_words(page: Page) -> None:
     expect(rows.nth(1)).to_contain_text("failure holds for h2")
     expect(rows.nth(2)).to_contain_text("Nobody measures it")
     expect(page.locator("#summary")).to_contain_text("1 of 3 hosts well, 1 not, 1 unknown.")
+    expect(page.locator("#summary")).to_contain_text("The agents' master is h1.")
+    expect(rows.nth(0).get_by_role("rowheader")).to_contain_text("master")
+    expect(rows.nth(1).get_by_role("rowheader")).to_have_text("h2")
 
 
 def test_a_change_shows_without_reloading(page: Page, cloud: Cloud) -> None:

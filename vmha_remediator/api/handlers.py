@@ -34,6 +34,8 @@ def cluster(call: Call) -> Answer:
     active = backend.store.incidents(active_only=True)
     names = _names(look, active)
     states = Counter(views.state_of((look.sights or {}).get(name)) for name in names)
+    limits = backend.limits(len(look.sights or ()))
+    roles = {name: views.role(sight, limits) for name, sight in (look.sights or {}).items()}
     told = next((i for i in active if i.host == EVERYBODY), None)
     return {
         "leader": leader
@@ -50,6 +52,8 @@ def cluster(call: Call) -> Answer:
             "evidence": told.evidence,
             "incident": told.id,
         },
+        "masters": sorted(name for name, role in roles.items() if role == "master"),
+        "witnesses": sorted(name for name, role in roles.items() if role == "witness"),
         "hosts": {"total": len(names)}
         | {state: states[state] for state in (views.WELL, views.UNWELL, views.UNKNOWN)},
         "incidents": {

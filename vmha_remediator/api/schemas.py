@@ -9,6 +9,7 @@ from typing import Any
 from vmha_remediator.remedy.capacity import Fit
 from vmha_remediator.remedy.incident import VmStatus
 from vmha_remediator.remedy.states import IncidentState
+from vmha_remediator.rules.metrics import ROLES
 
 Schema = dict[str, Any]
 
@@ -79,6 +80,8 @@ ANSWERS: dict[str, Schema] = {
                                 "said_at": maybe(TIME)})),
         "situation": maybe(record({"rule": STRING, "severity": STRING, "evidence": STRING,
                                    "incident": INTEGER})),
+        "masters": listing(STRING),
+        "witnesses": listing(STRING),
         "hosts": record({"total": INTEGER, "well": INTEGER, "unwell": INTEGER,
                          "unknown": INTEGER}),
         "incidents": record({"active": INTEGER, "held": INTEGER}),
@@ -90,6 +93,7 @@ ANSWERS: dict[str, Schema] = {
     "Host": record({
         "host": STRING,
         "state": {"type": "string", "enum": ["well", "unwell", "unknown"]},
+        "role": maybe({"type": "string", "enum": list(ROLES)}),
         "verdict": maybe(STRING),
         "severity": maybe(STRING),
         "says": STRING,

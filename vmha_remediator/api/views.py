@@ -96,6 +96,7 @@ def host(
     return {
         "host": name,
         "state": state_of(sight),
+        "role": role(sight, limits),
         "verdict": standing.rule if standing else None,
         "severity": standing.severity if standing else None,
         "says": says(name, sight, look),
@@ -115,6 +116,20 @@ def state_of(sight: Sight | None) -> str:
     if sight.standing is not None:
         return UNWELL
     return WELL if all(v.state is State.OK for v in sight.verdicts) else UNKNOWN
+
+
+def role(sight: Sight | None, limits: Thresholds) -> str | None:
+    """Return the role of a host's agent, by its own word; None: it is not heard, or says nothing.
+
+    The last word of an agent that has just died is still read for half a minute, hence the age.
+    """
+    values = sight.readings.values if sight else {}
+    if metrics.HEARTBEAT.name not in values:
+        return None
+    if values.get(metrics.HEARTBEAT_AGE.name, 0.0) >= limits.heartbeat_age:
+        return None
+    said = values.get(metrics.ROLE.name, metrics.ROLES["member"])
+    return next((name for name, value in metrics.ROLES.items() if value == said), None)
 
 
 def says(name: str, sight: Sight | None, look: Look) -> str:

@@ -24,6 +24,7 @@ WELL: Mapping[str, float] = {
     metrics.REACHABLE.name: 1,
     metrics.ISOLATED.name: 0,
     metrics.WITNESSES.name: 3,
+    metrics.ROLE.name: 2,
 }
 DEAD = dict(WELL) | {
     metrics.HEARTBEAT_AGE.name: 20.0,

@@ -24,6 +24,7 @@ from vmha_remediator.api.schemas import ANSWERS
 from vmha_remediator.errors import ConfigError
 from vmha_remediator.remedy.incident import VmRecord, VmStatus
 from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.rules import metrics
 from vmha_remediator.rules.model import Thresholds
 from vmha_remediator.store import Store, open_store
 
@@ -87,6 +88,8 @@ def test_a_host_that_is_well_one_that_failed_and_one_that_nobody_measures(
     well, failed, unknown = get(client, "/v1/hosts")["hosts"]
 
     assert (well["host"], well["state"], well["verdict"]) == ("h1", "well", None)
+    # h2 said that it is the master until it died; h3 says nothing at all.
+    assert [h["role"] for h in (well, failed, unknown)] == ["master", None, None]
     assert well["paths"]["network"] == {"state": "ok", "says": "heard 0.4 s ago"}
     assert (failed["host"], failed["state"], failed["verdict"]) == ("h2", "unwell", "failure")
     assert failed["paths"]["storage"] == {"state": "lost", "says": "lease renewed 20.0 s ago"}
@@ -116,6 +119,20 @@ def test_the_cluster_in_numbers(client: FlaskClient, store: Store) -> None:
     assert answer["hosts"] == {"total": 3, "well": 1, "unwell": 1, "unknown": 1}
     assert answer["incidents"] == {"active": 1, "held": 1}
     assert answer["leader"]["owner"] == "test"
+
+
+def test_who_watches(client: FlaskClient, cloud: Cloud) -> None:
+    cloud.measures |= {
+        "h2": dict(WELL) | {metrics.ROLE.name: 1},
+        "h3": {name: value for name, value in WELL.items() if name != metrics.ROLE.name},
+    }
+    answer = get(client, "/v1/cluster")
+    assert (answer["masters"], answer["witnesses"]) == (["h1"], ["h2"])
+    assert [h["role"] for h in get(client, "/v1/hosts")["hosts"]] == [
+        "master",
+        "witness",
+        "member",
+    ]
 
 
 def test_an_incident_with_its_journal_and_its_vms(client: FlaskClient, store: Store) -> None:

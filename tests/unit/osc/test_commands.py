@@ -57,6 +57,7 @@ def test_hosts_in_json(openstack: Run) -> None:
         ("h2", "unwell", "failure"),
         ("h3", "unknown", None),
     ]
+    assert [h["Role"] for h in hosts] == ["master", None, None]
     assert hosts[1]["Network"] == "lost: heard 20.0 s ago"
 
 

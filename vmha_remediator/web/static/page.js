@@ -103,6 +103,11 @@ function summary(seen, held) {
     + (unwell ? `, ${unwell} not` : "") + (unknown ? `, ${unknown} unknown` : "") + ".");
   const leader = seen.cluster.leader;
   parts.push(leader ? `${leader.owner} leads.` : "No engine leads: nothing is done.");
+  const { masters, witnesses } = seen.cluster;
+  if (masters.length) {
+    parts.push(`The agents' ${masters.length > 1 ? "masters are" : "master is"} `
+      + masters.join(" and ") + (witnesses.length ? `, with ${witnesses.join(" and ")}` : "") + ".");
+  }
   return parts.join(" ");
 }
 
@@ -121,7 +126,8 @@ function host(h) {
   const path = (name) => cell(h.paths[name].state, h.paths[name].says);
   const kept = h.maintenance ? ` In maintenance: ${h.maintenance.reason}` : "";
   return el("tr", { class: h.state },
-    el("th", { scope: "row" }, h.host),
+    el("th", { scope: "row" }, h.host,
+      h.role && h.role !== "member" ? el("small", {}, h.role) : null),
     el("td", {}, badge(h.state, h.verdict ?? h.state), el("small", {}, h.says + kept)),
     path("network"), path("storage"), path("reachable"), path("telemetry"),
     cell(...compute), el("td", { class: "number" }, h.protected ?? "?"));
