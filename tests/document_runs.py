@@ -28,7 +28,7 @@ class Here:
 
 @dataclass(frozen=True)
 class InLab:
-    """Run on the real cloud (tests/lab/suite/test_documents.py); `after` puts things right again.
+    """Run on the real cloud; `after` puts things right again.
 
     With `refusable` it may also be refused in plain words, since what it wants is not there now:
     an incident, say. Commands of one `story` share a shell, in the order of this table.
@@ -289,5 +289,5 @@ PLANS: Mapping[str, Plan] = {
     "openstack stack create shop -t shop.yaml -e environment.yaml": Not(
         "slow", _HEAT + "test_a_stacks_server_is_protected_and_survives_its_guest_and_its_host"),
     "openstack stack create shop -t ha-group.yaml --parameter image=ubuntu --parameter "
-    "flavor=m1.small --parameter size=3": Not("slow", _HEAT + "test_a_group_heals_itself"),
+    "flavor=m1.small --parameter size=3": Not("slow", _HEAT + "test_a_stacks_server_is_protected_and_survives_its_guest_and_its_host"),
 }  # fmt: skip
