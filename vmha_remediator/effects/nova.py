@@ -52,6 +52,8 @@ GROUPS: Version = (2, 64)
 #: From 2.88 on hypervisors no longer show how much is free.
 HYPERVISORS: Version = (2, 87)
 PAGE = 500
+#: Who is asked, by the name of its client.
+NAMES: Mapping[str, str] = {"compute": "Nova", "image": "Glance", "network": "Neutron"}
 
 #: What a server can be asked to do, by the name in the journal: (body, microversion). From 2.87
 #: on also a server that boots from a volume can be rescued.
@@ -163,7 +165,7 @@ class Nova:
         """Return the kinds of ports of each server; nothing where Neutron does not show them."""
         path = "/ports?fields=device_id&fields=binding:vnic_type"
         found: dict[str, frozenset[str]] = {}
-        for port in self._body(self._request("network", "GET", path)).get("ports", ()):
+        for port in self._body(self._request("network", "GET", path), "network").get("ports", ()):
             server, kind = str(port.get("device_id")), str(port.get("binding:vnic_type"))
             found[server] = found.get(server, frozenset()) | {kind}
         return found
@@ -211,7 +213,7 @@ class Nova:
         """Return an image's properties from Glance; they hardly change, so once is enough."""
         if image_id not in self._images:
             response = self._request("image", "GET", f"/images/{quote(image_id)}")
-            found = {} if response.status_code == 404 else self._body(response)
+            found = {} if response.status_code == 404 else self._body(response, "image")
             self._images[image_id] = {k: str(v) for k, v in found.items()}
         return self._images[image_id]
 
@@ -288,7 +290,7 @@ class Nova:
         with self._lock:
             if self._max is not None:
                 return self._max
-        with parse.translated("asking for Nova's versions"):
+        with parse.translated("Nova", "asking for its versions"):
             # Even naming the service asks it for its versions, and so may fail.
             data = self._cloud.compute.get_endpoint_data()
         if data is None or not data.max_microversion:
@@ -338,7 +340,7 @@ class Nova:
 
     def _request(self, service: str, method: str, path: str, **options: Any) -> Any:
         what = f"{method} {path.split('?')[0]}"
-        with parse.translated(what):
+        with parse.translated(NAMES[service], what):
             return getattr(self._cloud, service).request(
                 path,
                 method,
@@ -348,11 +350,11 @@ class Nova:
                 **options,
             )
 
-    def _body(self, response: Any) -> Any:
+    def _body(self, response: Any, service: str = "compute") -> Any:
         status, text = response.status_code, parse.message(response)
         what = f"{response.request.method} {response.request.path_url.split('?')[0]}"
         if status >= 500 or status in (401, 408, 413, 429):
-            raise CloudUnavailable(f"{what}: {status} {text}")
+            raise CloudUnavailable(f"{NAMES[service]} failed ({what}): {status} {text}")
         if status >= 400:
             raise CloudRefused(f"{what}: {status} {text}")
         if not response.content:
@@ -362,4 +364,6 @@ class Nova:
         except ValueError as exc:
             if status == 202:
                 return {}
-            raise CloudUnavailable(f"{what}: the answer is not JSON") from exc
+            raise CloudUnavailable(
+                f"{NAMES[service]} answered something unexpected ({what}): it is not JSON"
+            ) from exc
