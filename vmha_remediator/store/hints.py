@@ -57,11 +57,13 @@ class Doorbells(Part):
         def insert(session: Session) -> None:
             there = set(session.execute(sa.select(DoorbellRow.rule, DoorbellRow.host)).tuples())
             now = self._clock()
-            session.add_all(
-                DoorbellRow(host=host, rule=rule, source=source, time=now)
+            new = [
+                {"host": host, "rule": rule, "source": source, "time": now}
                 for rule, host in words
                 if (rule, host) not in there
-            )
+            ]
+            if new:
+                session.execute(sa.insert(DoorbellRow), new)
 
         try:
             self.database.write(insert)
