@@ -67,7 +67,10 @@ _FIRST = Not("a package index has no vmha yet", "tests/unit/packaging/test_wheel
 _CRASHES = (
     "tests/scenarios/test_crashes.py::test_an_engine_killed_anywhere_ends_the_story_the_same"
 )
-_HEAT = "tests/lab/suite/test_heat.py::"
+_STACK = (
+    "tests/lab/suite/test_heat.py::"
+    "test_a_stacks_server_is_protected_and_survives_its_guest_and_its_host"
+)
 _WSGI = Not("serves until it is ended", "tests/unit/cmd/test_wsgi_servers.py::"
             "test_several_workers_write_each_word_once")  # fmt: skip
 _LAB_ITSELF = Not("changes the lab under the other tests", "tests/conftest.py::lab")
@@ -101,7 +104,7 @@ PLANS: Mapping[str, Plan] = {
     ".venv/bin/python -m tests.lab service stop h1-compute": Not(
         "an outage", "tests/lab/suite/test_hosts.py::test_guests_outlive_their_nova_compute"),
     ".venv/bin/python -m tests.lab service start heat": Not(
-        "slow", _HEAT + "test_a_stacks_server_is_protected_and_survives_its_guest_and_its_host"),
+        "slow", _STACK),
     ".venv/bin/python -m tests.lab vm-alarms on": Not(
         "slow", "tests/lab/suite/test_vm.py::"
         "test_a_vm_that_dies_runs_again_in_place_and_one_that_cannot_live_is_told_of"),
@@ -287,7 +290,7 @@ PLANS: Mapping[str, Plan] = {
     "openstack image set --property evacuable=true debian-ha": InLab(
         story="marks", after=("openstack image unset --property evacuable debian-ha",)),
     "openstack stack create shop -t shop.yaml -e environment.yaml": Not(
-        "slow", _HEAT + "test_a_stacks_server_is_protected_and_survives_its_guest_and_its_host"),
+        "slow", _STACK),
     "openstack stack create shop -t ha-group.yaml --parameter image=ubuntu --parameter "
-    "flavor=m1.small --parameter size=3": Not("slow", _HEAT + "test_a_stacks_server_is_protected_and_survives_its_guest_and_its_host"),
+    "flavor=m1.small --parameter size=3": Not("slow", _STACK),
 }  # fmt: skip
