@@ -22,8 +22,8 @@ from vmha_remediator.conf.webhook import read_key
 from vmha_remediator.doctor.finding import Clock, Fence, Seen, Unread
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.gnocchi import Gnocchi
-from vmha_remediator.effects.nova import Nova
-from vmha_remediator.effects.session import make_connection, make_session
+from vmha_remediator.effects.nova import make_nova
+from vmha_remediator.effects.session import make_session
 from vmha_remediator.errors import ConfigError, VmhaError
 from vmha_remediator.fencing.fencer import Fencer
 from vmha_remediator.rules import alarms
@@ -57,7 +57,7 @@ class Gatherer:
         """Use `conf`; `configs` maps a service to its file; `ask_agent` asks the local agent."""
         self._conf, self._configs, self._ask_agent = conf, configs, ask_agent
         self._session: Session = make_session(conf)
-        self._nova = Nova(make_connection(conf), conf.cloud.timeout)
+        self._nova = make_nova(conf, self._session)
         self._gnocchi, self._aodh = Gnocchi(self._session, conf), Aodh(self._session, conf)
 
     def gather(self, said: Callable[[str], None] = lambda text: None) -> Seen:

@@ -28,10 +28,12 @@ def make_session(conf: cfg.ConfigOpts) -> Session:
     return loading.load_session_from_conf_options(conf, "cloud", auth=auth)
 
 
-def make_connection(conf: cfg.ConfigOpts) -> openstack.connection.Connection:
-    """Return an openstacksdk connection over `make_session`."""
+def make_connection(
+    conf: cfg.ConfigOpts, session: Session | None = None
+) -> openstack.connection.Connection:
+    """Return an openstacksdk connection over `session`, or over one of its own."""
     return openstack.connection.Connection(
-        session=make_session(conf),
+        session=session or make_session(conf),
         region_name=conf.cloud.region_name,
         interface=conf.cloud.interface,
     )

@@ -15,8 +15,8 @@ from oslo_log import log
 from vmha_remediator.conf import rules as rules_conf
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.gnocchi import Gnocchi
-from vmha_remediator.effects.nova import Nova
-from vmha_remediator.effects.session import make_connection, make_session
+from vmha_remediator.effects.nova import make_nova
+from vmha_remediator.effects.session import make_session
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, ServiceUnavailable
 from vmha_remediator.remedy.facts import Server, Service
 from vmha_remediator.remedy.look import Look, Sight
@@ -67,7 +67,7 @@ class CloudView:
         session = make_session(conf)
         self._conf, self._templates = conf, tuple(templates)
         self._gnocchi, self._aodh = Gnocchi(session, conf), Aodh(session, conf)
-        self._nova = Nova(make_connection(conf), conf.cloud.timeout)
+        self._nova = make_nova(conf, session)
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="look")
         self._look = Shared(self._look_now, conf.api.view_age)
         self._servers = Shared(self._servers_now, conf.api.servers_age)
@@ -88,6 +88,10 @@ class CloudView:
         except (CloudUnavailable, CloudRefused) as exc:
             LOG.warning("ports and shares of servers cannot be read now: %s", exc)
             return servers
+
+    def hosts(self) -> list[str]:
+        """Return the hosts that publish measures, read now; raises `TelemetryUnavailable`."""
+        return self._gnocchi.hosts()
 
     def alarms(self) -> list[dict[str, Any]]:
         """Return our alarms as Aodh holds them; raises `TelemetryUnavailable`."""

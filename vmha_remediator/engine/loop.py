@@ -8,15 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from oslo_config import cfg
 from oslo_log import log
 
-from vmha_remediator.conf import cloud as cloud_conf
 from vmha_remediator.conf import rules as rules_conf
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.clock import SystemClock
 from vmha_remediator.effects.gnocchi import Gnocchi
-from vmha_remediator.effects.nova import Nova
+from vmha_remediator.effects.nova import make_nova
 from vmha_remediator.effects.report import Reporters
 from vmha_remediator.effects.reporters import make_reporters
-from vmha_remediator.effects.session import make_connection, make_session
+from vmha_remediator.effects.session import make_session
 from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
@@ -110,7 +109,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
             "machine is right; for more, name a service that all of them share (redis, etcd)"
         )
     session = make_session(conf)
-    cloud = Nova(make_connection(conf), conf.cloud.timeout, cloud_conf.microversion_cap(conf))
+    cloud = make_nova(conf, session)
     telemetry = Gnocchi(session, conf)
     fencing = Fencer(
         conf,
