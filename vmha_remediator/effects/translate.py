@@ -23,7 +23,8 @@ MAX_TEXT = 300
 
 def with_timeout(session: Session, timeout: float) -> Session:
     """Return a session with the same login and trust as `session`, its time-out in seconds."""
-    return Session(auth=session.auth, verify=session.verify, cert=session.cert, timeout=timeout)
+    kind = type(session)
+    return kind(auth=session.auth, verify=session.verify, cert=session.cert, timeout=timeout)
 
 
 @contextmanager
