@@ -26,7 +26,7 @@ from vmha_remediator import conf as config
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.gnocchi import Gnocchi
 from vmha_remediator.effects.nova import Nova, make_nova
-from vmha_remediator.effects.session import make_session
+from vmha_remediator.effects.session import make_connection, make_session
 from vmha_remediator.errors import CloudUnavailable, TelemetryUnavailable
 
 SERVERS = [f"s-{number}" for number in range(40)]
@@ -181,7 +181,11 @@ def engine(world: World, tmp_path: Path) -> Engine:
     )
     conf = config.load(config_files=[str(file)])
     session: Session = make_session(conf)
-    return Engine(make_nova(conf, session), Gnocchi(session, conf), Aodh(session, conf))
+    return Engine(
+        make_nova(conf, make_connection(conf, session)),
+        Gnocchi(session, conf),
+        Aodh(session, conf),
+    )
 
 
 def test_one_login_serves_every_service(world: World, engine: Engine) -> None:

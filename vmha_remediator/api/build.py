@@ -14,6 +14,7 @@ from vmha_remediator.api.app import create_app
 from vmha_remediator.api.backend import Backend
 from vmha_remediator.api.known_hosts import KnownHosts
 from vmha_remediator.api.ringer import Ringer
+from vmha_remediator.conf import evacuation as evacuation_conf
 from vmha_remediator.conf.rules import load_rules, thresholds
 from vmha_remediator.effects.view import CloudView
 from vmha_remediator.store import Store
@@ -34,8 +35,7 @@ def build(conf: cfg.ConfigOpts, store: Store, doorbell: threading.Event | None =
         view=view,
         clock=time.time,
         limits=lambda agents: thresholds(conf, agents),
-        protect=conf.evacuation.protect,
-        disks=conf.evacuation.instance_disks,
+        policy=evacuation_conf.policy(conf),
         doorbell=doorbell.set if doorbell is not None else lambda: None,
     )
     return create_app(

@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from keystoneauth1.session import Session
 from openstack.connection import Connection
 from oslo_config import cfg
 from oslo_log import log
 
 from vmha_remediator.conf import cloud
 from vmha_remediator.effects import nova_parse as parse
+from vmha_remediator.effects.asking import understood
 from vmha_remediator.effects.nova_acts import NovaActs
 from vmha_remediator.effects.nova_api import MIN_VERSION, PAGE, SERVICES, Version
 from vmha_remediator.effects.session import make_connection
@@ -40,12 +40,14 @@ GROUPS: Version = (2, 64)
 HYPERVISORS: Version = (2, 87)
 
 
-def make_nova(conf: cfg.ConfigOpts, session: Session | None = None) -> Nova:
+def make_nova(conf: cfg.ConfigOpts, connection: Connection | None = None) -> Nova:
     """Return Nova with the account, the time-out and the highest version that [cloud] gives.
 
-    It logs in for itself unless it shares a `session`. Raises `ConfigError`.
+    It logs in for itself unless it shares a `connection`. Raises `ConfigError`.
     """
-    return Nova(make_connection(conf, session), conf.cloud.timeout, cloud.microversion_cap(conf))
+    return Nova(
+        connection or make_connection(conf), conf.cloud.timeout, cloud.microversion_cap(conf)
+    )
 
 
 class Nova(NovaActs):
@@ -58,26 +60,31 @@ class Nova(NovaActs):
         super().__init__(connection, timeout, cap)
         self._images: dict[str, Mapping[str, str]] = {}
 
+    @understood
     def services(self) -> list[Service]:
         """Return every nova-compute service."""
         body = self._json("GET", "/os-services?binary=nova-compute", SERVICES)
         return [parse.service(raw) for raw in body["services"]]
 
+    @understood
     def servers(self, host: str) -> list[Server]:
         """Return every server, of any project, that Nova places on `host`."""
         path = f"/servers/detail?all_tenants=1&host={quote(host, safe='')}&limit={PAGE}"
         return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
 
+    @understood
     def server(self, server_id: str) -> Server | None:
         """Return one server, or None when it is gone."""
         body = self._json("GET", f"/servers/{quote(server_id)}", SERVERS, missing=True)
         return None if body is None else self._server(body["server"])
 
+    @understood
     def all_servers(self) -> list[Server]:
         """Return every server of every project."""
         path = f"/servers/detail?all_tenants=1&limit={PAGE}"
         return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
 
+    @understood
     def runs(self, server_id: str) -> bool | None:
         """Return whether the guest runs, which its nova-compute asks the hypervisor for now.
 
@@ -92,12 +99,14 @@ class Nova(NovaActs):
         self._body(answer)
         return True
 
+    @understood
     def last_stop(self, server_id: str) -> Stop | None:
         """Return the latest request to stop a server, None when there was none."""
         path = f"/servers/{quote(server_id)}/os-instance-actions"
         body = self._json("GET", path, MIN_VERSION, missing=True)
         return parse.last_stop(body["instanceActions"]) if body is not None else None
 
+    @understood
     def changed_since(self, time: float) -> list[Server]:
         """Return every server that has changed since then (s since the epoch) and still exists."""
         since = quote(parse.iso(time), safe="")
@@ -105,6 +114,7 @@ class Nova(NovaActs):
         pages = self._pages(path, "servers", SERVERS)
         return [self._server(raw) for raw in pages if raw.get("status") != "DELETED"]
 
+    @understood
     def called(self, name: str) -> list[Server]:
         """Return every server, of any project, of exactly that name."""
         pattern = quote(f"^{re.escape(name)}$", safe="")
@@ -112,6 +122,7 @@ class Nova(NovaActs):
         found = (self._server(raw) for raw in self._pages(path, "servers", SERVERS))
         return [server for server in found if server.name == name]
 
+    @understood
     def evacuations(self, host: str) -> list[Migration]:
         """Return the records of all evacuations away from `host`."""
         path = (
@@ -120,6 +131,7 @@ class Nova(NovaActs):
         )
         return [parse.migration(raw) for raw in self._pages(path, "migrations", MIGRATIONS)]
 
+    @understood
     def examined(self, servers: Iterable[Server]) -> list[Server]:
         """Return servers with what their ports and shares tell; a request for each server.
 
@@ -146,6 +158,7 @@ class Nova(NovaActs):
         body = self._json("GET", f"/servers/{quote(server_id)}/shares", SHARES, missing=True)
         return bool(body and body.get("shares"))
 
+    @understood
     def groups(self) -> list[ServerGroup]:
         """Return every server group of every project."""
         path = f"/os-server-groups?all_projects=1&limit={PAGE}"
@@ -156,6 +169,7 @@ class Nova(NovaActs):
             if len(body["server_groups"]) < PAGE:
                 return found
 
+    @understood
     def free_memory(self) -> dict[str, int]:
         """Return the free memory of each host in MB, as its nova-compute last said."""
         path = f"/os-hypervisors/detail?limit={PAGE}"
@@ -164,6 +178,12 @@ class Nova(NovaActs):
             host, free = parse.free_memory(raw)
             found[host] = found.get(host, 0) + free
         return found
+
+    @understood
+    def hypervisors(self) -> dict[str, str]:
+        """Return the host of each hypervisor by its id, which is also its id in Placement."""
+        pages = self._pages(f"/os-hypervisors/detail?limit={PAGE}", "hypervisors", HYPERVISORS)
+        return {str(raw["id"]): str(raw["service"]["host"]) for raw in pages}
 
     def _server(self, raw: Mapping[str, Any]) -> Server:
         shown = parse.image_properties(raw)

@@ -16,7 +16,8 @@ from urllib.parse import quote
 from openstack.connection import Connection
 
 from vmha_remediator.effects import nova_parse as parse
-from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
+from vmha_remediator.effects.asking import Asking
+from vmha_remediator.errors import CloudUnavailable, ConfigError
 
 Version = tuple[int, int]
 
@@ -27,15 +28,14 @@ SERVICES: Version = (2, 69)
 PAGE = 500
 
 
-class NovaApi:
+class NovaApi(Asking):
     """Requests to Nova; safe to use from many threads."""
 
     def __init__(
         self, connection: Connection, timeout: float = 10.0, cap: Version | None = None
     ) -> None:
         """Use `connection`; `cap` is the highest microversion to ask for, None: no limit."""
-        self._cloud = connection
-        self._timeout = timeout
+        super().__init__(connection, timeout)
         self._cap = cap
         self._lock = threading.Lock()
         self._max: Version | None = None
@@ -96,31 +96,3 @@ class NovaApi:
         if missing and response.status_code == 404:
             return None
         return self._body(response)
-
-    def _request(self, service: str, method: str, path: str, **options: Any) -> Any:
-        what = f"{method} {path.split('?')[0]}"
-        with parse.translated(what):
-            return getattr(self._cloud, service).request(
-                path,
-                method,
-                raise_exc=False,
-                timeout=self._timeout,
-                headers={"Accept": "application/json"},
-                **options,
-            )
-
-    def _body(self, response: Any) -> Any:
-        status, text = response.status_code, parse.message(response)
-        what = f"{response.request.method} {response.request.path_url.split('?')[0]}"
-        if status >= 500 or status in (401, 408, 413, 429):
-            raise CloudUnavailable(f"{what}: {status} {text}")
-        if status >= 400:
-            raise CloudRefused(f"{what}: {status} {text}")
-        if not response.content:
-            return {}
-        try:
-            return response.json()
-        except ValueError as exc:
-            if status == 202:
-                return {}
-            raise CloudUnavailable(f"{what}: the answer is not JSON") from exc
