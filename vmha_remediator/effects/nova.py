@@ -147,7 +147,7 @@ class Nova(NovaActs):
         """Return the kinds of ports of each server; nothing where Neutron does not show them."""
         path = "/ports?fields=device_id&fields=binding:vnic_type"
         found: dict[str, frozenset[str]] = {}
-        for port in self._body(self._request("network", "GET", path)).get("ports", ()):
+        for port in self._body(self._request("network", "GET", path), "network").get("ports", ()):
             server, kind = str(port.get("device_id")), str(port.get("binding:vnic_type"))
             found[server] = found.get(server, frozenset()) | {kind}
         return found
@@ -203,6 +203,6 @@ class Nova(NovaActs):
         """Return an image's properties from Glance; they hardly change, so once is enough."""
         if image_id not in self._images:
             response = self._request("image", "GET", f"/images/{quote(image_id)}")
-            found = {} if response.status_code == 404 else self._body(response)
+            found = {} if response.status_code == 404 else self._body(response, "image")
             self._images[image_id] = {k: str(v) for k, v in found.items()}
         return self._images[image_id]

@@ -49,7 +49,7 @@ class NovaApi(Asking):
         with self._lock:
             if self._max is not None:
                 return self._max
-        with parse.translated("asking for Nova's versions"):
+        with parse.translated("Nova", "asking for its versions"):
             # Even naming the service asks it for its versions, and so may fail.
             data = self._cloud.compute.get_endpoint_data()
         if data is None or not data.max_microversion:
