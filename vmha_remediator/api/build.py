@@ -15,6 +15,7 @@ from vmha_remediator.api.app import create_app
 from vmha_remediator.api.backend import Backend
 from vmha_remediator.api.known_hosts import KnownHosts
 from vmha_remediator.api.ringer import Ringer
+from vmha_remediator.conf import evacuation as evacuation_conf
 from vmha_remediator.conf.rules import load_rules, thresholds
 from vmha_remediator.effects.gnocchi import Gnocchi
 from vmha_remediator.effects.session import make_session
@@ -50,8 +51,7 @@ def _backend(
         view=CloudView(conf, load_rules(conf)),
         clock=time.time,
         limits=lambda agents: thresholds(conf, agents),
-        protect=conf.evacuation.protect,
-        disks=conf.evacuation.instance_disks,
+        policy=evacuation_conf.policy(conf),
         doorbell=doorbell.set if doorbell is not None else lambda: None,
     )
 

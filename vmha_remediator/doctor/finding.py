@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from vmha_remediator.remedy.capacity import Space
 from vmha_remediator.remedy.facts import Server, Service
+from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.rules.alarms import Plan
 from vmha_remediator.rules.judge import Readings
 from vmha_remediator.rules.model import Thresholds
@@ -67,6 +69,7 @@ class Seen:
     services: tuple[Service, ...] | Unread
     servers: tuple[Server, ...] | Unread
     nova_version: tuple[int, int] | Unread
+    space: Space | Unread  # Placement's books
     telemetry: tuple[str, ...] | Unread  # what `telemetry setup` would do, in words
     readings: Mapping[str, Readings] | Unread
     alarms: Plan | Unread  # what `alarms sync` would do
@@ -78,6 +81,7 @@ class Seen:
     key_mode: int | Unread
     clocks: tuple[Clock, ...] | Unread
     agent: Mapping[str, Any] | Unread  # the local agent's own status
+    policy: Policy = field(default_factory=Policy)
     configs: Mapping[str, Mapping[tuple[str, str], str] | Unread] = field(default_factory=dict)
 
 

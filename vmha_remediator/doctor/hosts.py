@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from vmha_remediator.doctor.finding import Finding, Seen, Unread, names, ok, unknown, wrong
+from vmha_remediator.remedy import capacity as room
 from vmha_remediator.remedy import protect
+from vmha_remediator.remedy.capacity import Fit
 from vmha_remediator.rules import metrics
 
 AREA = "hosts"
 LOG_IN = "check [cloud] and whether Nova answers: openstack compute service list"
+BOOKS = "check that Placement answers, and that the account of [cloud] may read it (role admin)"
+MORE = (
+    "enable or add a host, or free room there: openstack compute service list; openstack vmha "
+    "capacity list"
+)
 READ = "check [cloud], and that Gnocchi answers: openstack metric status"
 
 
@@ -173,23 +179,27 @@ def fencing(seen: Seen) -> Iterator[Finding]:
 
 
 def capacity(seen: Seen) -> Iterator[Finding]:
-    """Somebody is left to take the VMs of any one host."""
+    """The protected VMs of any one host have room on the others."""
     check = "capacity"
     if isinstance(seen.services, Unread) or isinstance(seen.servers, Unread):
         yield unknown(AREA, check, "services or servers cannot be listed", LOG_IN)
         return
-    usable = {s.host for s in seen.services if s.up and s.enabled and not s.forced_down}
-    load = Counter(s.host for s in seen.servers if s.host and protect.is_protected(s))
-    stranded = {host: n for host, n in load.items() if not usable - {host}}
-    if stranded:
-        yield wrong(
-            AREA,
-            check,
-            f"if {names(stranded)} died, no other host that is up and enabled would be left",
-            "enable a host: openstack compute service set --enable HOST nova-compute",
-        )
-    else:
-        yield ok(AREA, check, f"{sum(load.values())} protected VMs; {len(usable)} hosts take VMs")
+    if isinstance(seen.space, Unread):
+        yield unknown(AREA, check, seen.space.why, BOOKS)
+        return
+    states = {} if isinstance(seen.alarm_states, Unread) else seen.alarm_states
+    alarmed = {host for (_rule, host), state in states.items() if state == "alarm"}
+    able = room.takers(seen.services, alarmed, seen.policy)
+    found = room.outlooks(seen.space, able, seen.policy)
+    says = " ".join(f"{o.says}." for o in found if o.fit is not Fit.FITS)
+    match room.worst(found):
+        case Fit.FITS:
+            count = sum(o.vms for o in found)
+            yield ok(AREA, check, f"{count} protected VMs; {room.sentence(found)}")
+        case Fit.MAY_NOT:
+            yield unknown(AREA, check, says, MORE)
+        case Fit.NOT:
+            yield wrong(AREA, check, says, MORE)
 
 
 def unprotected(seen: Seen) -> Iterator[Finding]:
@@ -198,7 +208,7 @@ def unprotected(seen: Seen) -> Iterator[Finding]:
     if isinstance(seen.servers, Unread):
         yield unknown(AREA, check, seen.servers.why, LOG_IN)
         return
-    kept = sum(protect.is_protected(s) for s in seen.servers)
+    kept = sum(protect.is_protected(s, seen.policy.protect) for s in seen.servers)
     if kept or not seen.servers:
         yield ok(AREA, check, f"{kept} of {len(seen.servers)} VMs are protected")
     else:

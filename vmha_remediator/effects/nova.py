@@ -20,6 +20,7 @@ from openstack.connection import Connection
 from oslo_log import log
 
 from vmha_remediator.effects import nova_parse as parse
+from vmha_remediator.effects.asking import Asking, understood
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
 from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
 from vmha_remediator.remedy.protect import EVACUABLE
@@ -68,15 +69,14 @@ ACTIONS: Mapping[str, tuple[Mapping[str, Any], Version]] = {
 }
 
 
-class Nova:
+class Nova(Asking):
     """What is needed of Nova; safe to use from many threads."""
 
     def __init__(
         self, connection: Connection, timeout: float = 10.0, cap: Version | None = None
     ) -> None:
         """Use `connection`; `cap` is the highest microversion to ask for, None: no limit."""
-        self._cloud = connection
-        self._timeout = timeout
+        super().__init__(connection, timeout)
         self._cap = cap
         self._as_before_until = 0.0
         self._left_stopped = False
@@ -86,26 +86,31 @@ class Nova:
 
     # -- reading ------------------------------------------------------------------------
 
+    @understood
     def services(self) -> list[Service]:
         """Return every nova-compute service."""
         body = self._json("GET", "/os-services?binary=nova-compute", SERVICES)
         return [parse.service(raw) for raw in body["services"]]
 
+    @understood
     def servers(self, host: str) -> list[Server]:
         """Return every server, of any project, that Nova places on `host`."""
         path = f"/servers/detail?all_tenants=1&host={quote(host, safe='')}&limit={PAGE}"
         return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
 
+    @understood
     def server(self, server_id: str) -> Server | None:
         """Return one server, or None when it is gone."""
         body = self._json("GET", f"/servers/{quote(server_id)}", SERVERS, missing=True)
         return None if body is None else self._server(body["server"])
 
+    @understood
     def all_servers(self) -> list[Server]:
         """Return every server of every project."""
         path = f"/servers/detail?all_tenants=1&limit={PAGE}"
         return [self._server(raw) for raw in self._pages(path, "servers", SERVERS)]
 
+    @understood
     def runs(self, server_id: str) -> bool | None:
         """Return whether the guest runs, which its nova-compute asks the hypervisor for now.
 
@@ -120,12 +125,14 @@ class Nova:
         self._body(answer)
         return True
 
+    @understood
     def last_stop(self, server_id: str) -> Stop | None:
         """Return the latest request to stop a server, None when there was none."""
         path = f"/servers/{quote(server_id)}/os-instance-actions"
         body = self._json("GET", path, MIN_VERSION, missing=True)
         return parse.last_stop(body["instanceActions"]) if body is not None else None
 
+    @understood
     def changed_since(self, time: float) -> list[Server]:
         """Return every server that has changed since then (s since the epoch) and still exists."""
         since = quote(parse.iso(time), safe="")
@@ -133,6 +140,7 @@ class Nova:
         pages = self._pages(path, "servers", SERVERS)
         return [self._server(raw) for raw in pages if raw.get("status") != "DELETED"]
 
+    @understood
     def called(self, name: str) -> list[Server]:
         """Return every server, of any project, of exactly that name."""
         pattern = quote(f"^{re.escape(name)}$", safe="")
@@ -140,6 +148,7 @@ class Nova:
         found = (self._server(raw) for raw in self._pages(path, "servers", SERVERS))
         return [server for server in found if server.name == name]
 
+    @understood
     def evacuations(self, host: str) -> list[Migration]:
         """Return the records of all evacuations away from `host`."""
         path = (
@@ -148,6 +157,7 @@ class Nova:
         )
         return [parse.migration(raw) for raw in self._pages(path, "migrations", MIGRATIONS)]
 
+    @understood
     def examined(self, servers: Iterable[Server]) -> list[Server]:
         """Return servers with what their ports and shares tell; a request for each server.
 
@@ -174,6 +184,7 @@ class Nova:
         body = self._json("GET", f"/servers/{quote(server_id)}/shares", SHARES, missing=True)
         return bool(body and body.get("shares"))
 
+    @understood
     def groups(self) -> list[ServerGroup]:
         """Return every server group of every project."""
         path = f"/os-server-groups?all_projects=1&limit={PAGE}"
@@ -184,6 +195,7 @@ class Nova:
             if len(body["server_groups"]) < PAGE:
                 return found
 
+    @understood
     def free_memory(self) -> dict[str, int]:
         """Return the free memory of each host in MB, as its nova-compute last said."""
         path = f"/os-hypervisors/detail?limit={PAGE}"
@@ -192,6 +204,12 @@ class Nova:
             host, free = parse.free_memory(raw)
             found[host] = found.get(host, 0) + free
         return found
+
+    @understood
+    def hypervisors(self) -> dict[str, str]:
+        """Return the host of each hypervisor by its id, which is also its id in Placement."""
+        pages = self._pages(f"/os-hypervisors/detail?limit={PAGE}", "hypervisors", HYPERVISORS)
+        return {str(raw["id"]): str(raw["service"]["host"]) for raw in pages}
 
     def _server(self, raw: Mapping[str, Any]) -> Server:
         shown = parse.image_properties(raw)
@@ -335,31 +353,3 @@ class Nova:
         if missing and response.status_code == 404:
             return None
         return self._body(response)
-
-    def _request(self, service: str, method: str, path: str, **options: Any) -> Any:
-        what = f"{method} {path.split('?')[0]}"
-        with parse.translated(what):
-            return getattr(self._cloud, service).request(
-                path,
-                method,
-                raise_exc=False,
-                timeout=self._timeout,
-                headers={"Accept": "application/json"},
-                **options,
-            )
-
-    def _body(self, response: Any) -> Any:
-        status, text = response.status_code, parse.message(response)
-        what = f"{response.request.method} {response.request.path_url.split('?')[0]}"
-        if status >= 500 or status in (401, 408, 413, 429):
-            raise CloudUnavailable(f"{what}: {status} {text}")
-        if status >= 400:
-            raise CloudRefused(f"{what}: {status} {text}")
-        if not response.content:
-            return {}
-        try:
-            return response.json()
-        except ValueError as exc:
-            if status == 202:
-                return {}
-            raise CloudUnavailable(f"{what}: the answer is not JSON") from exc

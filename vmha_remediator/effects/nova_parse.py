@@ -81,6 +81,8 @@ def server(raw: Mapping[str, Any], properties: Mapping[str, str]) -> Server:
         fault=str((raw.get("fault") or {}).get("message") or ""),
         zone=_zone(raw),
         ram=int(flavor.get("ram") or 0),
+        vcpus=int(flavor.get("vcpus") or 0),
+        disk=_disk(flavor),
         project=str(raw.get("tenant_id") or ""),
     )
 
@@ -100,6 +102,12 @@ def _zone(raw: Mapping[str, Any]) -> str | None:
     if "pinned_availability_zone" in raw:
         return raw["pinned_availability_zone"] or None
     return raw.get("OS-EXT-AZ:availability_zone") or None
+
+
+def _disk(flavor: Mapping[str, Any]) -> int:
+    """Return the GB of disk that a flavor takes; its swap is in MB."""
+    swap = -(-int(flavor.get("swap") or 0) // 1024)
+    return int(flavor.get("disk") or 0) + int(flavor.get("ephemeral") or 0) + swap
 
 
 def free_memory(raw: Mapping[str, Any]) -> tuple[str, int]:

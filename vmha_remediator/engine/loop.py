@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from oslo_config import cfg
 from oslo_log import log
 
 from vmha_remediator.conf import cloud as cloud_conf
+from vmha_remediator.conf import evacuation as evacuation_conf
 from vmha_remediator.conf import rules as rules_conf
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.clock import SystemClock
@@ -40,13 +42,10 @@ REQUESTS = 16
 def make_policy(conf: cfg.ConfigOpts) -> Policy:
     """Return the numbers that plans obey."""
     moves, guards = conf.evacuation, conf.guards
-    return Policy(
-        protect=moves.protect,
-        disks=moves.instance_disks,
+    return replace(
+        evacuation_conf.policy(conf),
         parallel=moves.parallel,
         parallel_per_host=moves.parallel_per_host,
-        candidates=moves.candidates,
-        reserved_hosts=frozenset(moves.reserved_hosts),
         depends_wait=moves.depends_wait,
         quick_attempts=moves.quick_attempts,
         retry_first=moves.retry_first,

@@ -70,7 +70,9 @@ class Server:
     vnic_types: frozenset[str] = frozenset()  # of its ports; known only where it was asked for
     power: int | None = None  # nova.compute.power_state: 1 running, 4 shutdown; None: not told
     zone: str | None = None  # availability zone that it must stay in; None: any
-    ram: int = 0  # MB, by its flavor
+    ram: int = 0  # MB, by its flavor, as the next two
+    vcpus: int = 0
+    disk: int = 0  # GB: root, ephemeral and swap
     project: str = ""
 
 

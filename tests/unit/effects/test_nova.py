@@ -422,3 +422,14 @@ def test_a_restart_in_place_is_a_hard_reboot(nova: Nova, server: Server) -> None
     server.say("POST", "/servers/v-1/action", 202, {})
     nova.reboot("v-1")
     assert server.requests[-1].body == {"reboot": {"type": "HARD"}}
+
+
+@pytest.mark.parametrize(
+    "body", [{}, [], {"services": None}, {"services": [{"id": 1}]}, b"<html>"]
+)
+def test_an_answer_of_something_else_is_said(server: Server, nova: Nova, body: Any) -> None:
+    server.say("GET", "/os-services", 200, body)
+    with pytest.raises(
+        CloudUnavailable, match=r"something unexpected \(services\)|not JSON|cells"
+    ):
+        nova.services()
