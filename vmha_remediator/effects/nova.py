@@ -173,7 +173,7 @@ class Nova(Asking):
         """Return the kinds of ports of each server; nothing where Neutron does not show them."""
         path = "/ports?fields=device_id&fields=binding:vnic_type"
         found: dict[str, frozenset[str]] = {}
-        for port in self._body(self._request("network", "GET", path)).get("ports", ()):
+        for port in self._body(self._request("network", "GET", path), "network").get("ports", ()):
             server, kind = str(port.get("device_id")), str(port.get("binding:vnic_type"))
             found[server] = found.get(server, frozenset()) | {kind}
         return found
@@ -229,7 +229,7 @@ class Nova(Asking):
         """Return an image's properties from Glance; they hardly change, so once is enough."""
         if image_id not in self._images:
             response = self._request("image", "GET", f"/images/{quote(image_id)}")
-            found = {} if response.status_code == 404 else self._body(response)
+            found = {} if response.status_code == 404 else self._body(response, "image")
             self._images[image_id] = {k: str(v) for k, v in found.items()}
         return self._images[image_id]
 
@@ -306,7 +306,7 @@ class Nova(Asking):
         with self._lock:
             if self._max is not None:
                 return self._max
-        with parse.translated("asking for Nova's versions"):
+        with parse.translated("Nova", "asking for its versions"):
             # Even naming the service asks it for its versions, and so may fail.
             data = self._cloud.compute.get_endpoint_data()
         if data is None or not data.max_microversion:

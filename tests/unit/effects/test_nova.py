@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from keystoneauth1 import noauth
+from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 from openstack.connection import Connection
 
@@ -279,10 +280,17 @@ def test_no_answer_in_time_means_later(server: Server, nova: Nova) -> None:
     nova._timeout = 0.2
     server.hang = threading.Event()
     try:
-        with pytest.raises(CloudUnavailable, match="no answer in time"):
+        with pytest.raises(CloudUnavailable, match=r"^Nova did not answer in time"):
             nova.services()
     finally:
         server.hang.set()
+
+
+def test_a_keystone_that_is_down_is_named_and_not_nova() -> None:
+    with serving() as keystone:
+        login = v3.Password(f"{keystone.url}/v3", username="vmha", password="secret")
+    with pytest.raises(CloudUnavailable, match=r"^Keystone cannot be reached"):
+        Nova(Connection(session=Session(auth=login)), timeout=1.0).services()
 
 
 def test_nobody_there_means_later(nova: Nova) -> None:
