@@ -83,7 +83,7 @@ PLANS: Mapping[str, Plan] = {
     **{
         f"make {words}": _DRY
         for words in (
-            "bench-agent", "bench-evacuate N=50", "bench-failover", "demo", "deps", "down", "lab",
+            "bench-agent", "bench-evacuate N=50", "bench-failover", "bench-webhook", "demo", "deps", "down", "lab",
             "lint", "soak", "test", "unit",
         )
     },
@@ -233,15 +233,15 @@ PLANS: Mapping[str, Plan] = {
     "openstack vmha host confirm-fenced HOST": InLab(add="--yes", refusable=True),
     "openstack vmha alarm list": InLab("isolation"),
     "openstack vmha protection list": InLab("vm-1"),
+    "openstack vmha capacity list": InLab("h1", refusable=True),
     "openstack vmha protection list --problems": InLab(),
     "openstack vmha incident list": InLab(),
     "openstack vmha incident list --all": InLab(),
     "openstack vmha incident show ID": InLab(refusable=True),
-    "openstack vmha incident watch 7": InLab(refusable=True),
     "openstack vmha incident watch ID": InLab(refusable=True),
-    "openstack vmha incident release 7": InLab(add="--yes", refusable=True),
-    "openstack vmha incident retry 7": InLab(add="--yes", refusable=True),
-    'openstack vmha incident cancel 7 --reason "a drill"': InLab(add="--yes", refusable=True),
+    "openstack vmha incident release ID": InLab(add="--yes", refusable=True),
+    "openstack vmha incident retry ID": InLab(add="--yes", refusable=True),
+    'openstack vmha incident cancel ID --reason "a drill"': InLab(add="--yes", refusable=True),
     "openstack vmha maintenance set HOST": InLab(story="pause"),
     'openstack vmha maintenance set HOST --reason "new memory" --hours 2': InLab(story="pause"),
     'openstack vmha maintenance set compute-1 --reason "new memory" --hours 2': InLab(

@@ -56,8 +56,11 @@ def _blocks(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _commands(lines: list[str]) -> Iterator[str]:
-    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    for line in joined.splitlines():
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines)).splitlines()
+    prompts = any(re.match(r"[#$] ", line) for line in joined)
+    for line in joined:
+        if prompts and not re.match(r"[#$] ", line):
+            continue  # what a command prints
         text = re.sub(r"^[#$] ", "", line)
         text = re.split(r"(?:^|\s+)#\s", text)[0].strip()
         if text and not line.startswith(" "):
