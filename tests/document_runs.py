@@ -83,8 +83,8 @@ PLANS: Mapping[str, Plan] = {
     **{
         f"make {words}": _DRY
         for words in (
-            "bench-agent", "bench-evacuate N=50", "bench-failover", "bench-webhook", "demo", "deps", "down", "lab",
-            "lint", "soak", "test", "unit",
+            "bench-agent", "bench-evacuate N=50", "bench-failover", "bench-webhook", "demo",
+            "deps", "down", "lab", "lint", "soak", "test", "unit",
         )
     },
     "python -m tests.lab --help": Here("wait for a verdict"),
