@@ -136,16 +136,35 @@ PLANS: Mapping[str, Plan] = {
     "oslopolicy-sample-generator --namespace vmha": Here("vmha_reader"),
     'python -c "import vmha_alarm_templates as t; print(t.__path__[0])"': Here(
         "alarm-templates", instead=(("python ", "python -P "),)),
+    "oslo-config-generator --namespace vmha.agent": Here("lease_path"),
+    "install -d /etc/vmha": Here(),
+    "useradd --system --home-dir /var/lib/vmha --create-home --shell /usr/sbin/nologin vmha": Not(
+        "makes an account of the machine's"),
+    "chown root:vmha /etc/vmha/webhook.key": Not("needs that account"),
+    "cp etc/systemd/vmha-*.service /etc/systemd/system/": Here(),
+    'sed -i "s|=/usr/bin/|=$(dirname "$(command -v vmha-manage)")/|" '
+    "/etc/systemd/system/vmha-*.service": Here(
+        "/bin/vmha-engine --config-file", before=("cp etc/systemd/vmha-*.service "
+        "/etc/systemd/system/",), add="&& grep ^ExecStart= /etc/systemd/system/*.service"),
+    "head -c 32 /dev/urandom | base64 > /etc/vmha/heartbeat.key": Here(),
+    "chmod 600 /etc/vmha/heartbeat.key": Here(before=("touch /etc/vmha/heartbeat.key",)),
     "head -c 32 /dev/urandom | base64 > /etc/vmha/webhook.key": Here(),
     "chmod 640 /etc/vmha/webhook.key": Here(before=("touch /etc/vmha/webhook.key",)),
-    "openssl rand -hex 32 | install -m 600 -o vmha /dev/stdin /etc/vmha/webhook.key": Here(),
+    "openssl rand -hex 32 | install -m 640 -g vmha /dev/stdin /etc/vmha/webhook.key": Here(),
     "install -m 600 -o vmha /dev/stdin /etc/vmha/bmc.password": Here(),
     "VMHA_CONFIG_FILES=/etc/vmha/vmha.conf gunicorn --bind 0.0.0.0:8778 --workers 3 --threads 4 "
     "vmha_remediator.api.wsgi:application": _WSGI,
     "VMHA_CONFIG_FILES=/etc/vmha/vmha.conf uwsgi --http 0.0.0.0:8778 --module "
     "vmha_remediator.api.wsgi --master --processes 3 --threads 4 --lazy-apps --need-app "
     "--disable-logging --die-on-term": _WSGI,
-    "systemctl start vmha-remediator": _SYSTEMD,
+    **{
+        f"systemctl {words}": _SYSTEMD
+        for words in (
+            "daemon-reload", "edit vmha-agent", "enable --now vmha-agent",
+            "enable --now vmha-notification", "enable --now vmha-polling",
+            "enable --now vmha-remediator",
+        )
+    },
     "systemctl stop vmha-remediator": _SYSTEMD,
     "systemctl restart vmha-agent vmha-polling": _SYSTEMD,
     "systemctl disable --now vmha-agent vmha-polling": _SYSTEMD,
@@ -182,6 +201,7 @@ PLANS: Mapping[str, Plan] = {
     "vmha-manage alarms sync --vms --dry-run": InLab(),
     "vmha-manage alarms delete --host compute-17": InLab(),
     "vmha-manage db upgrade": Here(),
+    "runuser -u vmha -- vmha-manage db upgrade": Here(instead=(("runuser -u vmha -- ", ""),)),
     'sqlite3 /var/lib/vmha/vmha.sqlite ".backup /var/backups/vmha.sqlite"': Here(
         before=("vmha-manage db upgrade",)),
     "mariadb-dump --single-transaction vmha > /var/backups/vmha.sql": Not(
@@ -254,6 +274,12 @@ PLANS: Mapping[str, Plan] = {
         '"hosts"', story="curl"),
     "curl -H \"X-Auth-Token: $TOKEN\" 'http://CONTROLLER:8778/v1/incidents?active=true'": InLab(
         '"incidents"', story="curl"),
+    "openstack user create --domain Default --password SECRET vmha": InLab(
+        instead=((" vmha", " paper"),), story="account"),
+    "openstack role add --user vmha --user-domain Default --project service admin": InLab(
+        instead=(("--user vmha", "--user paper"),), story="account",
+        after=("openstack user delete paper",)),
+    "openstack metric resource list --type vmha_host -c host_name": InLab("h4"),
     "openstack service create --name vmha vmha": InLab(
         instead=(("--name vmha vmha", "--name paper paper"),), story="catalogue"),
     "openstack endpoint create vmha public http://CONTROLLER:8778": InLab(
@@ -276,7 +302,8 @@ PLANS: Mapping[str, Plan] = {
     "openstack server evacuate": _NAME,
     "openstack server stop": _NAME,
     "openstack baremetal node maintenance": Not("python-ironicclient's; only its name"),
-    "openstack server set --tag vmha SERVER": InLab(story="marks", after=(
+    "openstack --os-compute-api-version 2.26 server set --tag vmha SERVER": InLab(
+        story="marks", after=(
         "openstack --os-compute-api-version 2.26 server unset --tag vmha SERVER",
         "openstack server unset --property HA_Enabled --property vmha:priority --property "
         "vmha:depends-on --property vmha:restart SERVER")),
