@@ -87,6 +87,9 @@ PLANS: Mapping[str, Plan] = {
             "deps", "down", "lab", "lint", "soak", "test", "unit",
         )
     },
+    "python -m tests.unit.docs.tables": Not(
+        "writes into the checkout", "tests/unit/docs/test_tables.py::"
+        "test_a_page_shows_what_is_so_now"),
     "python -m tests.lab --help": Here("wait for a verdict"),
     ".venv/bin/python -m tests.lab --help": Here("wait for a verdict", instead=_LAB_PYTHON),
     ".venv/bin/python -m tests.lab soak --list": Here("power-loss", instead=_LAB_PYTHON),
