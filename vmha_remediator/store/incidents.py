@@ -23,7 +23,7 @@ _ACTIVE = _LATEST_FIRST.where(IncidentRow.active_host.is_not(None))
 _OF_HOST = rows.INCIDENTS.where(IncidentRow.active_host == sa.bindparam("host"))
 _BY_ID = rows.INCIDENTS.where(IncidentRow.id == sa.bindparam("incident"))
 _SAY = (
-    sa.update(IncidentRow.__table__)  # type: ignore[arg-type]
+    sa.update(cast("sa.Table", IncidentRow.__table__))
     .where(IncidentRow.id == sa.bindparam("incident"))
     .values(said=sa.bindparam("sentence"))
 )

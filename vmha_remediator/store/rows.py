@@ -28,6 +28,8 @@ _PLAIN = (
     "updated", "closed", "epoch", "version", "held_by", "released_by", "fencing_since",
     "forced_by_us", "heard_since", "well_since", "powered_since", "said",
 )  # fmt: skip
+#: Ids in one statement; a database takes only so many.
+AT_ONCE = 500
 _OF_VM = tuple(field.name for field in dataclasses.fields(VmRecord))
 
 
@@ -51,13 +53,14 @@ def incidents(
 ) -> list[Incident]:
     """Return what `query`, made of INCIDENTS, finds, with VMs and, if wanted, their journals."""
     found = session.execute(query, values).all()
-    ids = {"ids": [row.id for row in found]}
+    ids = [row.id for row in found]
     steps: defaultdict[int, list[StepRecord]] = defaultdict(list)
     vms: defaultdict[int, list[VmRecord]] = defaultdict(list)
-    if found:
-        for row in session.execute(_STEPS, ids) if journal else ():
+    for first in range(0, len(ids), AT_ONCE):
+        some = {"ids": ids[first : first + AT_ONCE]}
+        for row in session.execute(_STEPS, some) if journal else ():
             steps[row.incident_id].append(step(row))
-        for row in session.execute(_VMS, ids):
+        for row in session.execute(_VMS, some):
             vms[row.incident_id].append(vm(row))
     return [_incident(row, steps[row.id], vms[row.id]) for row in found]
 
