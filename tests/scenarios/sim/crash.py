@@ -248,7 +248,7 @@ def run(
 def _play(reaper: Reaper, scenario: script.Scenario, brief: bool) -> str:
     """Let time pass until all is as expected; return what is not."""
     world = reaper.world
-    last = max(float(str(step).split()[0]) for step in scenario.steps)
+    last = max((float(str(step).split()[0]) for step in scenario.steps), default=0.0)
     try:
         while world.clockwork.now < scenario.until:
             world.run_until(min(world.clockwork.now + STRIDE, scenario.until))
