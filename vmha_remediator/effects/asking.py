@@ -15,9 +15,6 @@ from vmha_remediator.errors import CloudRefused, CloudUnavailable
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: What an answer that is not what it should be ends in, when it is taken apart.
-MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError)
-
 
 def understood(read: Callable[P, R]) -> Callable[P, R]:
     """Turn an answer of another shape into `CloudUnavailable`: something else answers there."""
@@ -26,7 +23,7 @@ def understood(read: Callable[P, R]) -> Callable[P, R]:
     def reading(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return read(*args, **kwargs)
-        except MALFORMED as exc:
+        except parse.MALFORMED as exc:
             raise CloudUnavailable(
                 f"{type(args[0]).__name__} answered something unexpected "
                 f"({read.__name__}): {type(exc).__name__}: {exc}"

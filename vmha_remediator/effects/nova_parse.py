@@ -15,6 +15,9 @@ from openstack import exceptions as sdk_exc
 from vmha_remediator.errors import CloudUnavailable
 from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
 
+#: What an answer that is not what it should be ends in, when it is taken apart.
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+
 
 def seconds(text: str | None) -> float | None:
     """Return a Nova time (ISO 8601, UTC, with or without a zone) in seconds since the epoch."""
@@ -168,3 +171,6 @@ def translated(what: str) -> Iterator[None]:
     ) as exc:
         text = " ".join(str(exc).split())[:300]
         raise CloudUnavailable(f"{what}: {text or type(exc).__name__}") from exc
+    except MALFORMED as exc:  # keystoneauth takes Keystone's answers apart without looking
+        text = f"{type(exc).__name__}: {exc}"
+        raise CloudUnavailable(f"{what}: something unexpected was answered: {text}") from exc
