@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -14,6 +14,11 @@ from vmha_remediator.errors import CloudRefused, CloudUnavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+#: Who is asked, by the name of its client.
+NAMES: Mapping[str, str] = {
+    "compute": "Nova", "image": "Glance", "network": "Neutron", "placement": "Placement",
+}  # fmt: skip
 
 
 def understood(read: Callable[P, R]) -> Callable[P, R]:
@@ -42,7 +47,7 @@ class Asking:
     def _request(self, service: str, method: str, path: str, **options: Any) -> Any:
         """Return the answer of `service`, whatever its status; raises `CloudUnavailable`."""
         what = f"{method} {path.split('?')[0]}"
-        with parse.translated(what):
+        with parse.translated(NAMES[service], what):
             return getattr(self._cloud, service).request(
                 path,
                 method,
@@ -52,12 +57,12 @@ class Asking:
                 **options,
             )
 
-    def _body(self, response: Any) -> Any:
+    def _body(self, response: Any, service: str = "compute") -> Any:
         """Return what a good answer holds; raises `CloudRefused` or `CloudUnavailable`."""
         status, text = response.status_code, parse.message(response)
         what = f"{response.request.method} {response.request.path_url.split('?')[0]}"
         if status >= 500 or status in (401, 408, 413, 429):
-            raise CloudUnavailable(f"{what}: {status} {text}")
+            raise CloudUnavailable(f"{NAMES[service]} failed ({what}): {status} {text}")
         if status >= 400:
             raise CloudRefused(f"{what}: {status} {text}")
         if not response.content:
@@ -67,4 +72,6 @@ class Asking:
         except ValueError as exc:
             if status == 202:
                 return {}
-            raise CloudUnavailable(f"{what}: the answer is not JSON") from exc
+            raise CloudUnavailable(
+                f"{NAMES[service]} answered something unexpected ({what}): it is not JSON"
+            ) from exc

@@ -12,6 +12,7 @@ import requests
 from keystoneauth1 import exceptions as ks_exc
 from openstack import exceptions as sdk_exc
 
+from vmha_remediator.effects.translate import who
 from vmha_remediator.errors import CloudUnavailable
 from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
 
@@ -153,16 +154,20 @@ def message(response: requests.Response) -> str:
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Turn everything that keeps a request from being answered into `CloudUnavailable`."""
+def translated(service: str, what: str) -> Iterator[None]:
+    """Turn everything that keeps a request from being answered into `CloudUnavailable`.
+
+    Its text names `service`, or Keystone where that is the one that does not answer.
+    """
     try:
         yield
     except (ks_exc.ConnectTimeout, requests.Timeout) as exc:
-        raise CloudUnavailable(f"{what}: no answer in time") from exc
+        silent = who(service, exc)
+        raise CloudUnavailable(f"{silent} did not answer in time: {what}") from exc
     except ks_exc.Unauthorized as exc:
-        raise CloudUnavailable(f"{what}: Keystone refused the login; check [cloud]") from exc
+        raise CloudUnavailable(f"Keystone refused the login; check [cloud] ({what})") from exc
     except ks_exc.EndpointNotFound as exc:
-        raise CloudUnavailable(f"{what}: the service is not in Keystone's catalogue") from exc
+        raise CloudUnavailable(f"{service} is not in Keystone's catalogue ({what})") from exc
     except (
         ks_exc.ClientException,
         sdk_exc.SDKException,
@@ -170,7 +175,9 @@ def translated(what: str) -> Iterator[None]:
         OSError,
     ) as exc:
         text = " ".join(str(exc).split())[:300]
-        raise CloudUnavailable(f"{what}: {text or type(exc).__name__}") from exc
+        raise CloudUnavailable(
+            f"{who(service, exc)} cannot be reached ({what}): {text or type(exc).__name__}"
+        ) from exc
     except MALFORMED as exc:  # keystoneauth takes Keystone's answers apart without looking
         text = f"{type(exc).__name__}: {exc}"
-        raise CloudUnavailable(f"{what}: something unexpected was answered: {text}") from exc
+        raise CloudUnavailable(f"{service} or Keystone answered nonsense ({what}): {text}") from exc

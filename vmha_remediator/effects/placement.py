@@ -68,7 +68,7 @@ class Placement(Asking):
         answer = self._request("placement", "GET", path, microversion=VERSION)
         if missing is not None and answer.status_code == 404:
             return missing
-        return self._body(answer)
+        return self._body(answer, "placement")
 
 
 def read_space(nova: Nova, placement: Placement, servers: tuple[Server, ...]) -> Space:
