@@ -179,5 +179,6 @@ def translated(service: str, what: str) -> Iterator[None]:
             f"{who(service, exc)} cannot be reached ({what}): {text or type(exc).__name__}"
         ) from exc
     except MALFORMED as exc:  # keystoneauth takes Keystone's answers apart without looking
-        text = f"{type(exc).__name__}: {exc}"
-        raise CloudUnavailable(f"{service} or Keystone answered nonsense ({what}): {text}") from exc
+        raise CloudUnavailable(
+            f"{service} or Keystone answered nonsense ({what}): {type(exc).__name__}: {exc}"
+        ) from exc
