@@ -17,6 +17,8 @@ from vmha_remediator.osc.client import Client
 
 Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 One = tuple[tuple[str, ...], tuple[Any, ...]]
+#: So many seconds the room on the hosts may take to be read: three requests a host.
+READING = 30
 #: States in which an incident needs nobody and changes no more, or needs a person to go on.
 RESTING = frozenset({"recovered", "readmitted", "cleared", "held", "reported"})
 
@@ -309,7 +311,11 @@ class ListCapacity(Lister):
     failed = False
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        answer = _client(self).get("capacity")
+        for _try in range(READING):
+            answer = _client(self).get("capacity")
+            if not answer["reading"]:
+                break
+            time.sleep(1)
         self.app.stderr.write(f"{answer['says']}\n")
         self.failed = answer["fit"] != "fits"
         return show.table(show.CAPACITY, answer["hosts"])

@@ -54,7 +54,7 @@ MALFORMED: dict[str, Any] = {
         ("hosts", "host", "incidents", "incident", "servers", "alarms", "trouble", "fit"), 7
     ),
     "of other records": {
-        "trouble": [], "next": None, "fit": "fits", "says": "x",
+        "trouble": [], "next": None, "fit": "fits", "says": "x", "reading": False,
         **{name: [{"x": 1}] for name in ("hosts", "incidents", "servers", "alarms")},
         **{name: {"x": 1} for name in ("host", "incident")},
     },
