@@ -44,15 +44,18 @@ class Observer:
         self._notes: list[str] = []
 
     def look(self) -> Snapshot:
-        """Return what can be seen now."""
+        """Return what can be seen now.
+
+        Incidents are read first: what one of them claims must be true in what is read after it.
+        """
         self._notes = []
+        incidents: tuple[IncidentView, ...] = self._try("incidents", self.incidents, ())
         readings: dict[str, Readings] = self._try(
             "measures", lambda: self.gnocchi.readings_of(layout.HOSTS), {}
         )
         alarms: Alarms = self._try("alarms", self.alarms, {})
         nova: dict[str, str] = self._try("nova-computes", compute_services, {})
         vms: tuple[VmView, ...] = self._try("VMs", _vms, ())
-        incidents: tuple[IncidentView, ...] = self._try("incidents", self.incidents, ())
         views = tuple(
             HostView(
                 name=host,

@@ -27,7 +27,7 @@ def main() -> int:
             print(f"{name:<32} {first}")
         return 0
     names = args.names or script.names()
-    outcomes = spread(script.play, names)
+    outcomes = spread(script.play, names, "fork")
     return max(
         [_tell(n, o, args.bless, len(names) == 1) for n, o in zip(names, outcomes, strict=True)]
     )

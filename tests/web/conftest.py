@@ -1,30 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Debian's Chromium, driven by Playwright, before an API on a real port."""
+"""A browser before an API on a real port."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from tests.chromium import chromium
 from tests.unit.api.served import cloud, conf, server, store
 from vmha_remediator.api.server import ApiServer
 
 __all__ = ["cloud", "conf", "server", "store"]  # fixtures, for the tests of this folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium, "install Debian's chromium: it is in tests/lab/debian-packages.txt"
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
+    """One browser for the module, and closed after it: the lab's tests start their own."""
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from vmha_remediator import version, web
 from vmha_remediator.api import caller, login, metrics, openapi, policies, problem, rest
 from vmha_remediator.api.backend import Backend
+from vmha_remediator.api.door import Door
 from vmha_remediator.api.routes import ROUTES
 from vmha_remediator.api.webhook import Receiver
 from vmha_remediator.conf.rules import load_rules
@@ -51,12 +52,18 @@ def create_app(
         "/healthcheck", view_func=_healthcheck, methods=["GET"], provide_automatic_options=False
     )
     problem.register(app)
+    registry = CollectorRegistry()
     if backend is not None:
-        _serve_people(app, conf, backend)
+        _serve_people(app, conf, backend, registry)
+    app.wsgi_app = Door(  # type: ignore[method-assign]
+        app.wsgi_app, receiver, conf.api.max_body, metrics.webhook_counter(registry)
+    )
     return app
 
 
-def _serve_people(app: Flask, conf: cfg.ConfigOpts, backend: Backend) -> None:
+def _serve_people(
+    app: Flask, conf: cfg.ConfigOpts, backend: Backend, registry: CollectorRegistry
+) -> None:
     """Add the REST API and what describes it."""
     rest.register(app, ROUTES, backend, caller.make(app, conf), policies.make_enforcer(conf))
     document = openapi.document(
@@ -76,9 +83,7 @@ def _serve_people(app: Flask, conf: cfg.ConfigOpts, backend: Backend) -> None:
         )
     app.register_blueprint(login.blueprint(_keystone(conf)))
     app.register_blueprint(web.blueprint())
-    registry = CollectorRegistry()
     app.register_blueprint(metrics.blueprint(conf, backend, registry))
-    metrics.count_webhooks(app, registry)
     app.wsgi_app = RequestId(app.wsgi_app)  # type: ignore[method-assign]
 
 

@@ -6,19 +6,20 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Response, request
 from oslo_config import cfg
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from vmha_remediator.api import views
+from vmha_remediator.api import foresight, views
 from vmha_remediator.api.backend import Backend
 from vmha_remediator.api.problem import Problem, Refused
-from vmha_remediator.errors import ConfigError, StoreUnavailable
+from vmha_remediator.errors import ConfigError, ServiceUnavailable, StoreUnavailable
+from vmha_remediator.remedy.capacity import Outlook
 from vmha_remediator.remedy.cluster import EVERYBODY
 from vmha_remediator.remedy.states import IncidentState
 from vmha_remediator.rules import metrics
@@ -61,6 +62,16 @@ class Status:
         up.add_metric(["telemetry"], float(look.sights is not None))
         up.add_metric(["nova"], float(look.services is not None))
         yield up
+        outlooks = self._outlooks()
+        if outlooks is not None:
+            room = GaugeMetricFamily(
+                "vmha_host_vms_without_room",
+                "Protected VMs that have no room, or may have none, if the host fails",
+                labels=["host", "fit"],
+            )
+            for one in outlooks:
+                room.add_metric([one.host, str(one.fit)], len(one.stranded))
+            yield room
         if look.sights is None:
             return
         state = GaugeMetricFamily(
@@ -85,6 +96,13 @@ class Status:
                 standing = sight.standing
                 verdict.add_metric([host, standing.rule, standing.severity], 1)
         yield from (state, age, verdict)
+
+    def _outlooks(self) -> tuple[Outlook, ...] | None:
+        """Return what is known without waiting; the next scrape knows what is read meanwhile."""
+        try:
+            return foresight.foresee(self._backend, wait=0.0)
+        except ServiceUnavailable:
+            return None
 
     def _stored(self) -> Iterator[Metric]:
         store, now = self._backend.store, self._backend.clock()
@@ -177,17 +195,11 @@ def _networks(conf: cfg.ConfigOpts) -> list[Any]:
         raise ConfigError(f"[api] metrics_allow: {exc}") from exc
 
 
-def count_webhooks(app: Flask, registry: CollectorRegistry) -> None:
-    """Count webhooks by their HTTP status: 202 is taken, 401 and 403 are forged or stale."""
+def webhook_counter(registry: CollectorRegistry) -> Callable[[int], None]:
+    """Return what counts a webhook by its HTTP status: 401 and 403 are forged or stale."""
     webhooks = PrometheusCounter(
         "vmha_webhooks", "Webhooks received", ["status"], registry=registry
     )
     for status in ("202", "401", "403", "503"):
         webhooks.labels(status)
-
-    def count(answer: Response) -> Response:
-        if request.method == "POST" and request.path.startswith("/v1/alarms/"):
-            webhooks.labels(str(answer.status_code)).inc()
-        return answer
-
-    app.after_request(count)
+    return lambda status: webhooks.labels(str(status)).inc()

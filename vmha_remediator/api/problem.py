@@ -57,7 +57,7 @@ _STANDARD = {
     413: ("body-too-large", "the body is longer than [api] max_body", "send a shorter one"),
 }
 _OTHER = ("refused", "the request cannot be understood", "see the documentation")
-_INTERNAL = Problem(
+INTERNAL = Problem(
     500, "internal", "the receiver failed; its log says how", "report it; nothing was done"
 )
 
@@ -99,7 +99,7 @@ class Quota:
 _QUOTA = Quota()
 
 
-def note(problem: Problem) -> None:
+def note(problem: Problem, method: str, path: str, address: str | None) -> None:
     """Write the one log line of a refused request; in a flood, of some of them."""
     left_out = _QUOTA.passes(problem.code)
     if left_out is None:
@@ -108,13 +108,17 @@ def note(problem: Problem) -> None:
         LOG.warning("Refused %d more requests: %s; not each is logged", left_out, problem.code)
     LOG.warning(
         "Refused %s %s from %s: %d %s: %s",
-        shown(request.method),
-        shown(request.path),
-        request.remote_addr,
+        shown(method),
+        shown(path),
+        address,
         problem.status,
         problem.code,
         problem.reason,
     )
+
+
+def _note(problem: Problem) -> None:
+    note(problem, request.method, request.path, request.remote_addr)
 
 
 def register(app: Flask) -> None:
@@ -122,7 +126,7 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(Refused)
     def refuse(refused: Refused) -> Response:
-        note(refused.problem)
+        _note(refused.problem)
         return refused.problem.response()
 
     @app.errorhandler(HTTPException)
@@ -132,10 +136,10 @@ def register(app: Flask) -> None:
             return Response(status=status, headers=exc.get_headers())
         headers = {key: value for key, value in exc.get_headers() if key == "Allow"}
         problem = Problem(status, *_STANDARD.get(status, _OTHER), headers=headers)
-        note(problem)
+        _note(problem)
         return problem.response()
 
     @app.errorhandler(Exception)
     def fail(exc: Exception) -> Response:
         LOG.exception("Failed %s %s", shown(request.method), shown(request.path))
-        return _INTERNAL.response()
+        return INTERNAL.response()

@@ -18,6 +18,7 @@ from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask
 
 from vmha_remediator.api import problem
+from vmha_remediator.api.dispatch import Dispatcher
 from vmha_remediator.errors import ConfigError
 
 LOG = log.getLogger(__name__)
@@ -32,6 +33,8 @@ DRAIN = 5.0
 #: Bytes of a body that waitress takes in before the application sees the request; above
 #: [api] max_body, so that the usual refusal is the application's.
 SPARE = 65536
+#: Bytes of an answer that are gathered before they are sent.
+ANSWER = 65536
 
 
 class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
@@ -73,14 +76,15 @@ class ApiServer:
         """
         self._ended = ended
         self._map: dict[int, Any] = {}
+        self._dispatcher = Dispatcher(conf.api.threads)
         where = f"{conf.api.host}:{conf.api.port}"
         try:
             self._server = create_server(
                 app,
                 map=self._map,
+                _dispatcher=self._dispatcher,
                 host=conf.api.host,
                 port=conf.api.port,
-                threads=conf.api.threads,
                 connection_limit=conf.api.connection_limit,
                 backlog=conf.api.connection_limit,
                 channel_timeout=conf.api.connection_timeout,
@@ -97,6 +101,10 @@ class ApiServer:
                 "change host and port in [api] (and [webhook] base_url)"
             ) from exc
         self._server.channel_class = _Channel
+        # Head and body leave in one packet: the loop sends when an answer is complete.
+        self._server.adj.send_bytes = ANSWER
+        self._wake = self._server.pull_trigger
+        self._server.pull_trigger = self._wake_if_asleep
         self.port = int(self._server.effective_port)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="api", daemon=True)
@@ -115,7 +123,7 @@ class ApiServer:
         """Take no new requests, let those under way end, and return."""
         if self._thread.is_alive() and not self._stopping.is_set():
             self._stopping.set()
-            self._server.pull_trigger()
+            self._wake()
         self._thread.join(DRAIN + 5)
 
     def join(self, timeout: float | None = None) -> None:
@@ -145,6 +153,12 @@ class ApiServer:
 
     def _once(self, timeout: float) -> None:
         wasyncore.loop(timeout=timeout, map=self._map, use_poll=True, count=1)
+        self._dispatcher.answer_quick()
+
+    def _wake_if_asleep(self) -> None:
+        """Make the loop look again; it need not be told what it does itself."""
+        if threading.get_ident() != self._thread.ident:
+            self._wake()
 
     def _busy(self) -> bool:
         return any(

@@ -77,6 +77,17 @@ STORE_AWAY = Problem(
 
 
 @dataclass(frozen=True)
+class Call:
+    """What a webhook brings along, whichever way it came in."""
+
+    signature: str | None
+    #: Keystone was asked about its token, and knows it.
+    confirmed: bool
+    #: Read only once the call is known to be genuine.
+    body: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
 class Receiver:
     """What a webhook is checked against, and the bell that it rings."""
 
@@ -93,31 +104,37 @@ class Receiver:
         """Return the route."""
         blueprint = Blueprint("webhook", __name__)
         for path, view in (
-            ("/v1/alarms/<rule>/<host>", self.receive),
-            (f"{vm_rule.PATH}/<server_id>", self.receive_vm),
+            ("/v1/alarms/<rule>/<host>", self._alarm),
+            (f"{vm_rule.PATH}/<server_id>", self._vm),
         ):
             blueprint.add_url_rule(
                 path, view_func=view, methods=["POST"], provide_automatic_options=False
             )
         return blueprint
 
-    def receive(self, rule: str, host: str) -> tuple[Response, int]:
-        """Check one webhook and ring; raises `Refused`."""
-        self._check_signature(rule, host)
-        self._check_names(rule, host)
-        self._ring(rule, host)
-        return jsonify(accepted={"rule": rule, "host": host}), 202
+    def _alarm(self, rule: str, host: str) -> tuple[Response, int]:
+        return jsonify(self.receive(rule, host, _call())), 202
 
-    def receive_vm(self, server_id: str) -> tuple[Response, int]:
-        """Check the webhook of an alarm on one VM and ring; raises `Refused`."""
-        self._check_signature(vm_rule.PATH, server_id)
+    def _vm(self, server_id: str) -> tuple[Response, int]:
+        return jsonify(self.receive_vm(server_id, _call())), 202
+
+    def receive(self, rule: str, host: str, call: Call) -> dict[str, dict[str, str]]:
+        """Check one webhook, ring, and return what was accepted; raises `Refused`."""
+        self._check_signature(rule, host, call)
+        self._check_names(rule, host)
+        self._ring(rule, host, call)
+        return {"accepted": {"rule": rule, "host": host}}
+
+    def receive_vm(self, server_id: str, call: Call) -> dict[str, dict[str, str]]:
+        """Check the webhook of an alarm on one VM, and ring; raises `Refused`."""
+        self._check_signature(vm_rule.PATH, server_id, call)
         if not SERVER.fullmatch(server_id):
             raise Refused(BAD_SERVER)
-        self._ring(vm_rule.RULE, server_id)
-        return jsonify(accepted={"rule": vm_rule.RULE, "server": server_id}), 202
+        self._ring(vm_rule.RULE, server_id, call)
+        return {"accepted": {"rule": vm_rule.RULE, "server": server_id}}
 
-    def _ring(self, rule: str, subject: str) -> None:
-        current = _current_state(request.get_data(cache=False))
+    def _ring(self, rule: str, subject: str, call: Call) -> None:
+        current = _current_state(call.body())
         try:
             self.ring(rule, subject)
         except VmhaError as exc:
@@ -131,18 +148,17 @@ class Receiver:
         self._told[rule, host] = now
         return before is None or now - before > SILENCE
 
-    def _check_signature(self, rule: str, host: str) -> None:
+    def _check_signature(self, rule: str, host: str, call: Call) -> None:
         """Come first, so that a stranger learns nothing about rules and hosts.
 
         An alarm that calls by trust (`trust+https://`) has no signature, but a token of whoever
         made it. Any user's will do: all that a webhook can cause is one look.
         """
-        given = request.args.get("sig")
-        if not given:
-            if self.tokens and request.environ.get(STATUS) == CONFIRMED:
+        if not call.signature:
+            if self.tokens and call.confirmed:
                 return
             raise Refused(NO_SIGNATURE)
-        if not signing.verify(self.keys, rule, host, given):
+        if not signing.verify(self.keys, rule, host, call.signature):
             raise Refused(BAD_SIGNATURE)
 
     def _check_names(self, rule: str, host: str) -> None:
@@ -153,6 +169,14 @@ class Receiver:
             raise Refused(UNKNOWN_RULE)
         if not self.known_host(host):
             raise Refused(UNKNOWN_HOST)
+
+
+def _call() -> Call:
+    return Call(
+        signature=request.args.get("sig"),
+        confirmed=request.environ.get(STATUS) == CONFIRMED,
+        body=lambda: request.get_data(cache=False),
+    )
 
 
 def _current_state(raw: bytes) -> str:

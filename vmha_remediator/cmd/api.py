@@ -49,6 +49,7 @@ def _serve(conf: cfg.ConfigOpts) -> int:
     store = open_store(conf)
     server = ApiServer(build(conf, store), conf, ended=stop.set)
     startup.stop_on_signals(stop)
+    startup.settle()
     server.start()
     while not stop.wait(1.0):  # a signal is only handled between two waits
         pass

@@ -69,6 +69,7 @@ def _serve(conf: cfg.ConfigOpts) -> int:
     server = ApiServer(build(conf, store, doorbell), conf, ended=receiver_ended)
     engine = make_engine(conf, store)
     startup.stop_on_signals(stop, doorbell)
+    startup.settle()
     server.start()
     try:
         engine.run(stop, doorbell)

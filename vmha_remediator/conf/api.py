@@ -25,8 +25,8 @@ OPTS: list[cfg.Opt] = [
         default=4,
         min=1,
         max=64,
-        help="Requests answered at once; each takes a few milliseconds and one database "
-        "connection. Too few: a storm of alarms waits its turn.",
+        help="Requests of people and programs answered at once; each may take one database "
+        "connection. Too few: the status page waits its turn. Webhooks need no thread.",
     ),
     cfg.IntOpt(
         "connection_limit",
@@ -77,6 +77,15 @@ OPTS: list[cfg.Opt] = [
         max=3600.0,
         help="Seconds for which one list of all servers serves the protection report and the "
         "numbers of protected VMs. Long: a new tag shows late; short: Nova lists all servers "
+        "that often while anybody looks.",
+    ),
+    cfg.FloatOpt(
+        "capacity_age",
+        default=30.0,
+        min=1.0,
+        max=3600.0,
+        help="Seconds for which one reading of Placement (three requests a host) tells whether "
+        "any one host can fail. Long: freed or taken room shows late; short: Placement is read "
         "that often while anybody looks.",
     ),
     cfg.ListOpt(

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 
 from tests.lab import clocks, gather, hosts, layout, net, process, services, starve, storage
-from tests.lab.drill.ground import Ground
+from tests.lab.drill.ground import Ground, the_master
 from tests.lab.errors import LabError
 from tests.lab.services import base
 
@@ -163,8 +163,7 @@ def nobody_hears(ground: Ground) -> None:
 
 def from_master(ground: Ground) -> None:
     """Keep the host and the master from each other, and from nobody else."""
-    masters = set(gather.masters().values()) - {None, ground.victim}
-    net.part(ground.victim, str(masters.pop()))
+    net.part(ground.victim, the_master())
 
 
 def loss(percent: int) -> Deed:

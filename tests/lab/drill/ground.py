@@ -59,12 +59,23 @@ def busiest(shot: Snapshot, among: Iterable[str]) -> str:
     return max(among, key=lambda host: counts[host])
 
 
-def master(shot: Snapshot, among: Iterable[str]) -> str:
-    """Pick the master."""
+def the_master() -> str:
+    """Return the master that all agents follow; raises `LabError` if they do not agree."""
     followed = {m for m in gather.masters().values() if m is not None}
     if len(followed) != 1:
         raise LabError(f"there is no one master to pick: {sorted(followed)}")
     return followed.pop()
+
+
+def master(shot: Snapshot, among: Iterable[str]) -> str:
+    """Pick the master."""
+    return the_master()
+
+
+def follower(shot: Snapshot, among: Iterable[str]) -> str:
+    """Pick whoever is next and is not the master; a host that is not free is waited for."""
+    leader = the_master()
+    return next(host for host in (*among, *layout.HOSTS) if host != leader)
 
 
 def witness(shot: Snapshot, among: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tests.lab.drill import deeds
 from tests.lab.drill.deeds import Deed
-from tests.lab.drill.ground import Pick, anyone, busiest, master, witness
+from tests.lab.drill.ground import Pick, anyone, busiest, follower, master, witness
 from tests.lab.drill.outcome import Expected, nothing, recovery, told
 from tests.lab.errors import LabError
 from vmha_remediator.rules import timing
@@ -92,7 +92,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(17, "split-2-2", "two hosts and the two others do not hear each other",
           deeds.halves, _NET, told("network-outage", of_cluster=True), "split-2-2", quick=True),
     Fault(18, "host-master-cut", "a host and the master do not hear each other",
-          deeds.from_master, _NET, nothing(), "host-master-cut"),
+          deeds.from_master, _NET, nothing(), "host-master-cut", follower, quick=True),
     Fault(19, "one-way-out", "what a host sends is lost",
           deeds.cut(inbound=False), _NET, told("partition"), "one-way-out"),
     Fault(20, "one-way-in", "what is sent to a host is lost",

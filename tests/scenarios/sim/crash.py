@@ -331,7 +331,7 @@ def main(argv: list[str]) -> int:
     if len(names) == 1:
         fates = iter([run(names[0], args.at, os.cpu_count() or 1, args.brief)])
     else:
-        fates = spread(briefly if args.brief else run, names)
+        fates = spread(briefly if args.brief else run, names, "fork")
     bad = deaths = 0
     for fate in fates:
         tell(fate, logs=args.at is not None)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -14,15 +15,17 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def spread(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+def spread(work: Callable[[A], B], items: Iterable[A], start: str = "spawn") -> Iterator[B]:
     """Yield the results in order; `work` must be a module's function.
 
-    New processes, not forks: a test run has threads, and a fork would copy their locks.
+    New processes, not forks: a test run has threads, and a fork would copy their locks. A
+    command has none yet, and saves what it takes to import everything with `start="fork"`.
     """
     cores = os.cpu_count() or 1
-    with ProcessPoolExecutor(cores, get_context("spawn"), initializer=_quiet) as pool:
+    with ProcessPoolExecutor(cores, get_context(start), initializer=_quiet) as pool:
         yield from pool.map(work, list(items))
 
 
 def _quiet() -> None:
     warnings.simplefilter("ignore")  # of libraries, once a process
+    gc.freeze()  # what is imported by now stays: it need not be looked through again

@@ -13,7 +13,7 @@ DOC = Path(__file__).resolve().parents[3] / "doc" / "source"
 
 CODES = [
     *(value for value in vars(webhook).values() if isinstance(value, problem.Problem)),
-    problem._INTERNAL,
+    problem.INTERNAL,
 ]
 
 

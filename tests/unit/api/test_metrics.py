@@ -14,12 +14,13 @@ from flask.testing import FlaskClient
 from oslo_config import cfg
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.unit.api.cloud import Cloud
-from tests.unit.api.conftest import Bell, path
+from tests.unit.api.cloud import Cloud, server
+from tests.unit.api.conftest import KEY, Bell, path
 from vmha_remediator.api.app import create_app
 from vmha_remediator.api.backend import Backend
 from vmha_remediator.errors import ConfigError
 from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.rules import vm_rule
 from vmha_remediator.rules.model import Thresholds
 from vmha_remediator.store import Store, open_store
 
@@ -118,6 +119,16 @@ def test_webhooks_by_outcome(client: FlaskClient) -> None:
     assert counts == {"202": 1.0, "401": 1.0, "403": 1.0, "503": 0.0}
 
 
+def test_webhooks_of_vms_and_unusual_ones_are_counted_too(client: FlaskClient) -> None:
+    vm = "8f7d5c1e-0000-4000-8000-000000000001"
+    client.post(vm_rule.webhook_url("", KEY, vm), data=b"{}")
+    client.post(f"/v1/vms/{vm}?sig=forged", data=b"{}")
+    client.post(path("failure", "h1"), data=b"x" * 70000)
+    client.get(path("failure", "h1"))
+    counts = {x["status"]: value for x, value in scrape(client)["vmha_webhooks_total"]}
+    assert counts == {"202": 1.0, "401": 0.0, "403": 1.0, "413": 1.0, "503": 0.0}
+
+
 def test_what_is_away_is_said_and_hides_nothing_else(client: FlaskClient, cloud: Cloud) -> None:
     cloud.away.add("gnocchi")
     found = scrape(client)
@@ -125,7 +136,19 @@ def test_what_is_away_is_said_and_hides_nothing_else(client: FlaskClient, cloud:
         "store": 1.0, "telemetry": 0.0, "nova": 1.0,
     }  # fmt: skip
     assert "vmha_host_state" not in found
+    assert "vmha_host_vms_without_room" in found
     assert "vmha_incidents" in found
+
+
+def test_vms_that_would_find_no_room(client: FlaskClient, cloud: Cloud) -> None:
+    cloud.vms = (server("db", "h1", "vmha", ram=9000), server("web", "h3", "vmha"))
+    found = scrape(client)["vmha_host_vms_without_room"]
+    assert found == [
+        ({"host": "h1", "fit": "does not fit"}, 1.0),
+        ({"host": "h3", "fit": "fits"}, 0.0),
+    ]
+    cloud.away.add("placement")
+    assert "vmha_host_vms_without_room" not in scrape(client)
 
 
 def test_a_stranger_is_not_told(client: FlaskClient) -> None:

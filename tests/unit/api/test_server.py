@@ -20,6 +20,7 @@ from vmha_remediator.api.server import ApiServer
 from vmha_remediator.errors import ConfigError
 
 BODY = b'{"current": "alarm"}'
+SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture
@@ -130,6 +131,41 @@ def test_a_request_under_way_is_answered_before_the_server_ends(conf: cfg.Config
         assert request.result(timeout=30)[0] == 202
         stopped.result(timeout=30)
     assert not server.alive
+
+
+def test_a_webhook_is_answered_while_every_thread_waits(conf: cfg.ConfigOpts, bell: Bell) -> None:
+    arrived, go_on = threading.Semaphore(0), threading.Event()
+    app = create_app(conf, bell.ring)
+
+    def slow() -> str:
+        arrived.release()
+        assert go_on.wait(30)
+        return "done"
+
+    app.add_url_rule("/slow", view_func=slow)
+    server = ApiServer(app, conf)
+    server.start()
+    with ThreadPoolExecutor(conf.api.threads) as pool:
+        asked = [pool.submit(raw, server.port, SLOW) for _ in range(conf.api.threads)]
+        assert all(arrived.acquire(timeout=30) for _ in asked)
+        assert post(server.port, path("failure", "h1"))[0] == 202
+        go_on.set()
+        assert all(each.result(30).endswith(b"done") for each in asked)
+    server.stop()
+    assert bell.rung == [("failure", "h1")]
+
+
+def test_requests_on_one_connection_are_answered_in_their_order(server: ApiServer) -> None:
+    """The loop answers webhooks and the threads all else, also of one connection."""
+    called = path("failure", "h1").encode()
+    genuine = b"POST " + called + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+    health = b"GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = health.replace(b"Host", b"Connection: close\r\nHost")
+
+    answers = raw(server.port, genuine + health + genuine + genuine + last)
+
+    found = [line.split()[1] for line in answers.splitlines() if line.startswith(b"HTTP/1.1")]
+    assert found == [b"202", b"200", b"202", b"202", b"200"]
 
 
 def test_an_idle_connection_does_not_keep_the_server_from_ending(server: ApiServer) -> None:

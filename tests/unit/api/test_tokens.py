@@ -87,6 +87,16 @@ def test_headers_that_pretend_to_be_checked_are_worth_nothing(client: FlaskClien
     assert client.get("/v1/hosts", headers=forged).status_code == 401
 
 
+@pytest.mark.parametrize("query", ["", "?sig=", "?xsig=1", "?a=sig="])
+def test_a_webhook_that_pretends_to_be_checked_is_refused(
+    client: FlaskClient, bell: Bell, query: str
+) -> None:
+    forged = {"X-Identity-Status": "Confirmed", "X-Roles": "admin", "X-User-Name": "root"}
+    answer = client.post(f"/v1/alarms/failure/h1{query}", data=b"{}", headers=forged)
+    assert answer.status_code == 401
+    assert bell.rung == []
+
+
 def test_an_administrator_is_let_in_and_a_member_is_not(
     client: FlaskClient, keystone: AuthTokenFixture
 ) -> None:

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from oslo_config import cfg
 
 from tests.unit.api.conftest import KEY, Bell, path
-from vmha_remediator.api import problem
+from vmha_remediator.api import door, problem
 from vmha_remediator.api.app import create_app
 from vmha_remediator.api.webhook import SILENCE, Receiver
 from vmha_remediator.errors import ConfigError, StoreUnavailable
@@ -170,6 +170,40 @@ class TestAGenuineAlarm:
 
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         assert len(lines(caplog)) == 1
+
+
+class TestTheShortWay:
+    @pytest.mark.parametrize(
+        ("method", "called", "query", "headers", "quick"),
+        [
+            ("POST", "/v1/alarms/failure/h1", "sig=x", set(), True),
+            ("POST", "/v1/alarms/failure/h1", "", set(), True),
+            ("POST", f"/v1/vms/{VM}", "sig=x", {"HTTP_X_AUTH_TOKEN"}, True),
+            ("POST", f"/v1/vms/{VM}", "", {"HTTP_X_AUTH_TOKEN"}, False),
+            ("POST", f"/v1/vms/{VM}", "", {"HTTP_X_SERVICE_TOKEN"}, False),
+            ("POST", f"/v1/vms/{VM}", "", {"HTTP_COOKIE"}, False),
+            ("GET", "/v1/alarms/failure/h1", "sig=x", set(), False),
+            ("POST", "/v1/hosts/h1/release", "sig=x", set(), False),
+        ],
+    )
+    def test_is_only_for_what_waits_for_nobody(
+        self, method: str, called: str, query: str, headers: set[str], quick: bool
+    ) -> None:
+        assert door.is_quick(method, called, query, headers) is quick
+
+    @pytest.mark.parametrize("suffix", ["", "&more=1"])
+    def test_answers_as_the_long_one_does(
+        self, client: FlaskClient, bell: Bell, suffix: str
+    ) -> None:
+        good = client.post(path("failure", "h1") + suffix, data=BODY)
+        bad = client.post(f"/v1/alarms/failure/h1?sig={FORGED}{suffix}", data=BODY)
+
+        assert (good.status_code, good.json) == (
+            202, {"accepted": {"rule": "failure", "host": "h1"}},
+        )  # fmt: skip
+        assert bad.json is not None
+        assert (bad.status_code, bad.json["error"]["code"]) == (403, "bad-signature")
+        assert good.content_type == bad.content_type == "application/json"
 
 
 class TestNews:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from keystoneauth1.identity import v3
 from keystoneauth1.noauth import NoAuth
 from keystoneauth1.session import Session
 from oslo_config import cfg
@@ -247,6 +248,17 @@ def test_nobody_at_that_address(client: Any) -> None:
         conf = configured(closed.url)
     caller = client(Session(auth=NoAuth()), conf)
     with pytest.raises(TelemetryUnavailable, match="while listing the"):
+        (caller.hosts if client is Gnocchi else caller.alarms)()
+
+
+@pytest.mark.parametrize("client", [Gnocchi, Aodh])
+def test_a_keystone_that_is_down_is_named_and_not_whoever_needs_its_token(
+    server: Server, client: Any
+) -> None:
+    with serving() as keystone:
+        login = v3.Password(f"{keystone.url}/v3", username="vmha", password="secret")
+    caller = client(Session(auth=login), configured(server.url))
+    with pytest.raises(TelemetryUnavailable, match=r"^Keystone .* while listing the"):
         (caller.hosts if client is Gnocchi else caller.alarms)()
 
 
