@@ -25,7 +25,7 @@ INSTEAD = sorted({plan.test for plan in PLANS.values() if isinstance(plan, Not) 
 #: Places on a real machine -> folders of the test's own.
 PLACES = {
     "/etc/vmha": "etc", "/mnt/shared/vmha": "shared", "/shared/vmha": "shared",
-    "/var/lib/vmha": "lib", "/var/backups": "backups",
+    "/var/lib/vmha": "lib", "/var/backups": "backups", "/etc/systemd/system": "units",
 }  # fmt: skip
 
 
@@ -81,6 +81,7 @@ class Machine:
             *instead,
             *PLACES.items(),
             (" -o vmha", ""),
+            (" -g vmha", ""),
             (" ID", f" {self.incident}"),
         ):
             text = text.replace(old, str(self.folder / new) if old in PLACES else new)
