@@ -631,10 +631,14 @@ class Sim:
             upkeep=Upkeep(observer, world.nova, world.clock, self.policy),
         )
 
-    def fork(self) -> Sim:
-        """Return another cloud in the same state, with an engine that has just started."""
+    def fork(self, database: Database) -> Sim:
+        """Return another cloud in the same state, with an engine that has just started.
+
+        `database` becomes a copy of this one's, whatever is in it: one that has been used
+        before knows its statements, and to compile them is most of the work.
+        """
         self.world.fencing.confirmed = _nobody
-        other = Sim(self.policy, copy.deepcopy(self.world))
+        other = Sim(self.policy, copy.deepcopy(self.world), database)
         self.world.fencing.confirmed = self.store.confirmation
         with self.database.engine().connect() as ours, other.database.engine().connect() as new:
             source, target = ours.connection.driver_connection, new.connection.driver_connection
