@@ -253,7 +253,6 @@ def prometheus(target: str, rules: Path) -> Server:
         ],
         lambda port: f"http://{HOST}:{port}",
         prepare=lambda folder: _write(folder / "prometheus.yaml", config),
-        asks=lambda port: ["promtool", "check", "ready", f"--url=http://{HOST}:{port}"],
     )  # fmt: skip
 
 

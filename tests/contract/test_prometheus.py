@@ -49,6 +49,7 @@ def prometheus(server: ApiServer, store: Store, cloud: Cloud) -> Iterator[str]:
     store.move(incident, S.HELD, "too many", epoch=epoch, held_by="storm")
     store.say(epoch, "held")
     with servers.running(servers.prometheus(f"127.0.0.1:{server.port}", ALERTS)) as running:
+        awaited(lambda: requests.get(f"{running.address}/-/ready", timeout=10).ok, "it is ready")
         yield running.address
 
 
