@@ -14,6 +14,7 @@ from tests.scenarios.sim.clockwork import Clockwork
 
 DELAY = 0.001  # s from one machine to another
 QUEUE = 2000  # packets that wait in a socket
+ROOM = 4 << 20  # the same in bytes
 
 
 class Station(Protocol):
@@ -33,12 +34,13 @@ class Network:
     clockwork: Clockwork
     random: random.Random
     stations: dict[str, Station] = field(default_factory=dict)  # address -> machine
+    named: dict[str, Station] = field(default_factory=dict)
     blocked: set[tuple[str, str]] = field(default_factory=set)
     loss: dict[tuple[str, str], float] = field(default_factory=dict)
     sockets: dict[tuple[str, int], Socket] = field(default_factory=dict)
 
     def join(self, station: Station) -> None:
-        self.stations[station.address] = station
+        self.stations[station.address] = self.named[station.name] = station
 
     def names(self) -> list[str]:
         return [station.name for station in self.stations.values()]
@@ -62,8 +64,7 @@ class Network:
 
     def open(self, a: str, b: str) -> bool:
         """Tell whether two machines, by name, can talk in both directions."""
-        one = next(s for s in self.stations.values() if s.name == a)
-        two = next(s for s in self.stations.values() if s.name == b)
+        one, two = self.named[a], self.named[b]
         up = one.answers() and two.answers()
         return up and (a, b) not in self.blocked and (b, a) not in self.blocked
 
@@ -96,6 +97,9 @@ class Socket:
 
     def setsockopt(self, *_: object) -> None: ...
 
+    def getsockopt(self, *_: object) -> int:
+        return ROOM
+
     def setblocking(self, _: bool) -> None: ...
 
     def bind(self, address: tuple[str, int]) -> None:
@@ -117,6 +121,9 @@ class Socket:
         if not self._queue:
             raise BlockingIOError
         return self._queue.popleft()
+
+    def recv(self, size: int) -> bytes:
+        return self.recvfrom(size)[0]
 
     def sendto(self, data: bytes, to: tuple[str, int]) -> None:
         assert self._bound is not None
