@@ -90,6 +90,8 @@ PLANS: Mapping[str, Plan] = {
     "python -m tests.unit.docs.tables": Not(
         "writes into the checkout", "tests/unit/docs/test_tables.py::"
         "test_a_page_shows_what_is_so_now"),
+    "python -m tests.web.pictures": Not(
+        "writes into the checkout", "tests/web/test_pictures.py::test_they_can_be_taken_anew"),
     "python -m tests.lab --help": Here("wait for a verdict"),
     ".venv/bin/python -m tests.lab --help": Here("wait for a verdict", instead=_LAB_PYTHON),
     ".venv/bin/python -m tests.lab soak --list": Here("power-loss", instead=_LAB_PYTHON),
