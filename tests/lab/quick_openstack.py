@@ -56,6 +56,7 @@ def serve(address: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     shell.main(["command", "list", "-f", "value"])  # loads all plugins, needs no cloud
     logging.getLogger().handlers.clear()
+    sys.argv = ["openstack"]  # its name in what it says of itself
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
