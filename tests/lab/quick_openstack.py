@@ -50,13 +50,13 @@ def start(folder: Path) -> Iterator[Path]:
 
 def serve(address: str) -> None:
     """Import the client, then fork for each call until terminated."""
+    sys.argv = ["openstack"]  # the name that the client finds for itself when it is imported
     from openstackclient import shell
 
     for descriptor in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     shell.main(["command", "list", "-f", "value"])  # loads all plugins, needs no cloud
     logging.getLogger().handlers.clear()
-    sys.argv = ["openstack"]  # its name in what it says of itself
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
