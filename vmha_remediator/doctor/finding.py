@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from vmha_remediator.remedy.capacity import Space
 from vmha_remediator.remedy.facts import Server, Service
@@ -15,6 +15,8 @@ from vmha_remediator.rules.alarms import Plan
 from vmha_remediator.rules.judge import Readings
 from vmha_remediator.rules.model import Thresholds
 from vmha_remediator.store import Leader
+
+T = TypeVar("T")
 
 
 class State(StrEnum):
@@ -41,6 +43,21 @@ class Unread:
     """Stands where something could not be read, and says why."""
 
     why: str
+
+
+class NotRead(Exception):
+    """Ends a check: what it looks at could not be read."""
+
+    def __init__(self, why: str, fix: str) -> None:
+        super().__init__(why)
+        self.why, self.fix = why, fix
+
+
+def known(part: T | Unread, fix: str) -> T:
+    """Return a part of `Seen` that was read; raises `NotRead`, where `fix` says what to do."""
+    if isinstance(part, Unread):
+        raise NotRead(part.why, fix)
+    return part
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,11 @@ from oslo_config import cfg
 
 from vmha_remediator.conf import evacuation as evacuation_conf
 from vmha_remediator.conf import rules as rules_conf
-from vmha_remediator.conf.cloud import microversion_cap
 from vmha_remediator.conf.webhook import read_key
 from vmha_remediator.doctor.finding import Clock, Fence, Seen, Unread
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.gnocchi import Gnocchi
-from vmha_remediator.effects.nova import Nova
+from vmha_remediator.effects.nova import make_nova
 from vmha_remediator.effects.placement import Placement, read_space
 from vmha_remediator.effects.session import make_connection, make_session
 from vmha_remediator.errors import ConfigError, VmhaError
@@ -62,8 +61,8 @@ class Gatherer:
         """Use `conf`; `configs` maps a service to its file; `ask_agent` asks the local agent."""
         self._conf, self._configs, self._ask_agent = conf, configs, ask_agent
         self._session: Session = make_session(conf)
-        connection = make_connection(conf)
-        self._nova = Nova(connection, conf.cloud.timeout, microversion_cap(conf))
+        connection = make_connection(conf, self._session)
+        self._nova = make_nova(conf, connection)
         self._placement = Placement(connection, conf.cloud.timeout)
         self._gnocchi, self._aodh = Gnocchi(self._session, conf), Aodh(self._session, conf)
 

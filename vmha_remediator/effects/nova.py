@@ -1,47 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nova through its public API: who is where, and run it elsewhere.
-
-Requests are made plainly, each with the microversion that its body was written for, over
-openstacksdk's session, catalogue and version discovery. Every method may raise
-`CloudUnavailable` (try again later) or `CloudRefused` (Nova said no, with its message).
-"""
+"""Nova through its public API: who is where, and run it elsewhere (`nova_acts`, `nova_api`)."""
 
 from __future__ import annotations
 
 import re
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from openstack.connection import Connection
+from oslo_config import cfg
 from oslo_log import log
 
+from vmha_remediator.conf import cloud
 from vmha_remediator.effects import nova_parse as parse
-from vmha_remediator.effects.asking import Asking, understood
-from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
+from vmha_remediator.effects.asking import understood
+from vmha_remediator.effects.nova_acts import NovaActs
+from vmha_remediator.effects.nova_api import MIN_VERSION, PAGE, SERVICES, Version
+from vmha_remediator.effects.session import make_connection
+from vmha_remediator.errors import CloudRefused, CloudUnavailable
 from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
 from vmha_remediator.remedy.protect import EVACUABLE
 
 LOG = log.getLogger(__name__)
 
-Version = tuple[int, int]
-
-#: PUT /os-services/{uuid} and UUIDs of services begin here (2017, Pike).
-MIN_VERSION: Version = (2, 53)
-MAX_VERSION: Version = (99, 0)
-#: From 2.95 on an evacuated server is left stopped on its destination, to be started in order.
-#: Nova refuses that while one of its nova-computes is too old; then this is asked for.
-EVACUATE: Version = (2, 95)
-EVACUATE_RUNNING: Version = (2, 94)
-#: So long nothing is left stopped after Nova has refused to, in seconds.
-AS_BEFORE_FOR = 600.0
 #: 2.98 shows image properties within a server, 2.73 a lock's reason, 2.47 the extra specs.
 SERVERS: Version = (2, 98)
 MIGRATIONS: Version = (2, 80)
-SERVICES: Version = (2, 69)
 #: Shares can be attached from here on.
 SHARES: Version = (2, 97)
 #: From 2.48 on every driver answers in one form.
@@ -52,39 +38,27 @@ NOT_RUNNING = "power state"
 GROUPS: Version = (2, 64)
 #: From 2.88 on hypervisors no longer show how much is free.
 HYPERVISORS: Version = (2, 87)
-PAGE = 500
-
-#: What a server can be asked to do, by the name in the journal: (body, microversion). From 2.87
-#: on also a server that boots from a volume can be rescued.
-ACTIONS: Mapping[str, tuple[Mapping[str, Any], Version]] = {
-    # Not os-start: nova-compute powers the guest on before it looks whether it still should,
-    # so a request left in the queue of a host that died would start the VM there when the host is
-    # back, though it runs elsewhere by then. A hard reboot looks first.
-    "start": ({"reboot": {"type": "HARD"}}, MIN_VERSION),
-    "stop": ({"os-stop": None}, MIN_VERSION),
-    "pause": ({"pause": None}, MIN_VERSION),
-    "suspend": ({"suspend": None}, MIN_VERSION),
-    "rescue": ({"rescue": None}, (2, 87)),
-    "confirm-resize": ({"confirmResize": None}, MIN_VERSION),
-}
 
 
-class Nova(Asking):
+def make_nova(conf: cfg.ConfigOpts, connection: Connection | None = None) -> Nova:
+    """Return Nova with the account, the time-out and the highest version that [cloud] gives.
+
+    It logs in for itself unless it shares a `connection`. Raises `ConfigError`.
+    """
+    return Nova(
+        connection or make_connection(conf), conf.cloud.timeout, cloud.microversion_cap(conf)
+    )
+
+
+class Nova(NovaActs):
     """What is needed of Nova; safe to use from many threads."""
 
     def __init__(
         self, connection: Connection, timeout: float = 10.0, cap: Version | None = None
     ) -> None:
         """Use `connection`; `cap` is the highest microversion to ask for, None: no limit."""
-        super().__init__(connection, timeout)
-        self._cap = cap
-        self._as_before_until = 0.0
-        self._left_stopped = False
-        self._lock = threading.Lock()
-        self._max: Version | None = None
+        super().__init__(connection, timeout, cap)
         self._images: dict[str, Mapping[str, str]] = {}
-
-    # -- reading ------------------------------------------------------------------------
 
     @understood
     def services(self) -> list[Service]:
@@ -232,124 +206,3 @@ class Nova(Asking):
             found = {} if response.status_code == 404 else self._body(response, "image")
             self._images[image_id] = {k: str(v) for k, v in found.items()}
         return self._images[image_id]
-
-    # -- acting -------------------------------------------------------------------------
-
-    def force_down(self, service_id: str, forced: bool) -> None:
-        """Set or take back a service's force-down."""
-        self._service(service_id, {"forced_down": forced})
-
-    def enable(self, service_id: str) -> None:
-        """Let the scheduler choose the service's host again."""
-        self._service(service_id, {"status": "enabled"})
-
-    def disable(self, service_id: str, reason: str) -> None:
-        """Keep the scheduler from choosing the service's host."""
-        self._service(service_id, {"status": "disabled", "disabled_reason": reason[:255]})
-
-    def evacuate(self, server_id: str, dest: str | None = None) -> None:
-        """Ask for a server to be run elsewhere; `dest` None lets the scheduler choose.
-
-        A `dest` is checked by the scheduler: `force`, which 2.29 to 2.67 know, is never sent.
-
-        A return means that Nova has accepted it, not that it is done: follow `evacuations`.
-        """
-        body = {"evacuate": {"host": dest} if dest else {}}
-        if time.monotonic() < self._as_before_until:
-            self._action(server_id, body, EVACUATE_RUNNING)
-            return
-        try:
-            self._action(server_id, body, EVACUATE)
-            self._left_stopped = self.highest() >= EVACUATE
-        except CloudRefused as exc:
-            if "microversion 2.95" not in str(exc):
-                raise
-            LOG.warning("%s; evacuated servers are left running for now", exc)
-            self._as_before_until = time.monotonic() + AS_BEFORE_FOR
-            self._left_stopped = False
-            self._action(server_id, body, EVACUATE_RUNNING)
-
-    def leaves_stopped(self) -> bool:
-        """Tell whether Nova is known to leave what it evacuates stopped: it has done so."""
-        return self._left_stopped
-
-    def reset_state(self, server_id: str, to: str) -> None:
-        """Set a server's state to "active" or "error" without touching the server."""
-        self._action(server_id, {"os-resetState": {"state": to}}, MIN_VERSION)
-
-    def act(self, server_id: str, action: str) -> None:
-        """Ask for one of `ACTIONS`; a user's lock is no hindrance for an administrator."""
-        body, version = ACTIONS[action]
-        self._action(server_id, body, version)
-
-    def reboot(self, server_id: str) -> None:
-        """Start a server afresh on the host where it is, whatever became of its guest.
-
-        This is what "start" asks for, too, and for the same reason.
-        """
-        self.act(server_id, "start")
-
-    def _service(self, service_id: str, change: Mapping[str, Any]) -> None:
-        self._json("PUT", f"/os-services/{quote(service_id)}", SERVICES, json=change)
-
-    def _action(self, server_id: str, action: Mapping[str, Any], version: Version) -> None:
-        self._json("POST", f"/servers/{quote(server_id)}/action", version, json=action)
-
-    # -- talking ------------------------------------------------------------------------
-
-    def version(self, wanted: Version) -> str:
-        """Return the microversion to ask for: `wanted`, or the highest that Nova has."""
-        return "{}.{}".format(*min(wanted, self.highest()))
-
-    def highest(self) -> Version:
-        """Return the highest microversion that Nova offers and [cloud] allows."""
-        with self._lock:
-            if self._max is not None:
-                return self._max
-        with parse.translated("Nova", "asking for its versions"):
-            # Even naming the service asks it for its versions, and so may fail.
-            data = self._cloud.compute.get_endpoint_data()
-        if data is None or not data.max_microversion:
-            raise CloudUnavailable(
-                "Nova did not say which versions it has; check [cloud] region_name and interface"
-            )
-        found: Version = min(tuple(data.max_microversion), self._cap or MAX_VERSION)
-        if found < MIN_VERSION:
-            raise ConfigError(
-                "Nova offers (or [cloud] compute_microversion_max allows) microversion {}.{} at "
-                "most, at least {}.{} is needed".format(*found, *MIN_VERSION)
-            )
-        with self._lock:
-            self._max = found
-        return found
-
-    def _pages(self, path: str, key: str, version: Version) -> Iterator[Mapping[str, Any]]:
-        """Yield the items of a list, page after page."""
-        marker = ""
-        while True:
-            body = self._json("GET", f"{path}{marker}", version)
-            items = body[key]
-            yield from items
-            if len(items) < PAGE or not any(
-                link.get("rel") == "next" for link in body.get(f"{key}_links", ())
-            ):
-                return
-            last = items[-1]
-            marker = f"&marker={quote(str(last.get('uuid') or last['id']))}"
-
-    def _json(
-        self,
-        method: str,
-        path: str,
-        version: Version,
-        *,
-        json: Mapping[str, Any] | None = None,
-        missing: bool = False,
-    ) -> Any:
-        """Return the answer's body; None for a 404 that `missing` allows."""
-        response = self._request(
-            "compute", method, path, microversion=self.version(version), json=json
-        )
-        if missing and response.status_code == 404:
-            return None
-        return self._body(response)

@@ -25,7 +25,8 @@ TOKENS = "/auth/tokens"
 
 def with_timeout(session: Session, timeout: float) -> Session:
     """Return a session with the same login and trust as `session`, its time-out in seconds."""
-    return Session(auth=session.auth, verify=session.verify, cert=session.cert, timeout=timeout)
+    kind = type(session)
+    return kind(auth=session.auth, verify=session.verify, cert=session.cert, timeout=timeout)
 
 
 def who(service: str, exc: BaseException) -> str:

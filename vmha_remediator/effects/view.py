@@ -13,11 +13,10 @@ from oslo_config import cfg
 from oslo_log import log
 
 from vmha_remediator.conf import rules as rules_conf
-from vmha_remediator.conf.cloud import microversion_cap
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.aside import Aside
 from vmha_remediator.effects.gnocchi import Gnocchi
-from vmha_remediator.effects.nova import Nova
+from vmha_remediator.effects.nova import make_nova
 from vmha_remediator.effects.placement import Placement, read_space
 from vmha_remediator.effects.session import make_connection, make_session
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, ServiceUnavailable
@@ -71,8 +70,8 @@ class CloudView:
         session = make_session(conf)
         self._conf, self._templates = conf, tuple(templates)
         self._gnocchi, self._aodh = Gnocchi(session, conf), Aodh(session, conf)
-        connection = make_connection(conf)
-        self._nova = Nova(connection, conf.cloud.timeout, microversion_cap(conf))
+        connection = make_connection(conf, session)
+        self._nova = make_nova(conf, connection)
         self._placement = Placement(connection, conf.cloud.timeout)
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="look")
         self._look = Shared(self._look_now, conf.api.view_age)
@@ -99,6 +98,10 @@ class CloudView:
         except (CloudUnavailable, CloudRefused) as exc:
             LOG.warning("ports and shares of servers cannot be read now: %s", exc)
             return servers
+
+    def hosts(self) -> list[str]:
+        """Return the hosts that publish measures, read now; raises `TelemetryUnavailable`."""
+        return self._gnocchi.hosts()
 
     def alarms(self) -> list[dict[str, Any]]:
         """Return our alarms as Aodh holds them; raises `TelemetryUnavailable`."""

@@ -9,13 +9,12 @@ from dataclasses import replace
 from oslo_config import cfg
 from oslo_log import log
 
-from vmha_remediator.conf import cloud as cloud_conf
 from vmha_remediator.conf import evacuation as evacuation_conf
 from vmha_remediator.conf import rules as rules_conf
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.clock import SystemClock
 from vmha_remediator.effects.gnocchi import Gnocchi
-from vmha_remediator.effects.nova import Nova
+from vmha_remediator.effects.nova import make_nova
 from vmha_remediator.effects.report import Reporters
 from vmha_remediator.effects.reporters import make_reporters
 from vmha_remediator.effects.session import make_connection, make_session
@@ -109,7 +108,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
             "machine is right; for more, name a service that all of them share (redis, etcd)"
         )
     session = make_session(conf)
-    cloud = Nova(make_connection(conf), conf.cloud.timeout, cloud_conf.microversion_cap(conf))
+    cloud = make_nova(conf, make_connection(conf, session))
     telemetry = Gnocchi(session, conf)
     fencing = Fencer(
         conf,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from functools import lru_cache
 
 RESOURCE_TYPE = "vmha_host"
 #: Fixed for ever: resource ids in every cloud's Gnocchi are derived from it.
@@ -102,6 +103,7 @@ class ArchivePolicy:
 ARCHIVE_POLICY = ArchivePolicy()
 
 
+@lru_cache(maxsize=4096)
 def resource_id(service_host: str) -> str:
     """Return the Gnocchi resource id (UUID text) of a Nova service host.
 

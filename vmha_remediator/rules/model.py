@@ -83,14 +83,16 @@ def render(template: Template, host: str, thresholds: Thresholds) -> dict[str, A
     }
 
     def fill(node: Any) -> Any:
-        if isinstance(node, Mapping):
-            return {key: fill(value) for key, value in node.items()}
-        if isinstance(node, list):
-            return [fill(member) for member in node]
-        if isinstance(node, str) and node.startswith("$"):
+        if isinstance(node, str):  # most are
+            if not node.startswith("$"):
+                return node
             if node not in values:
                 raise RuleError(f"{template.name}: unknown placeholder {node}")
             return values[node]
+        if isinstance(node, list):
+            return [fill(member) for member in node]
+        if isinstance(node, Mapping):
+            return {key: fill(value) for key, value in node.items()}
         return node
 
     rendered: dict[str, Any] = fill(template.rule)

@@ -16,6 +16,11 @@ from vmha_remediator.store.models import LeaderRow, StepRow
 
 #: The id of the one row that says who leads.
 LEADER = 1
+_LEADER = (
+    sa.select(LeaderRow.epoch, LeaderRow.owner)
+    .where(LeaderRow.id == LEADER)
+    .with_for_update(read=True)
+)
 
 
 class Part:
@@ -41,8 +46,7 @@ def leads(session: Session, epoch: int) -> bool:
 
 
 def _leader(session: Session) -> Any:
-    query = sa.select(LeaderRow.epoch, LeaderRow.owner).where(LeaderRow.id == LEADER)
-    return session.execute(query.with_for_update(read=True)).one_or_none()
+    return session.execute(_LEADER).one_or_none()
 
 
 def step_row(

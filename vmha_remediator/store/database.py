@@ -39,6 +39,7 @@ UPGRADE = 300.0
 #: A transaction that lost a race is done again that often; the pause grows.
 RACES = 5
 PAUSE = 0.05
+_TAKE_LOCK = sa.text("UPDATE leader SET epoch = epoch WHERE id = 0")
 
 
 @enginefacade.transaction_context_provider
@@ -78,7 +79,7 @@ class Database:
                     if self.dialect == "sqlite":
                         # Take the write lock first: a transaction that reads before it
                         # writes is refused at once when somebody else wrote in between.
-                        session.execute(sa.text("UPDATE leader SET epoch = epoch WHERE id = 0"))
+                        session.execute(_TAKE_LOCK)
                     return work(session)
             except _Race:
                 if attempt == RACES:

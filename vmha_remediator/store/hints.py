@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import cast
 
 import sqlalchemy as sa
 from oslo_db import exception as db_exc
@@ -12,6 +13,17 @@ from sqlalchemy.orm import Session
 
 from vmha_remediator.store.common import LEADER, Part, lead
 from vmha_remediator.store.models import DoorbellRow, LeaderRow
+
+_BELLS = cast("sa.Table", DoorbellRow.__table__)
+_RUNG = sa.select(sa.exists().select_from(DoorbellRow))
+_RING = sa.insert(_BELLS)
+_ALL_RINGS = sa.select(_BELLS).order_by(_BELLS.c.id)
+_TAKE = sa.delete(_BELLS).where(_BELLS.c.id.in_(sa.bindparam("ids", expanding=True)))
+_SAY = (
+    sa.update(cast("sa.Table", LeaderRow.__table__))
+    .where(LeaderRow.id == LEADER)
+    .values(said=sa.bindparam("sentence"), said_at=sa.bindparam("now"))
+)
 
 
 @dataclass(frozen=True)
@@ -42,9 +54,8 @@ class Doorbells(Part):
         """Leave word that `host` should be looked at; the same word twice is one."""
 
         def insert(session: Session) -> None:
-            row = DoorbellRow(host=host, rule=rule, source=source, time=self._clock())
-            session.add(row)
-            session.flush()
+            word = {"host": host, "rule": rule, "source": source, "time": self._clock()}
+            session.execute(_RING, word)
 
         try:
             self.database.write(insert)
@@ -73,17 +84,15 @@ class Doorbells(Part):
 
     def has_doorbells(self) -> bool:
         """Tell whether anybody has rung."""
-        query = sa.select(sa.exists().select_from(DoorbellRow))
-        return self.database.read(lambda session: bool(session.scalar(query)))
+        return self.database.read(lambda session: bool(session.scalar(_RUNG)))
 
     def take_doorbells(self) -> list[Doorbell]:
         """Return all doorbells and remove them; lost ones are found by listing alarms."""
 
         def take(session: Session) -> list[Doorbell]:
-            found = session.scalars(sa.select(DoorbellRow).order_by(DoorbellRow.id)).all()
+            found = session.execute(_ALL_RINGS).all()
             if found:
-                ids = [row.id for row in found]
-                session.execute(sa.delete(DoorbellRow).where(DoorbellRow.id.in_(ids)))
+                session.execute(_TAKE, {"ids": [row.id for row in found]})
             return [Doorbell(row.host, row.rule, row.source, row.time) for row in found]
 
         return self.database.write(take)
@@ -121,8 +130,7 @@ class Leadership(Part):
 
         def write(session: Session) -> None:
             lead(session, epoch)
-            row = session.get_one(LeaderRow, LEADER)
-            row.said, row.said_at = sentence, self._clock()
+            session.execute(_SAY, {"sentence": sentence, "now": self._clock()})
 
         self.database.write(write)
 

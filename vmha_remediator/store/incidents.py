@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 from oslo_db import exception as db_exc
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from vmha_remediator.errors import IncidentChanged, NoSuchIncident
 from vmha_remediator.remedy import states
@@ -18,7 +18,15 @@ from vmha_remediator.store import rows
 from vmha_remediator.store.common import Part, lead, leads, step_row
 from vmha_remediator.store.models import ChangeRow, IncidentRow, StepRow, VmRow
 
-_WITH_ALL = (selectinload(IncidentRow.steps), selectinload(IncidentRow.vms))
+_LATEST_FIRST = rows.INCIDENTS.order_by(IncidentRow.id.desc())
+_ACTIVE = _LATEST_FIRST.where(IncidentRow.active_host.is_not(None))
+_OF_HOST = rows.INCIDENTS.where(IncidentRow.active_host == sa.bindparam("host"))
+_BY_ID = rows.INCIDENTS.where(IncidentRow.id == sa.bindparam("incident"))
+_SAY = (
+    sa.update(cast("sa.Table", IncidentRow.__table__))
+    .where(IncidentRow.id == sa.bindparam("incident"))
+    .values(said=sa.bindparam("sentence"))
+)
 
 
 class Incidents(Part):
@@ -26,28 +34,24 @@ class Incidents(Part):
 
     def incidents(self, active_only: bool = False, limit: int | None = None) -> list[Incident]:
         """Return incidents, the latest first."""
-        query = sa.select(IncidentRow).options(*_WITH_ALL).order_by(IncidentRow.id.desc())
-        if active_only:
-            query = query.where(IncidentRow.active_host.is_not(None))
+        query = _ACTIVE if active_only else _LATEST_FIRST
         if limit is not None:
             query = query.limit(limit)
-        return self.database.read(
-            lambda session: [rows.incident(row) for row in session.scalars(query)]
-        )
+        return self.database.read(lambda session: rows.incidents(session, query, {}))
 
     def incident(self, incident_id: int) -> Incident:
         """Return one incident; raises `NoSuchIncident`."""
-        return self.database.read(lambda session: _incident(session, incident_id))
+        values = {"incident": incident_id}
+        found = self.database.read(lambda session: rows.incidents(session, _BY_ID, values))
+        if not found:
+            raise NoSuchIncident(f"there is no incident {incident_id}")
+        return found[0]
 
     def active(self, host: str) -> Incident | None:
         """Return the host's active incident, if it has one."""
-        query = sa.select(IncidentRow).options(*_WITH_ALL).where(IncidentRow.active_host == host)
-
-        def read(session: Session) -> Incident | None:
-            row = session.scalar(query)
-            return rows.incident(row) if row is not None else None
-
-        return self.database.read(read)
+        values = {"host": host}
+        found = self.database.read(lambda session: rows.incidents(session, _OF_HOST, values))
+        return found[0] if found else None
 
     def fenced_since(self, host: str, since: float) -> int:
         """Return how often `host` has been fenced since then (s since the epoch)."""
@@ -134,7 +138,7 @@ class Incidents(Part):
 
         def write(session: Session) -> None:
             lead(session, epoch)
-            session.get_one(IncidentRow, incident_id).said = sentence
+            session.execute(_SAY, {"incident": incident_id, "sentence": sentence})
 
         self.database.write(write)
 
@@ -245,13 +249,6 @@ def _save_one(session: Session, incident_id: int, record: VmRecord) -> None:
         session.add(row)
     for name, value in rows.vm_values(record).items():
         setattr(row, name, value)
-
-
-def _incident(session: Session, incident_id: int) -> Incident:
-    row = session.get(IncidentRow, incident_id, options=_WITH_ALL)
-    if row is None:
-        raise NoSuchIncident(f"there is no incident {incident_id}")
-    return rows.incident(row)
 
 
 def _compare_and_set(session: Session, incident: Incident, values: dict[str, Any]) -> IncidentRow:

@@ -50,7 +50,6 @@ class IncidentRow(Base):
     powered_since: Mapped[float | None] = mapped_column(Double)
     said: Mapped[str] = mapped_column(Text, default="")
 
-    steps: Mapped[list[StepRow]] = relationship(order_by="StepRow.id", viewonly=True)
     vms: Mapped[list[VmRow]] = relationship(order_by="VmRow.id", viewonly=True)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, noload, selectinload
 
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.store import rows
@@ -36,19 +35,12 @@ class Pages(Part):
 
         They come with their VMs and without their journal.
         """
-        query = (
-            sa.select(IncidentRow)
-            .options(selectinload(IncidentRow.vms), noload(IncidentRow.steps))
-            .order_by(IncidentRow.id.desc())
-            .limit(limit + 1)
-        )
+        query = rows.INCIDENTS.order_by(IncidentRow.id.desc()).limit(limit + 1)
         for condition in _conditions(wanted):
             query = query.where(condition)
-
-        def read(session: Session) -> list[Incident]:
-            return [rows.incident(row) for row in session.scalars(query)]
-
-        found = self.database.read(read)
+        found = self.database.read(
+            lambda session: rows.incidents(session, query, {}, journal=False)
+        )
         more = found[limit - 1].id if len(found) > limit else None
         return found[:limit], more
 

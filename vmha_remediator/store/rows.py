@@ -4,7 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from vmha_remediator.remedy.incident import (
     Change,
@@ -23,10 +28,44 @@ _PLAIN = (
     "updated", "closed", "epoch", "version", "held_by", "released_by", "fencing_since",
     "forced_by_us", "heard_since", "well_since", "powered_since", "said",
 )  # fmt: skip
+#: Ids in one statement; a database takes only so many.
+AT_ONCE = 500
+_OF_VM = tuple(field.name for field in dataclasses.fields(VmRecord))
 
 
-def incident(row: IncidentRow) -> Incident:
-    """Return the incident with its journal and its VMs."""
+#: Statements are made once: to make one costs more than to have a small one answered. They
+#: read columns, not objects, since nobody changes what was read.
+INCIDENTS = sa.select(IncidentRow.__table__)
+_STEPS = (
+    sa.select(StepRow.__table__)
+    .where(StepRow.incident_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(StepRow.id)
+)
+_VMS = (
+    sa.select(VmRow.__table__)
+    .where(VmRow.incident_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(VmRow.id)
+)
+
+
+def incidents(
+    session: Session, query: sa.Select[Any], values: dict[str, Any], journal: bool = True
+) -> list[Incident]:
+    """Return what `query`, made of INCIDENTS, finds, with VMs and, if wanted, their journals."""
+    found = session.execute(query, values).all()
+    ids = [row.id for row in found]
+    steps: defaultdict[int, list[StepRecord]] = defaultdict(list)
+    vms: defaultdict[int, list[VmRecord]] = defaultdict(list)
+    for first in range(0, len(ids), AT_ONCE):
+        some = {"ids": ids[first : first + AT_ONCE]}
+        for row in session.execute(_STEPS, some) if journal else ():
+            steps[row.incident_id].append(step(row))
+        for row in session.execute(_VMS, some):
+            vms[row.incident_id].append(vm(row))
+    return [_incident(row, steps[row.id], vms[row.id]) for row in found]
+
+
+def _incident(row: Any, steps: Sequence[StepRecord], vms: Sequence[VmRecord]) -> Incident:
     proof = None
     if row.proof is not None:
         proof = ProofRecord(
@@ -41,8 +80,8 @@ def incident(row: IncidentRow) -> Incident:
         held_from=IncidentState(row.held_from) if row.held_from else None,
         waived=frozenset(row.waived or ()),
         proof=proof,
-        steps=tuple(step(s) for s in row.steps),
-        vms=tuple(vm(v) for v in row.vms),
+        steps=tuple(steps),
+        vms=tuple(vms),
     )
 
 
@@ -69,21 +108,20 @@ def incident_values(fields: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def step(row: StepRow) -> StepRecord:
+def step(row: Any) -> StepRecord:
     """Return one line of the journal."""
     return StepRecord(row.time, row.step, row.sentence, row.ok, row.finished)
 
 
-def vm(row: VmRow) -> VmRecord:
+def vm(row: Any) -> VmRecord:
     """Return one VM's record."""
-    names = [field.name for field in dataclasses.fields(VmRecord)]
-    values = {name: getattr(row, name) for name in names} | {"status": VmStatus(row.status)}
+    values = {name: getattr(row, name) for name in _OF_VM} | {"status": VmStatus(row.status)}
     return VmRecord(**values)
 
 
 def vm_values(record: VmRecord) -> dict[str, Any]:
     """Return column values for one VM's record."""
-    values = {f.name: getattr(record, f.name) for f in dataclasses.fields(VmRecord)}
+    values = {name: getattr(record, name) for name in _OF_VM}
     return values | {"status": str(record.status), "name": record.name[:255]}
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from greenlet import getcurrent, greenlet
@@ -25,6 +26,7 @@ EPOCH = 1_800_000_000.0  # wall clock at virtual second 0
 MOST_AT_ONCE = 20_000
 #: The shortest wait: a remainder too small to move the clock must not be waited for for ever.
 LEAST = 1e-6
+ANY = 0  # the ticket of what is no task
 
 
 class Machine(Protocol):
@@ -86,28 +88,34 @@ class Clockwork:
         self.task: Task | None = None
         self.after_step: Callable[[], None] = lambda: None
         self._numbers = itertools.count()
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        #: What happens when: a call, or a task that goes on unless its ticket is an old one.
+        self._events: list[tuple[float, int, Callable[[], None] | Task, int]] = []
         self._tasks: list[Task] = []
 
     # -- from outside -------------------------------------------------------------------
 
     def at(self, when: float, call: Callable[[], None]) -> None:
         """Call at that virtual second."""
-        heapq.heappush(self._events, (when, next(self._numbers), call))
+        heapq.heappush(self._events, (when, next(self._numbers), call, ANY))
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
         self.at(self.now + seconds, call)
 
     def run_until(self, end: float) -> None:
         """Let time pass until `end`; whatever is raised in a task comes out here."""
-        at_once = 0
-        while self._events and self._events[0][0] <= end:
-            when, _, call = heapq.heappop(self._events)
-            at_once = at_once + 1 if when <= self.now else 0
-            if at_once > MOST_AT_ONCE:
-                raise RuntimeError(f"at {self.now:.3f} s somebody works without waiting")
-            self.now = max(self.now, when)
-            call()
+        at_once, events = 0, self._events
+        while events and events[0][0] <= end:
+            when, _, what, ticket = heapq.heappop(events)
+            if when > self.now:
+                at_once, self.now = 0, when
+            else:
+                at_once += 1
+                if at_once > MOST_AT_ONCE:
+                    raise RuntimeError(f"at {self.now:.3f} s somebody works without waiting")
+            if isinstance(what, Task):
+                self._resume(what, ticket)
+            else:
+                what()
             self.after_step()
         self.now = max(self.now, end)
 
@@ -122,14 +130,14 @@ class Clockwork:
         task.greenlet = greenlet(body, self._hub)
         self._tasks = [t for t in self._tasks if not t.done]
         self._tasks.append(task)
-        self._wake_later(task, 0.0)
+        self.wake(task, task.ticket)
         return task
 
     def release(self, process: Process) -> None:
         """Let a process go on that was stopped, or whose machine hung."""
         kept, process._kept = process._kept, []
         for task, ticket in kept:
-            self.after(0.0, self._resumer(task, ticket))
+            self.wake(task, ticket)
 
     def close(self) -> None:
         """End every thread, so that none wakes up after the clock is gone."""
@@ -148,7 +156,7 @@ class Clockwork:
         task = self.running()
         task.ticket += 1
         if seconds is not None:
-            self._wake_later(task, max(LEAST, seconds))
+            self.wake(task, task.ticket, max(LEAST, seconds))
         self._hub.switch()
 
     def running(self) -> Task:
@@ -160,36 +168,35 @@ class Clockwork:
         """Return what wakes the running task from its next wait."""
         task = self.running()
         ticket = task.ticket + 1
-        return lambda: self.after(0.0, self._resumer(task, ticket))
+        return lambda: self.wake(task, ticket)
 
     # -- inside -------------------------------------------------------------------------
 
-    def _wake_later(self, task: Task, seconds: float) -> None:
-        self.after(seconds, self._resumer(task, task.ticket))
+    def wake(self, task: Task, ticket: int, seconds: float = 0.0) -> None:
+        """Let a task go on then, unless it has been woken from that wait before."""
+        event = (self.now + seconds, next(self._numbers), task, ticket)
+        heapq.heappush(self._events, event)
 
-    def _resumer(self, task: Task, ticket: int, late: bool = False) -> Callable[[], None]:
-        def resume() -> None:
-            process = task.process
-            if task.done or task.ticket != ticket or not process.alive:
-                return
-            if process.held:
-                process._kept.append((task, ticket))
-                return
-            lag = 0.0 if late else process.machine.lag()
-            if lag:
-                self.after(lag, self._resumer(task, ticket, late=True))
-                return
-            self.task = task
-            try:
-                task.greenlet.switch()
-            finally:
-                self.task = None
-            if task.greenlet.dead:
-                task.done = True
-                for wake in task.waiters:
-                    wake()
-
-        return resume
+    def _resume(self, task: Task, ticket: int, late: bool = False) -> None:
+        process = task.process
+        if task.done or task.ticket != ticket or not process.alive:
+            return
+        if process.stopped or process.machine.hung:
+            process._kept.append((task, ticket))
+            return
+        lag = 0.0 if late else process.machine.lag()
+        if lag:
+            self.after(lag, partial(self._resume, task, ticket, late=True))
+            return
+        self.task = task
+        try:
+            task.greenlet.switch()
+        finally:
+            self.task = None
+        if task.greenlet.dead:
+            task.done = True
+            for wake in task.waiters:
+                wake()
 
 
 # -- what the product believes to be the standard library ---------------------------------
@@ -242,9 +249,10 @@ class Lock:
 
     def __exit__(self, *exc: object) -> None:
         self._held = None
-        waiters, self._waiters = self._waiters, []
-        for wake in waiters:
-            wake()
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for wake in waiters:
+                wake()
 
 
 class Thread:
@@ -319,8 +327,9 @@ class Time:
         self._clockwork = clockwork
 
     def monotonic(self) -> float:
-        machine = self._clockwork.running().process.machine
-        return self._clockwork.now - machine.booted
+        task = self._clockwork.task
+        assert task is not None
+        return self._clockwork.now - task.process.machine.booted
 
     def time(self) -> float:
         machine = self._clockwork.running().process.machine

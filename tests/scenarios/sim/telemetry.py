@@ -56,6 +56,8 @@ class Series:
             del self.buckets[min(self.buckets)]
 
     def last(self, start: float, stop: float) -> float | None:
+        if start <= self.newest <= stop:
+            return self.buckets[self.newest][1]
         found = [b for b in self.buckets if start <= b <= stop]
         return self.buckets[max(found)][1] if found else None
 

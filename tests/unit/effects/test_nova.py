@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,14 @@ from keystoneauth1 import noauth
 from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 from openstack.connection import Connection
+from oslo_config import cfg
 
 from tests.unit.effects.telemetry_server import Request, Server, serving
-from vmha_remediator.effects.nova import EVACUATE, Nova
+from vmha_remediator import conf as config
+from vmha_remediator.effects.examine import Gatherer
+from vmha_remediator.effects.nova import Nova, make_nova
+from vmha_remediator.effects.nova_acts import EVACUATE
+from vmha_remediator.effects.view import CloudView
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
 from vmha_remediator.remedy.facts import Migration, Service
 
@@ -227,6 +233,26 @@ def test_a_cap_holds_whatever_nova_offers(server: Server, nova: Nova) -> None:
     capped = Nova(nova._cloud, cap=(2, 94))
     assert capped.version(EVACUATE) == "2.94"
     assert capped.version((2, 69)) == "2.69"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda conf: make_nova(conf),
+        lambda conf: CloudView(conf, ())._nova,
+        lambda conf: Gatherer(conf, {}, dict)._nova,
+    ],
+    ids=["engine and commands", "status page", "doctor"],
+)
+def test_the_cap_is_for_everybody_who_asks_nova(
+    made: Callable[[cfg.ConfigOpts], Nova], tmp_path: Path
+) -> None:
+    file = tmp_path / "vmha.conf"
+    file.write_text(
+        "[cloud]\nauth_type = password\nauth_url = http://keystone.invalid/v3\n"
+        "username = vmha\npassword = secret\ncompute_microversion_max = 2.94\n"
+    )
+    assert made(config.load(config_files=[str(file)]))._cap == (2, 94)
 
 
 def test_while_a_compute_is_too_old_servers_are_evacuated_as_before(
