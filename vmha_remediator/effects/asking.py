@@ -55,6 +55,9 @@ class Asking:
                 method,
                 raise_exc=False,
                 timeout=self._timeout,
+                # The engine's next cycle is the retry. openstacksdk asks a Glance that
+                # answers 503 six times, over 15 s, for each image.
+                status_code_retries=0,
                 headers={"Accept": "application/json"},
                 **options,
             )

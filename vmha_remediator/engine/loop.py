@@ -77,6 +77,7 @@ def make_timing(conf: cfg.ConfigOpts) -> Timing:
         report_after=whole.report_after,
         silent_after=whole.silent_after,
         unreachable_after=whole.unreachable_after,
+        evaluator_after=whole.evaluator_after,
         compute_after=whole.compute_after,
         flap_after=guards.flap_after,
         flap_window=guards.flap_window,

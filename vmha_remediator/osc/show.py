@@ -88,6 +88,7 @@ INCIDENTS: tuple[Column, ...] = (
 INCIDENT: tuple[Column, ...] = (
     *INCIDENTS[:4],
     ("Severity", field("severity")),
+    ("Held by", lambda i: i["held_by"] if i["state"] == "held" else ""),
     ("Why", field("reason")),
     ("To do", field("advice")),
     ("Says", field("says")),

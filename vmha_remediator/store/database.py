@@ -76,7 +76,7 @@ class Database:
         for attempt in range(1, RACES + 1):
             try:
                 with _translated(), self._facade.writer.using(self._context()) as session:
-                    if self.dialect == "sqlite":
+                    if self.path is not None:
                         # Take the write lock first: a transaction that reads before it
                         # writes is refused at once when somebody else wrote in between.
                         session.execute(_TAKE_LOCK)

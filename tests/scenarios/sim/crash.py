@@ -117,6 +117,10 @@ class Reaper:
         database.write = written  # type: ignore[method-assign]
         control.report = self._around("report", report)  # type: ignore[method-assign]
 
+    def unwatch(self) -> None:
+        """Leave the database as it was: another world is given it."""
+        vars(self.world.control.database).pop("write", None)
+
     def _around(self, name: str, deed: Callable[..., Any]) -> Callable[..., Any]:
         if self._brief and name in SMALL:
             return deed
@@ -235,6 +239,7 @@ def run(
         if reaper.died is not None:
             reaper.end_of_copy(problem)
         reaper.collect_all()
+        reaper.unwatch()
         if problem:
             reaper.bad.insert(0, Death(0, 0.0, "nobody dies", problem, "\n".join(world.lines)))
     return Fate(name, reaper.places // every, tuple(reaper.bad), time.monotonic() - began)
@@ -243,7 +248,7 @@ def run(
 def _play(reaper: Reaper, scenario: script.Scenario, brief: bool) -> str:
     """Let time pass until all is as expected; return what is not."""
     world = reaper.world
-    last = max(float(str(step).split()[0]) for step in scenario.steps)
+    last = max((float(str(step).split()[0]) for step in scenario.steps), default=0.0)
     try:
         while world.clockwork.now < scenario.until:
             world.run_until(min(world.clockwork.now + STRIDE, scenario.until))

@@ -150,6 +150,7 @@ def test_a_glance_that_is_away_hides_no_server(server: Server, nova: Nova) -> No
     server.say("GET", "/servers/detail", 200, {"servers": [shown]})
     server.say("GET", "/glance/v2/images/i-1", 503, {})
     assert nova.servers("h1")[0].image_properties == {"hw_machine_type": "q35"}
+    assert len([r for r in server.requests if "images" in r.path]) == 1, "nobody waits for it"
 
 
 def test_a_volume_has_no_image(server: Server, nova: Nova) -> None:

@@ -357,6 +357,46 @@ def test_a_type_without_host_name_is_said(server: Server) -> None:
 # --- alarms ---------------------------------------------------------------------------------
 
 
+def test_when_alarms_were_evaluated_is_read_of_a_few_that_are_enabled(server: Server) -> None:
+    stamp = "2026-11-22T07:00:00.123456"
+    found = [
+        {"alarm_id": "1", "enabled": True, "evaluate_timestamp": stamp},
+        {"alarm_id": "2", "enabled": False, "evaluate_timestamp": stamp},
+        {"alarm_id": "3", "enabled": True, "evaluate_timestamp": None},
+    ]
+    server.say("GET", "/v2/alarms", 200, found)
+    assert aodh(server).evaluated() == {"1": stamp}
+    assert parse_qs(urlsplit(server.requests[-1].path).query)["limit"] == ["10"]
+
+
+@pytest.mark.parametrize(
+    ("found", "state"),
+    [
+        ([{"enabled": True, "state": "insufficient data"}], "insufficient data"),
+        ([{"enabled": False, "state": "ok"}], None),
+        ([], None),
+    ],
+)
+def test_the_state_of_one_alarm_is_asked_for_by_its_name(
+    server: Server, found: list[dict[str, Any]], state: str | None
+) -> None:
+    server.say("GET", "/v2/alarms", 200, found)
+    assert aodh(server).state("failure", "h1") == state
+    query = parse_qs(urlsplit(server.requests[-1].path).query)
+    assert (query["q.field"], query["q.value"]) == (["name"], ["vmha:failure:h1"])
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", {}, 7, "text", [None], [7]], ids=repr)
+def test_nonsense_about_evaluations_is_telemetry_unavailable(server: Server, body: Any) -> None:
+    server.say("GET", "/v2/alarms", 200, body)
+    for call in (aodh(server).evaluated, lambda: aodh(server).state("failure", "h1")):
+        if body == {}:
+            assert not call()
+            continue
+        with pytest.raises(TelemetryUnavailable, match=r" while |unexpected"):
+            call()
+
+
 def test_ours_are_listed_and_only_ours(server: Server) -> None:
     ours = {"alarm_id": "1", "name": "vmha:failure:h1", "type": "composite", "state": "alarm"}
     theirs = {"alarm_id": "2", "name": "cpu", "type": "composite", "state": "alarm"}

@@ -172,6 +172,9 @@ class SimTelemetry:
         self.silent: set[str] = set()
         self.down = False
         self.aodh_down = False
+        self.evaluation: float | None = None  # the latest one; None: now
+        self.otherwise: str | None = "ok"  # the state of an alarm that does not stand
+        self.mute = False  # no alarm stands, whatever the measures say
 
     def hosts(self) -> list[str]:
         self._check()
@@ -187,13 +190,19 @@ class SimTelemetry:
     def alarming(self) -> list[tuple[str, str]]:
         if self.aodh_down:
             raise TelemetryUnavailable("Aodh cannot be reached")
-        found = []
-        for host in self._world.hosts:
+        found: list[tuple[str, str]] = []
+        for host in self._world.hosts if not self.mute else ():
             readings = Readings(host, self._values(host))
             for verdict in judge.judge(RULES, readings, Thresholds()):
                 if verdict.state is State.ALARM:
                     found.append((verdict.rule, host))
         return found
+
+    def evaluated(self) -> dict[str, str]:
+        return {"first": str(self.evaluation or self._world.clock.time)}
+
+    def state(self, rule: str, host: str) -> str | None:
+        return "alarm" if (rule, host) in self.alarming() else self.otherwise
 
     def _check(self) -> None:
         if self.down:
@@ -622,10 +631,14 @@ class Sim:
             upkeep=Upkeep(observer, world.nova, world.clock, self.policy),
         )
 
-    def fork(self) -> Sim:
-        """Return another cloud in the same state, with an engine that has just started."""
+    def fork(self, database: Database) -> Sim:
+        """Return another cloud in the same state, with an engine that has just started.
+
+        `database` becomes a copy of this one's, whatever is in it: one that has been used
+        before knows its statements, and to compile them is most of the work.
+        """
         self.world.fencing.confirmed = _nobody
-        other = Sim(self.policy, copy.deepcopy(self.world))
+        other = Sim(self.policy, copy.deepcopy(self.world), database)
         self.world.fencing.confirmed = self.store.confirmation
         with self.database.engine().connect() as ours, other.database.engine().connect() as new:
             source, target = ours.connection.driver_connection, new.connection.driver_connection

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import functools
 
-from tests.unit.engine.sim import STEP, Crash, Sim
+from tests.unit.engine.sim import STEP, Crash, CrashingDatabase, Sim
 from vmha_remediator.remedy.incident import VmStatus
+from vmha_remediator.store.database import Database
 
 WERE = {"held": "paused", "mended": "rescued", "off": "stopped"}
 
@@ -35,9 +36,14 @@ def _die_at_force_down(name: str) -> None:
         raise Crash(name)
 
 
+@functools.cache
+def _database() -> Database:
+    return CrashingDatabase("sqlite://")
+
+
 def _run(number: int) -> tuple[Sim, int]:
     """Run to the end, with a death at the given place; return how many places there were."""
-    sim, passed = _fenced().fork(), 0
+    sim, passed = _fenced().fork(_database()), 0
 
     def maybe(name: str) -> None:
         nonlocal passed

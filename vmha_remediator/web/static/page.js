@@ -160,7 +160,8 @@ function incident(i, now) {
 
 function toDo(i) {
   return el("div", { class: "todo" },
-    el("p", {}, el("strong", {}, "To do: "), i.advice),
+    el("p", {}, el("strong", {}, "To do: "), i.advice,
+      el("small", {}, ` (held by ${i.held_by})`)),
     el("p", {},
       el("button", { type: "button", "data-key": `release-${i.id}`, "data-release": i.id,
         "data-host": i.host }, "Release ..."),
