@@ -20,7 +20,7 @@ from oslo_log import log
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.ports import Cloud, Fencing
 from vmha_remediator.errors import CloudRefused, VmhaError
-from vmha_remediator.remedy import home, one_vm, pieces, reserves, steps
+from vmha_remediator.remedy import home, pieces, reserves, steps, vm_case
 from vmha_remediator.remedy import proof as proofs
 from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -226,7 +226,7 @@ class Executor:
             with self._journaled(incident, step, f"{record.name}: {action}", epoch):
                 self.cloud.act(record.server_id, action)
         except CloudRefused as exc:
-            why = one_vm.not_restored(record, action, str(exc), self.clock.now(), self.policy)
+            why = vm_case.not_restored(record, action, str(exc), self.clock.now(), self.policy)
             self.store.save_vms(incident, [why], epoch=epoch)
         except VmhaError as exc:
             return exc
@@ -262,7 +262,7 @@ class Executor:
     def _refused(
         self, incident: Incident, record: VmRecord, exc: CloudRefused, epoch: int
     ) -> None:
-        again = one_vm.refused(record, str(exc), self.clock.now(), self.policy)
+        again = vm_case.refused(record, str(exc), self.clock.now(), self.policy)
         self.store.save_vms(incident, [again], epoch=epoch)
 
     def _evacuate_all(
@@ -347,4 +347,4 @@ def _action(step: steps.StartVm | steps.RestoreVm | steps.ConfirmResize) -> str:
     """Return the action by which Nova is asked for a step."""
     if isinstance(step, steps.RestoreVm):
         return step.action
-    return one_vm.CONFIRM if isinstance(step, steps.ConfirmResize) else "start"
+    return vm_case.CONFIRM if isinstance(step, steps.ConfirmResize) else "start"

@@ -10,7 +10,6 @@ from dataclasses import replace
 from vmha_remediator.remedy import candidates, groups, one_vm, order, original, protect
 from vmha_remediator.remedy.facts import NOT_STARTED, Facts, Migration, Server
 from vmha_remediator.remedy.incident import IN_FLIGHT, Incident, VmRecord, VmStatus
-from vmha_remediator.remedy.one_vm import Case
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.steps import (
     ConfirmResize,
@@ -20,6 +19,7 @@ from vmha_remediator.remedy.steps import (
     StartVm,
     Step,
 )
+from vmha_remediator.remedy.vm_case import Case, pending
 
 #: Steps that begin something on the way off the dead host: not without proof.
 STARTING = (Evacuate, ResetState, ConfirmResize)
@@ -127,7 +127,7 @@ def _placed(case: Case, step: Step) -> Step | None:
         return step
     choice = case.chooser.choose(case.server, case.tried)
     if choice.nowhere:
-        return one_vm.pending(case, choice.nowhere)
+        return pending(case, choice.nowhere)
     if choice.full:
         return None
     case.chooser.take(choice.dest, case.server)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from vmha_pollsters.agent import witness
+from vmha_pollsters.agent.crew import Cast, Crew, Known
 from vmha_pollsters.agent.hearing import Hearing
 from vmha_pollsters.agent.heart import Heart, Route, Standing, Station
 from vmha_pollsters.agent.keeper import Content, Identity, Keeper
@@ -20,18 +21,17 @@ from vmha_pollsters.agent.probe import Prober
 from vmha_pollsters.agent.slots import NEAR, SlotFile
 from vmha_pollsters.agent.storage import Reader, Seen, Writer
 from vmha_pollsters.agent.watchdog.tether import Armed, Tether
-from vmha_pollsters.agent.witness import Limits, Me, Peer, Qualification, Reading
+from vmha_pollsters.agent.witness import Limits, Me, Peer, Qualification, Reading, Rest
 from vmha_pollsters.conf import GROUP, host_name, read_boot_id, read_keys, require
-from vmha_pollsters.lease.contract import LeaseDriver, Sight
+from vmha_pollsters.lease.contract import LeaseDriver
 from vmha_pollsters.lease.layout import (
     FIRST_HOST,
     NO_FLAGS,
     NO_OPINION,
-    ByNumber,
     Flag,
     Opinion,
-    Probe,
     Roster,
+    Slot,
     has,
 )
 from vmha_pollsters.lease.slots import SlotsLease
@@ -75,7 +75,8 @@ class Picture:
     roster: Roster | None = None
     roster_stale: bool = True
     qualification: Qualification = JUST_STARTED
-    peers: tuple[Peer, ...] = ()
+    peers: Sequence[Peer] = ()
+    few: Sequence[Peer] = ()  # those of them that are worth a look, in a crowd
     views: Views = field(default_factory=dict)  # of the witnesses that may be believed
     suspects: frozenset[str] = frozenset()  # hosts whose reading is, or was of late
     isolated: bool = False
@@ -141,6 +142,7 @@ class Agent:
         self._alone_since: float | None = None
         self._turn = 0
         self._steered: object = None
+        self._cast: tuple[object, Cast] | None = None
         self._news: object = None
         self._looks = 0
         self._introduced: object = None
@@ -160,6 +162,7 @@ class Agent:
         while not self.stop.wait(self._pause()):
             if self.reread_keys:
                 self._take_keys()
+            self.heart.catch_up()
             try:
                 self.tick()
             except Exception:  # the picture grows old, so this host falls silent by itself
@@ -186,7 +189,8 @@ class Agent:
 
     def _pause(self) -> float:
         crowd = len(self.picture.peers) > CROWD
-        return float(self.settings.heartbeat_interval) * (1.0 if crowd else 0.5)
+        beats = 1.0 if crowd else 0.5
+        return float(self.settings.heartbeat_interval) * beats - self.heart.catching_up()
 
     def tick(self) -> None:
         """Take stock once: qualify, fuse, decide about roles, probe, and remember it all."""
@@ -194,10 +198,13 @@ class Agent:
         before, seen, written = self.picture, self.reader.seen, self.writer.written
         stale = seen.roster is None or seen.roster_age > self.limits.roster_stale
         few = self._follows_few(seen, written.slot, stale)
-        peers = tuple(self._peers(seen, few, written.slot, now))
+        everybody = self._everybody(seen, few, written.slot, now)
+        peers, rest = everybody, witness.NOBODY
+        if isinstance(everybody, Crew) and seen.roster is not None:
+            peers, rest = everybody.split(self.limits, seen.roster.witnesses)
         me = self._me(seen, now)
-        qualification = witness.qualify(me, peers, self.limits)
-        views = witness.believed(me, qualification, peers, seen.roster, self.limits)
+        qualification = witness.qualify(me, peers, self.limits, rest)
+        views = witness.believed(me, qualification, peers, seen.roster, self.limits, rest)
         suspects = self._suspects(written.slot, peers, views, now)
         wanted = None
         # Who has just begun to look (again) knows nobody's lease yet: the roster that it would
@@ -206,21 +213,22 @@ class Agent:
         if written.slot is not None and settled and not written.problem and not seen.problem:
             incumbents = self._incumbents(seen.roster, peers, now)
             wanted = witness.next_roster(
-                written.slot, peers, seen.roster, stale, incumbents, self.limits
+                written.slot, peers, seen.roster, stale, incumbents, self.limits, rest
             )
-        self._steer(written.slot, seen, peers)
+        self._steer(written.slot, seen, everybody)
         self.heart.standing = self._standing(seen, bool(views), now)
-        self._probe(peers, written.slot, now)
+        self._probe(peers, everybody, written.slot, now)
         self.picture = Picture(
             at=now,
             slot=written.slot,
             roster=seen.roster,
             roster_stale=stale,
             qualification=qualification,
-            peers=peers,
+            peers=everybody,
+            few=peers,
             views=views,
             suspects=suspects,
-            isolated=self._isolated(peers, written.slot, now),
+            isolated=self._isolated(peers, rest, written.slot, now),
             next_roster=wanted,
             problems=me.problems,
             armed=self._promise(),
@@ -278,41 +286,44 @@ class Agent:
         small = seen.header is None or seen.header.hosts <= SMALL_TABLE
         return ordinary and not small and not stale
 
-    def _peers(self, seen: Seen, few: bool, mine: int | None, now: float) -> Iterable[Peer]:
-        found: dict[str, Peer] = {}
-        scope: Iterable[int] = seen.slots
-        listed = frozenset[int]()
-        if few and mine is not None and seen.roster is not None:
-            scope = {mine, *witness.targets(mine, seen.roster, seen.slots)} & seen.slots.keys()
-            listed = seen.roster.members
-        unknown = Sight(None, now)
+    def _everybody(self, seen: Seen, few: bool, mine: int | None, now: float) -> Sequence[Peer]:
+        """Return all hosts that this one knows, in the order of their slots."""
         heard, clocks = self.heart.census()
-        probes = self.prober.results(now)
-        slots, sights, seen_fresh = seen.slots, seen.sights, seen.fresh
+        known = Known(
+            heard,
+            clocks,
+            self.prober.results(now),
+            seen.sights,
+            seen.fresh,
+            mine,
+            seen.roster.members if few and seen.roster is not None else frozenset(),
+        )
+        if few and mine is not None and seen.roster is not None:
+            wanted = {mine, *witness.targets(mine, seen.roster, seen.slots)}
+            return self._peers(wanted & seen.slots.keys(), seen.slots, known)
+        watches = seen.roster is not None and mine in seen.roster.witnesses
+        if watches and len(seen.slots) > CROWD and seen.edition is not None:
+            cast = self._cast_of(seen)
+            if not cast.doubles:
+                return Crew(cast, seen.slots, known)
+        return self._peers(seen.slots, seen.slots, known)
+
+    def _cast_of(self, seen: Seen) -> Cast:
+        """Return what the slots say besides that they live, as before if nothing changed."""
+        about = (seen.edition, len(seen.slots))
+        if self._cast is None or self._cast[0] != about:
+            self._cast = about, Cast(seen.slots)
+        return self._cast[1]
+
+    def _peers(
+        self, scope: Iterable[int], slots: Mapping[int, Slot], known: Known
+    ) -> tuple[Peer, ...]:
+        found: dict[str, Peer] = {}
         for index in sorted(scope):
-            slot = slots[index]
-            host = slot.host
-            lease = sights.get(index, unknown)
-            fresh = lease if seen_fresh is sights else seen_fresh.get(index, unknown)
-            own = index == mine
-            peer = Peer(
-                index,
-                host,
-                slot.priority,
-                slot.flags,
-                Opinion(
-                    0.0 if own else heard.get(host), lease.age, probes.get(host, Probe.UNKNOWN)
-                ),
-                ByNumber(slot.views) if slot.views else None,
-                fresh.age,
-                None if own else clocks.get(host),
-                lease.problem or fresh.problem,
-                slot.watchdog_promise if has(slot.flags, Flag.WATCHDOG) else 0.0,
-                index in listed,
-            )
-            other = found.get(host)
-            found[host] = peer if other is None else self._one_of(other, peer)
-        return sorted(found.values(), key=lambda p: p.slot)
+            peer = known.peer(index, slots[index])
+            other = found.get(peer.host)
+            found[peer.host] = peer if other is None else self._one_of(other, peer)
+        return tuple(sorted(found.values(), key=lambda p: p.slot))
 
     def _one_of(self, one: Peer, two: Peer) -> Peer:
         """Of two slots with one host name take the live one; two live ones are a problem."""
@@ -339,25 +350,26 @@ class Agent:
     ) -> dict[int, float]:
         """Return for each present witness how long it has been unqualified."""
         present = roster.witnesses if roster is not None else ()
-        qualified = {p.slot for p in peers if has(p.flags, Flag.QUALIFIED)}
+        qualified = {p.slot for p in peers if p.slot in present and has(p.flags, Flag.QUALIFIED)}
         self._good = {
             slot: now if slot in qualified else self._good.get(slot, now) for slot in present
         }
         return {slot: now - good for slot, good in self._good.items()}
 
-    def _steer(self, mine: int | None, seen: Seen, peers: Iterable[Peer]) -> None:
+    def _steer(self, mine: int | None, seen: Seen, everybody: Sequence[Peer]) -> None:
         if mine is None:
             self._steered = None
             self.heart.steer(None)
             return
         roster = seen.roster and (seen.roster.witnesses, seen.roster.members)
-        steered = (mine, seen.edition, roster, len(seen.fresh), tuple(p.slot for p in peers))
+        steered = (mine, seen.edition, roster, len(seen.fresh), _indexes(everybody))
         if seen.edition is not None and steered == self._steered:
             return  # nothing changed but what every renewal changes
-        names = {p.slot: p.host for p in peers if p.slot != mine}
+        names = {n: seen.slots[n].host for n in _indexes(everybody) if n != mine}
         expected = witness.senders(mine, seen.roster, seen.slots)
         to = witness.targets(mine, seen.roster, seen.slots) & names.keys()
         self._steered = steered
+        self.prober.forget([seen.slots[n].host for n in _indexes(everybody)])
         self.heart.steer(
             Route(
                 slot=mine,
@@ -368,10 +380,13 @@ class Agent:
                 boots={
                     host: seen.slots[n].boot_id for n, host in names.items() if n in seen.fresh
                 },
+                homes={n: seen.slots[n].address for n in names},
             )
         )
 
-    def _probe(self, peers: Iterable[Peer], mine: int | None, now: float) -> None:
+    def _probe(
+        self, peers: Sequence[Peer], everybody: Sequence[Peer], mine: int | None, now: float
+    ) -> None:
         """Probe who is silent, and now and then who is well.
 
         Only witnesses watch the silent. In a small cluster everybody tries the hosts that are
@@ -383,26 +398,24 @@ class Agent:
         if mine is None or not (watching or small):
             return
         self._turn = (self._turn + 1) % TURNS
-        crowd = len(seen.slots) > CROWD
+        if peers is not everybody:
+            peers = [*peers, *everybody[self._turn :: TURNS]]
         for peer in peers:
             if peer.slot == mine or has(peer.flags, Flag.LEAVING) or peer.slot not in seen.slots:
-                continue
-            heard = peer.opinion.heard
-            well = heard is not None and heard <= self.limits.suspect_heard
-            if crowd and well and peer.slot % TURNS != self._turn:
                 continue
             healthy = partial(self._is_well, peer.host)
             if watching or healthy():
                 self.prober.consider(peer.host, seen.slots[peer.slot].address, healthy, now)
-        self.prober.forget(p.host for p in peers)
 
     def _is_well(self, host: str) -> bool:
         age = self.heart.heard(host)
         return age is not None and age <= self.limits.suspect_heard
 
-    def _isolated(self, peers: Iterable[Peer], mine: int | None, now: float) -> bool:
+    def _isolated(self, peers: Iterable[Peer], rest: Rest, mine: int | None, now: float) -> bool:
         """Tell whether this host hears nobody and the isolation addresses do not answer."""
-        others = any(p.slot != mine and witness.is_live(p, self.limits) for p in peers)
+        others = bool(rest.slots) or any(
+            p.slot != mine and witness.is_live(p, self.limits) for p in peers
+        )
         heard = self.heart.last_heard()
         silence = self.heart.listening_for() if heard is None else heard
         if not others or silence <= self.limits.suspect_heard:
@@ -432,11 +445,14 @@ class Agent:
         armed = picture.armed
         if armed is not None:
             flags |= Flag.WATCHDOG
-        views: tuple[Opinion, ...] = ()
+        views: Sequence[Opinion] = ()
         header = self.reader.seen.header
         if header is not None and picture.role in ("master", "witness"):
-            known = {p.slot: witness.aged(p.opinion, heard_by=passed) for p in picture.peers}
-            views = tuple(known.get(n, NO_OPINION) for n in range(header.hosts))
+            if isinstance(picture.peers, Crew):
+                views = picture.peers.view(header.hosts, passed)
+            else:
+                known = {p.slot: witness.aged(p.opinion, passed) for p in picture.peers}
+                views = tuple(known.get(n, NO_OPINION) for n in range(header.hosts))
         roster = picture.next_roster
         said = Content(flags, views)
         if armed is not None:
@@ -506,10 +522,14 @@ class Agent:
             picture.next_roster and picture.next_roster.witnesses,
             tuple(
                 (p.slot, p.opinion.probe)  # of a host that is heard, a probe is no news
-                for p in picture.peers
+                for p in picture.few
                 if p.opinion.heard is None or p.opinion.heard > slow
             ),
         )
+
+
+def _indexes(peers: Sequence[Peer]) -> tuple[int, ...]:
+    return peers.indexes if isinstance(peers, Crew) else tuple(p.slot for p in peers)
 
 
 def load_driver(settings: Any) -> LeaseDriver:

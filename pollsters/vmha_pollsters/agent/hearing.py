@@ -4,11 +4,21 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from vmha_pollsters.agent.wire import ACKS, BEATS, Kind, Packet, Rejected
+from vmha_pollsters.agent.wire import (
+    ACKS,
+    BEATS,
+    Kind,
+    Packet,
+    Rejected,
+    Voices,
+    learn,
+    recognise,
+)
 
+REPLAYED = "replayed or overtaken"
 #: Boots of a host that are over are remembered against replay, this many a host.
 OLD_BOOTS = 16
 #: An answer to a heartbeat older than this (s) is from another boot's clock, or worthless.
@@ -24,6 +34,8 @@ class _Peer:
     acked: float | None = None
     bare: bool = False  # its latest heartbeat said that its lease is not renewed
     clock: float = 0.0  # the peer's wall clock minus our monotonic one
+    slot: int = -1  # as its last heartbeat says, if that was `noted`
+    waits: bool = False  # it was heard since the last roll call that named it
     expected_since: float | None = None
 
 
@@ -38,6 +50,8 @@ class Hearing:
         self._watch = watch
         self._fresh = fresh
         self._peers: dict[str, _Peer] = {}
+        self._voices: Voices[_Peer] = {}
+        self._slots: dict[int, _Peer] = {}
         self._begun: float | None = None
         self.vouched: float | None = None  # when the newest heartbeat left that was vouched for
 
@@ -84,8 +98,9 @@ class Hearing:
             if peer.boot_id is not None:
                 peer.old_boots = [*peer.old_boots, peer.boot_id][-OLD_BOOTS:]
             peer.boot_id, peer.sequence = packet.boot_id, 0
+            self._voices.clear()  # nobody is to be known by an earlier boot's voice
         if packet.sequence <= peer.sequence:
-            raise Rejected("replayed or overtaken")
+            raise Rejected(REPLAYED)
         peer.sequence = packet.sequence
         peer.heard = now
         peer.clock = packet.wall - now
@@ -95,6 +110,55 @@ class Hearing:
             peer.acked = now
             if packet.kind is Kind.VOUCH:
                 self._note_vouched(packet.echo / 1000, now)
+
+    def note(self, packet: Packet, data: bytes) -> None:
+        """Know the next heartbeats of the sender by this one, which was just taken, and answer it
+        with the next roll call."""
+        peer = self._peers[packet.host]
+        peer.slot, peer.waits = packet.slot, True
+        self._slots[packet.slot] = peer
+        if packet.kind is Kind.HEARTBEAT:
+            learn(self._voices, data, peer)
+
+    def forget_voices(self) -> None:
+        """Read the next packet of every host in full: something about this host has changed."""
+        self._voices.clear()
+
+    def take_known(
+        self,
+        packets: Iterable[bytes],
+        key: bytes,
+        now: float,
+        otherwise: Callable[[bytes], None],
+    ) -> tuple[int, int]:
+        """Count the heartbeats of those who were noted, as `take` would; the others are handed
+        to `otherwise`, each in its turn.
+
+        Returns how many were taken, and how many refused as replays.
+        """
+        taken = replayed = 0
+        for peer, sequence, wall, data in recognise(packets, self._voices, key):
+            if peer is None:
+                otherwise(data)
+            elif sequence <= peer.sequence:
+                replayed += 1
+            else:
+                taken += 1
+                peer.sequence = sequence
+                peer.heard = now
+                peer.clock = wall - now
+                peer.bare, peer.waits = False, True
+        return taken, replayed
+
+    def call(self, slots: Iterable[int]) -> list[int]:
+        """Return those of `slots` that were noted or known since they were last called."""
+        called = []
+        for slot in slots:
+            peer = self._slots.get(slot)
+            if peer is not None and peer.waits and peer.slot == slot:
+                peer.waits = False
+                called.append(slot)
+        return called
 
     def _note_vouched(self, sent: float, now: float) -> None:
         """Remember when the heartbeat left that was vouched for: it was heard no earlier.

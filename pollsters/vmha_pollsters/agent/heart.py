@@ -7,19 +7,23 @@ import errno
 import logging
 import select
 import socket
+import struct
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
-from vmha_pollsters.agent.hearing import Hearing
+from vmha_pollsters.agent.hearing import REPLAYED, Hearing
 from vmha_pollsters.agent.wire import (
     BEATS,
     EVERYBODY,
     MAX_SIZE,
+    MOST_SLOTS,
     Kind,
     Packet,
     Rejected,
@@ -32,18 +36,29 @@ from vmha_pollsters.agent.wire import (
 
 LOG = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 #: Listening that paused longer than this many beats starts anew: what waited in the socket
 #: says that a host lived at some time, not that it lives.
 PAUSE_BEATS = 3.0
 #: Packets taken in one go, so that a flood cannot keep the thread from sending.
-MOST_AT_ONCE = 2000
-BUFFER = 1 << 20
-#: Above so many senders packets are taken in ten times a beat instead of one by one (a heartbeat
-#: looks younger by that much at most), and acknowledged by roll calls: every sender is named in
-#: one of so many parts, each of which has its turn once in two beats.
+MOST_AT_ONCE = 4000
+#: What waits in the socket (bytes, as the kernel counts: 1 to 4 KiB a packet), at most. A host
+#: without the right to have so much gets net.core.rmem_max.
+BUFFER = 4 << 20
+PACKET = 4096
+#: Not in the module `socket` (asm-generic/socket.h).
+SO_RCVBUFFORCE, SO_MEMINFO = 33, 55
+_MEMINFO = struct.Struct("=9I")  # of which the last one counts the packets that were dropped
+#: Above so many senders packets are taken in several times a beat instead of one by one (a
+#: heartbeat looks younger by that much at most), and acknowledged by roll calls: every sender is
+#: named in one of so many parts, each of which has its turn once in two beats.
 CROWD = 32
 WAKES = 10
 PARTS = 2 * WAKES
+#: Above so many it is done less often, and whoever asks how old they are waits for it.
+BIG_CROWD = 200
+FEW_WAKES = 5
 
 Address = tuple[str, int]
 
@@ -69,6 +84,7 @@ class Route:
     targets: Mapping[int, str]  # slot -> address
     senders: frozenset[str]  # hosts that should be heard
     boots: Mapping[str, uuid.UUID]
+    homes: Mapping[int, str] = field(default_factory=dict)  # everybody's: there roll calls go
 
 
 @dataclass(frozen=True)
@@ -99,8 +115,9 @@ class Heart:
         self._sequence = 0
         self._drained = time.monotonic()
         self._paused_until_drained = True
-        self._called: list[dict[int, Address]] = [{} for _ in range(PARTS)]
         self._part = 0
+        self._room = BUFFER
+        self._taken_in = threading.Event()
         self.taken = 0
         self.standing = Standing()
         self.rejected: Counter[str] = Counter()
@@ -109,7 +126,9 @@ class Heart:
     def steer(self, route: Route | None) -> None:
         """Send to and expect other hosts from now on; None: no slot, so say nothing."""
         with self._lock:
-            self._route = route
+            before, self._route = self._route, route
+            if before is None or route is None or before.slot != route.slot:
+                self._hearing.forget_voices()
             if route is not None:
                 self._hearing.expect(route.senders, self._drained)
 
@@ -169,13 +188,35 @@ class Heart:
             late = time.monotonic() - self._drained > PAUSE_BEATS * self._me.interval
             return 0.0 if late else self._hearing.listening_for(self._drained)
 
+    def catch_up(self) -> None:
+        """Wait, in a big crowd, until everything received has just been taken in."""
+        if self._senders() > BIG_CROWD:
+            self._taken_in.clear()
+            self._taken_in.wait(2.0 * self._rest())
+
+    def catching_up(self) -> float:
+        """Return how long (s) `catch_up` takes on average."""
+        return self._rest() / 2 if self._senders() > BIG_CROWD else 0.0
+
+    def dropped(self) -> int:
+        """Return how many packets the kernel dropped since the socket was opened: it was full."""
+        sock = self._sock
+        if sock is None:
+            return 0
+        try:
+            told = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO.size)
+        except OSError:  # before Linux 4.12
+            return 0
+        return int(_MEMINFO.unpack(told)[-1])
+
     def _open(self) -> None:
         family = socket.AF_INET6 if ":" in self._me.address else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+            make_room(sock, BUFFER)
             sock.setblocking(False)
             sock.bind((self._me.address, self._me.port))
+            self._room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         except OSError as exc:
             sock.close()
             problem = f"cannot listen on {self._me.address} port {self._me.port}: {exc.strerror}"
@@ -196,95 +237,120 @@ class Heart:
             return
         crowded = self._crowded()
         if crowded:
-            time.sleep(min(left, self._me.interval / WAKES))
+            time.sleep(min(left, self._rest()))
         else:
             select.select([sock], [], [], min(left, self._me.interval / 4))
         began = time.monotonic()
         with self._lock:
             paused = began - self._drained > PAUSE_BEATS * self._me.interval
             paused = paused or self._paused_until_drained
+        take = self._take_crowd if crowded else self._take_few
         try:
-            packets = self._received(sock)
+            take(sock, paused)
         except OSError as exc:
             LOG.warning("heartbeat socket: %s; opening it again", exc)
             self._sock = None
             sock.close()
             return
-        if not paused:
-            self._take(packets)
         with self._lock:
             if paused:
                 self._hearing.begin(began)
                 self._paused_until_drained = False
             self._drained = began
+        self._taken_in.set()
         if crowded:
             self._call_roll()
 
-    def _received(self, sock: socket.socket) -> list[tuple[bytes, Address]]:
-        """Return what waits in the socket; raises OSError."""
-        packets = []
-        with suppress(BlockingIOError):
-            for _ in range(MOST_AT_ONCE):
-                packets.append(sock.recvfrom(MAX_SIZE + 1))
-        return packets
+    def _wakes(self) -> int:
+        return FEW_WAKES if self._senders() > BIG_CROWD else WAKES
 
-    def _take(self, packets: Iterable[tuple[bytes, Address]]) -> None:
-        """Count what can be believed, and acknowledge it."""
-        answers = []
+    def _rest(self) -> float:
+        """Return for how long packets of a crowd may wait: less if few fit into the socket."""
+        share = self._room / PACKET / max(self._senders(), 1)
+        return self._me.interval * min(1 / self._wakes(), share)
+
+    def _take_few(self, sock: socket.socket, paused: bool) -> None:
+        """Take in what waits in the socket, unless it is history; raises OSError."""
+        packets = _all_of(partial(sock.recvfrom, MAX_SIZE + 1))
+        if paused:
+            return
+        answers: list[tuple[Packet, Address]] = []
         with self._lock:
             route, now = self._route, time.monotonic()
             for data, sender in packets:
-                try:
-                    packet = self._believe(data, route, now)
-                except Rejected as exc:
-                    self.rejected[str(exc)] += 1
-                    LOG.debug("packet from %s refused: %s", sender[0], exc)
-                else:
-                    if packet.kind in BEATS:
-                        answers.append((packet, sender))
-        if route is not None and answers:
-            self._answer(answers, route.slot)
+                packet = self._believed(data, route, now)
+                if packet is not None and packet.kind in BEATS:
+                    answers.append((packet, sender[:2]))
+        self._answer(answers)
 
-    def _believe(self, data: bytes, route: Route | None, now: float) -> Packet:
-        packet = unpack(data, self._cluster, self.keys)
-        called = packet.kind is Kind.ROLL and packet.to == EVERYBODY
-        if route is None or (packet.to != route.slot and not called):
-            raise Rejected("meant for another host")
-        if packet.host == self._me.host:
-            raise Rejected("our own name")
-        if called and is_called(packet, route.slot):
-            packet = packet._replace(kind=Kind.ACK)
-        self._hearing.take(packet, now, route.boots)
+    def _take_crowd(self, sock: socket.socket, paused: bool) -> None:
+        """Do the same where a thousand packets a second come: most are as they were a beat ago.
+
+        The heartbeats are acknowledged with the next roll call. Who may soon live by its
+        acknowledgements gets one for each, for only that says to which heartbeat it belongs.
+        """
+        packets = _all_of(partial(sock.recv, MAX_SIZE + 1))
+        if paused:
+            return
+        answers: list[tuple[Packet, Address]] = []
+        with self._lock:
+            route, now = self._route, time.monotonic()
+
+            def read(data: bytes) -> None:
+                packet = self._believed(data, route, now)
+                if packet is None or route is None or packet.kind not in BEATS:
+                    return
+                if packet.kind is Kind.HEARTBEAT:
+                    self._hearing.note(packet, data)
+                elif packet.slot in route.homes:
+                    answers.append((packet, (route.homes[packet.slot], self._me.port)))
+
+            taken, replayed = self._hearing.take_known(packets, self.keys[0], now, read)
+            self.taken += taken
+            if replayed:
+                self.rejected[REPLAYED] += replayed
+        self._answer(answers)
+
+    def _believed(self, data: bytes, route: Route | None, now: float) -> Packet | None:
+        """Count a packet as heard and return it; None: as refused."""
+        try:
+            packet = unpack(data, self._cluster, self.keys)
+            called = packet.kind is Kind.ROLL and packet.to == EVERYBODY
+            if route is None or (packet.to != route.slot and not called):
+                raise Rejected("meant for another host")
+            if packet.host == self._me.host:
+                raise Rejected("our own name")
+            if called and is_called(packet, route.slot):
+                packet = packet._replace(kind=Kind.ACK)
+            self._hearing.take(packet, now, route.boots)
+        except Rejected as exc:
+            self.rejected[str(exc)] += 1
+            LOG.debug("packet refused: %s", exc)
+            return None
         self.taken += 1
         return packet
 
-    def _answer(self, beats: Iterable[tuple[Packet, Address]], slot: int) -> None:
-        """Acknowledge these heartbeats now, or in a crowd with the next roll call.
-
-        Who may soon live by its acknowledgements gets every one, for only that says to which
-        heartbeat it belongs.
-        """
-        crowded = self._crowded()
+    def _answer(self, beats: Iterable[tuple[Packet, Address]]) -> None:
+        """Acknowledge each of these heartbeats."""
         kind = Kind.VOUCH if self._stands().vouches else Kind.ACK
         for packet, sender in beats:
-            sender = sender[:2]
-            if crowded and packet.kind is Kind.HEARTBEAT:
-                self._called[packet.slot % PARTS][packet.slot] = sender
-            else:
-                self._send(kind, {packet.slot: sender}, slot, echo=packet.sequence)
+            self._send(kind, {packet.slot: sender}, packet.to, echo=packet.sequence)
 
     def _call_roll(self) -> None:
         """Tell the next part of all senders which of them were heard since their last turn."""
-        self._part = (self._part + 1) % PARTS
-        heard, self._called[self._part] = self._called[self._part], {}
+        heard: list[int] = []
         with self._lock:
             route = self._route
+            for _ in range(WAKES // self._wakes()):
+                self._part = (self._part + 1) % PARTS
+                heard += self._hearing.call(range(self._part, MOST_SLOTS, PARTS))
         if not heard or route is None:
             return
         packet = self._packet(Kind.ROLL, route.slot, EVERYBODY)._replace(roll=roll(heard))
         data = pack(packet, self._cluster, self.keys[0])
-        for address in heard.values():
-            self._put(data, address)
+        for slot in heard:
+            if slot in route.homes:
+                self._put(data, (route.homes[slot], self._me.port))
 
     def _stands(self) -> Standing:
         """Return this host's standing; one that is old, since nobody updates it, is none."""
@@ -293,8 +359,11 @@ class Heart:
         return Standing() if late else standing
 
     def _crowded(self) -> bool:
+        return self._senders() > CROWD
+
+    def _senders(self) -> int:
         route = self._route
-        return route is not None and len(route.senders) > CROWD
+        return 0 if route is None else len(route.senders)
 
     def _beat(self) -> None:
         with self._lock:
@@ -329,3 +398,20 @@ class Heart:
             if exc.errno == errno.EBADF:
                 raise
             LOG.debug("cannot send to %s: %s", address[0], exc)
+
+
+def make_room(sock: socket.socket, size: int) -> None:
+    """Let `size` bytes wait in a socket, or as many as this process may have."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size // 2)  # the kernel doubles it
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size // 2)
+
+
+def _all_of(receive: Callable[[], T]) -> list[T]:
+    """Return what waits in a socket; raises OSError."""
+    packets = []
+    with suppress(BlockingIOError):
+        for _ in range(MOST_AT_ONCE):
+            packets.append(receive())
+    return packets

@@ -6,7 +6,7 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vmha_pollsters.agent.slots import Blocks, check_header, read_table
@@ -59,7 +59,7 @@ class Content:
     """What a renewal says besides that the host lives."""
 
     flags: Flag = NO_FLAGS
-    views: tuple[Opinion, ...] = ()
+    views: Sequence[Opinion] = ()
     watchdog_timeout: float = 0.0
     watchdog_promise: float = 0.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import random
 import select
 import socket
 import threading
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from vmha_pollsters.lease.layout import Probe
 
@@ -42,6 +44,8 @@ class Record:
     answered: float | None = None
     silent: int = 0  # rounds in a row without any answer
     last: float | None = None
+    #: Many hosts that were first probed together are not to be so for ever.
+    spread: float = field(default_factory=partial(random.uniform, 0.5, 1.5))
 
     def note(self, outcome: Outcome, healthy: bool, now: float) -> None:
         """Take in one probe; `healthy`: the host is being heard all the while."""
@@ -135,10 +139,14 @@ class Prober:
         """Probe `host` if its turn has come; `healthy` tells whether it is heard right now."""
         well = healthy()
         with self._lock:
-            record = self._records.setdefault(host, Record())
+            record = self._records.get(host)
+            if record is None:
+                record = self._records[host] = Record()
             if well:
                 record.silent = 0
-            again = max(HEALTHY_AGAIN, len(self._records) / MOST_HEALTHY)
+            again = HEALTHY_AGAIN
+            if len(self._records) > MOST_HEALTHY * again:
+                again = len(self._records) / MOST_HEALTHY * record.spread
             if host in self._running or not record.due(well, now, again):
                 return
             self._running.add(host)

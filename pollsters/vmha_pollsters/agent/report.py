@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from vmha_pollsters.agent import witness
+from vmha_pollsters.agent.crew import Crew
 from vmha_pollsters.agent.daemon import Agent, Picture
 from vmha_pollsters.agent.storage import Seen, Written
 from vmha_pollsters.agent.witness import Peer, Reading
@@ -61,7 +62,7 @@ def readings(agent: Agent, asked: Mapping[str, Any] = NOTHING) -> dict[str, Any]
     """
     picture = agent.picture
     skip = _skipped(asked.get("skip"))
-    wanted = [p for p in picture.peers if p.slot not in skip or p.host in picture.suspects]
+    wanted = _wanted(picture, skip)
     return {
         "host": agent.host,
         "age": round(time.monotonic() - picture.at, 3),
@@ -76,6 +77,15 @@ def readings(agent: Agent, asked: Mapping[str, Any] = NOTHING) -> dict[str, Any]
             for r in picture.readings(wanted, agent.limits)
         ],
     }
+
+
+def _wanted(picture: Picture, skip: frozenset[int]) -> Sequence[Peer]:
+    """Return the hosts whose turn it is, and the suspects."""
+    everybody, suspects = picture.peers, picture.suspects
+    if not isinstance(everybody, Crew):
+        return [p for p in everybody if p.slot not in skip or p.host in suspects]
+    places = zip(everybody.indexes, everybody.hosts, strict=True)
+    return everybody.pick([n for n, host in places if n not in skip or host in suspects])
 
 
 def _skipped(bits: object) -> frozenset[int]:
@@ -131,6 +141,7 @@ def status(agent: Agent, _asked: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
             "problem": agent.heart.problem,
             "taken": agent.heart.taken,
             "refused": dict(agent.heart.rejected),
+            "dropped": agent.heart.dropped(),
         },
         "peers": _peers(agent, picture),
     }

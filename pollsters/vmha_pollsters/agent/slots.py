@@ -9,7 +9,8 @@ import os
 import stat
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from vmha_pollsters.lease.contract import Table
@@ -19,10 +20,10 @@ from vmha_pollsters.lease.layout import (
     Block,
     Damaged,
     Header,
+    Kept,
     Roster,
     Slot,
     Stray,
-    renewed_slot,
     unpack_header,
     unpack_roster,
     unpack_slot,
@@ -35,6 +36,15 @@ NEAR = 16
 CHUNK = 256
 
 
+@dataclass
+class Found:
+    """What a look found in the slots: their content, or why a block cannot be believed."""
+
+    slots: dict[int, Slot] = field(default_factory=dict)
+    damaged: dict[int, str] = field(default_factory=dict)
+    strays: set[int] = field(default_factory=set)
+
+
 class Cache:
     """The blocks of the last look and what was in them: most come again as they were.
 
@@ -44,23 +54,39 @@ class Cache:
     def __init__(self) -> None:
         self.edition = 0
         self._area: uuid.UUID | None = None
-        self._known: dict[int, tuple[bytes, Slot | None]] = {}
+        self._kept: dict[int, Kept] = {}
 
-    def slot(self, block: memoryview, index: int, area: uuid.UUID) -> Slot | None:
-        """Return what is in the block of slot `index`, None if free; raises `Damaged`."""
+    def take(self, numbers: Iterable[int], first: int, data: Block, area: uuid.UUID) -> Found:
+        """Return what is in the blocks with these `numbers`; `data` begins with block `first`.
+
+        A thousand blocks a second pass here on a witness.
+        """
         if area != self._area:
-            self._area, self._known = area, {}
-        data = bytes(block)
-        before, slot = self._known.get(index, (b"", None))
-        if data == before:
-            return slot
-        renewed = renewed_slot(before, data, slot) if slot is not None else None
-        if renewed is None:
-            self._known.pop(index, None)
-            self.edition += 1
-            renewed = unpack_slot(data, index, area)
-        self._known[index] = (data, renewed)
-        return renewed
+            self._area, self._kept = area, {}
+        kept, found = self._kept, Found()
+        slots = found.slots
+        for number in numbers:
+            at, index = (number - first) * BLOCK, number - FIRST_HOST
+            block = bytes(data[at : at + BLOCK])
+            known = kept.get(index)
+            if known is None or (block != known.data and not known.renew(block)):
+                known = self._unpack(block, index, area, found)
+            if known is not None and known.slot is not None:
+                slots[index] = known.slot
+        return found
+
+    def _unpack(self, block: bytes, index: int, area: uuid.UUID, found: Found) -> Kept | None:
+        self._kept.pop(index, None)
+        self.edition += 1
+        try:
+            known = Kept(block, unpack_slot(block, index, area))
+        except Damaged as exc:
+            found.damaged[index] = str(exc)
+            if isinstance(exc, Stray):
+                found.strays.add(index)
+            return None
+        self._kept[index] = known
+        return known
 
 
 class Blocks(Protocol):
@@ -223,66 +249,55 @@ def read_table(
     if not known:
         known = check_header(blocks.read(0, 1), cluster).hosts
     wanted = range(known) if hosts is None else sorted({n for n in hosts if n < known})
-    # Taken in while they are fetched: a table of 2000 hosts need not be in memory twice.
-    found = _fetch(blocks, [0, 1, *(FIRST_HOST + n for n in wanted)])
-    header = check_header(next(found)[1], cluster)
-    if header.hosts != known:  # made anew with another geometry
-        return read_table(blocks, hosts, cluster, header.hosts, cache)
-    return _table(started, header, found, cache)
-
-
-def _fetch(blocks: Blocks, numbers: Iterable[int]) -> Iterator[tuple[int, memoryview]]:
-    """Yield the blocks with these ascending `numbers`; one read for those close together."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number - runs[-1][-1] <= NEAR and number - runs[-1][0] < CHUNK:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    for run in runs:
-        first = run[0]
-        data = memoryview(blocks.read(first, run[-1] - first + 1))
-        for number in run:
-            yield number, data[(number - first) * BLOCK : (number - first + 1) * BLOCK]
-
-
-def _table(
-    started: float,
-    header: Header,
-    found: Iterator[tuple[int, memoryview]],
-    cache: Cache | None,
-) -> Table:
-    slots: dict[int, Slot] = {}
-    damaged: dict[int, str] = {}
-    strays: set[int] = set()
+    cache = cache or Cache()
+    header: Header | None = None
     roster: Roster | None = None
     problem: str | None = None
-    try:
-        roster = unpack_roster(next(found)[1], header.uuid)
-    except Damaged as exc:
-        problem = str(exc)
-    for number, block in found:
-        index = number - FIRST_HOST
-        try:
-            if cache is None:
-                slot = unpack_slot(block, index, header.uuid)
-            else:
-                slot = cache.slot(block, index, header.uuid)
-        except Damaged as exc:
-            damaged[index] = str(exc)
-            if isinstance(exc, Stray):
-                strays.add(index)
+    found = Found()
+    # Taken in while they are fetched: a table of 2000 hosts need not be in memory twice.
+    for run in _runs([0, 1, *(FIRST_HOST + n for n in wanted)]):
+        data = memoryview(blocks.read(run[0], run[-1] - run[0] + 1))
+        if header is None:  # the first two blocks come first
+            header, run = check_header(data[:BLOCK], cluster), run[2:]
+            if header.hosts != known:  # made anew with another geometry
+                return read_table(blocks, hosts, cluster, header.hosts, cache)
+            roster, problem = _roster_in(data[BLOCK : 2 * BLOCK], header)
+            some = cache.take(run, 0, data, header.uuid)
         else:
-            if slot is not None:
-                slots[index] = slot
+            some = cache.take(run, run[0], data, header.uuid)
+        found.slots |= some.slots
+        found.damaged |= some.damaged
+        found.strays |= some.strays
+    assert header is not None
     return Table(
         started,
         time.monotonic(),
         header,
         roster,
-        slots,
-        damaged,
+        found.slots,
+        found.damaged,
         problem,
-        frozenset(strays),
-        0 if cache is None else cache.edition,
+        frozenset(found.strays),
+        cache.edition,
     )
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield these ascending numbers of blocks in parts: those close together are one read."""
+    begin = 0
+    for place in range(1, len(numbers) + 1):
+        if (
+            place == len(numbers)
+            or numbers[place] - numbers[place - 1] > NEAR
+            or numbers[place] - numbers[begin] >= CHUNK
+        ):
+            yield numbers[begin:place]
+            begin = place
+
+
+def _roster_in(block: memoryview, header: Header) -> tuple[Roster | None, str | None]:
+    """Return the roster, or what is wrong with it."""
+    try:
+        return unpack_roster(block, header.uuid), None
+    except Damaged as exc:
+        return None, str(exc)

@@ -183,23 +183,23 @@ class Reader:
 
     def _read(self, hosts: Iterable[int] | None) -> Seen:
         before = self.seen
-        known = before.header.hosts if before.header is not None else 0
-        table = read_table(self._blocks, hosts, self._cluster, known, self._cache)
+        size = before.header.hosts if before.header is not None else 0
+        table = read_table(self._blocks, hosts, self._cluster, size, self._cache)
         self.table = table
         fresh = self._freshness.look(table)
         sights = fresh if self._driver is self._freshness else self._driver.look(table)
         if before.problem:
             LOG.info("reading the slots: %d hosts", len(table.slots))
         old: uuid.UUID | None = before.header.uuid if before.header is not None else None
-        slots = dict(before.slots) if old == table.header.uuid else {}
+        known = before.slots if old == table.header.uuid else {}
         if old not in (None, table.header.uuid):
             LOG.warning("the slots area was initialised anew; all that was known is forgotten")
             self.events.add("the slots area was initialised anew")
         # A slot that was wiped is gone; one that was not read this time, or is damaged, keeps
         # its name and address, but no freshness.
+        slots = dict(known) if hosts is not None else {}
         if hosts is None:
-            gone = slots.keys() - table.slots.keys() - table.damaged.keys()
-            slots = {n: slot for n, slot in slots.items() if n not in gone}
+            slots = {n: known[n] for n in table.damaged if n in known}
         elif old == table.header.uuid:  # of the slots left out, what the last looks saw stands
             fresh = {**before.fresh, **fresh}
             sights = {**before.sights, **sights}

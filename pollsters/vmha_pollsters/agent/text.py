@@ -76,6 +76,8 @@ def status(data: dict[str, Any], everybody: bool = True) -> str:
         lines.append(f"  problem  {heartbeats}")
     if refused:
         lines.append("refused    " + ", ".join(f"{n} x {why}" for why, n in refused.items()))
+    if dropped := data["heartbeats"].get("dropped"):
+        lines.append(f"dropped    {dropped} packets that did not fit: raise net.core.rmem_max")
     peers = data["peers"]
     shown = peers if everybody or len(peers) <= FEW else [p for p in peers if _matters(p, data)]
     lines.append(_count(peers))

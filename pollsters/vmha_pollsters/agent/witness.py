@@ -127,6 +127,21 @@ class Reading(NamedTuple):
     watchdog: float | None = None
 
 
+class Rest(NamedTuple):
+    """Hosts that need no look one by one: live, heard, qualified, and nothing is wrong with them.
+
+    Of a thousand hosts most are such in most cycles; see `agent.crew`.
+    """
+
+    slots: frozenset[int] = frozenset()
+    clocks: Sequence[float] = ()  # how far ahead of this host's their clocks are
+    best: tuple[tuple[int, int], ...] = ()  # those that rank first: minus priority, slot
+    opinions: Mapping[int, Opinion] | None = None  # this agent's own, of all, not of the rest only
+
+
+NOBODY = Rest()
+
+
 def is_live(peer: Peer, limit: Limits) -> bool:
     """Tell whether the lease of `peer` is seen to be renewed."""
     age = peer.opinion.lease
@@ -134,7 +149,7 @@ def is_live(peer: Peer, limit: Limits) -> bool:
     return lives and not has(peer.flags, Flag.LEAVING)
 
 
-def qualify(me: Me, peers: Sequence[Peer], limit: Limits) -> Qualification:
+def qualify(me: Me, peers: Sequence[Peer], limit: Limits, rest: Rest = NOBODY) -> Qualification:
     """Tell whether this host may be believed: suspect yourself first."""
     why = list(me.problems)
     if me.slot is None:
@@ -149,10 +164,10 @@ def qualify(me: Me, peers: Sequence[Peer], limit: Limits) -> Qualification:
     if me.expected is not None:
         others = [p for p in others if p.slot in me.expected]
     hears = [p for p in others if _is_heard(p, limit)]
-    live, heard = len(others) + 1, len(hears) + 1
+    live, heard = len(others) + len(rest.slots) + 1, len(hears) + len(rest.slots) + 1
     if 2 * heard <= live:
         why.append(f"it hears {heard} of {live} hosts whose leases are live (itself included)")
-    clock = _clock(others)
+    clock = _clock(others, rest.clocks)
     clock_ok = clock is None or abs(clock) <= limit.clock
     if not clock_ok:
         why.append(f"its clock is {clock:+.1f} s off the median of its peers' clocks")
@@ -183,8 +198,8 @@ def _is_heard(peer: Peer, limit: Limits) -> bool:
     return age is not None and age < limit.hears
 
 
-def _clock(others: Iterable[Peer]) -> float | None:
-    offsets = [p.clock_offset for p in others if p.clock_offset is not None]
+def _clock(others: Iterable[Peer], rest: Sequence[float]) -> float | None:
+    offsets = [*rest, *(p.clock_offset for p in others if p.clock_offset is not None)]
     return 0.0 - statistics.median(offsets) if offsets else None
 
 
@@ -198,14 +213,19 @@ def rank(peers: Iterable[Peer], incumbents: Mapping[int, float], limit: Limits) 
     return _rank([p for p in peers if is_live(p, limit)], incumbents, limit)
 
 
-def _rank(live: Iterable[Peer], incumbents: Mapping[int, float], limit: Limits) -> tuple[int, ...]:
+def _rank(
+    live: Iterable[Peer], incumbents: Mapping[int, float], limit: Limits, rest: Rest = NOBODY
+) -> tuple[int, ...]:
     claimed = [p for p in live if not has(p.flags, Flag.CLAIMING)]
     fit = [
         p
         for p in claimed
         if has(p.flags, Flag.QUALIFIED) or incumbents.get(p.slot, limit.grace) < limit.grace
     ]
-    return tuple(p.slot for p in sorted(fit or claimed, key=lambda p: (-p.priority, p.slot)))
+    if not rest.slots:
+        fit = fit or claimed
+    ranks = [*((-p.priority, p.slot) for p in fit), *rest.best]
+    return tuple(slot for _, slot in sorted(ranks))
 
 
 def next_roster(
@@ -215,6 +235,7 @@ def next_roster(
     stale: bool,
     incumbents: Mapping[int, float],
     limit: Limits,
+    rest: Rest = NOBODY,
 ) -> Roster | None:
     """Return the roster that this host (slot `mine`) has to write now, or None.
 
@@ -225,7 +246,7 @@ def next_roster(
     if not leads and not stale:
         return None
     live = [p for p in peers if is_live(p, limit)]
-    ranked = _rank(live, incumbents, limit)
+    ranked = _rank(live, incumbents, limit, rest)
     if not ranked or (not leads and ranked[0] != mine):
         return None
     # Who hands over does not renew: the next one is master from its next look on.
@@ -233,7 +254,7 @@ def next_roster(
     return Roster(
         master=ranked[0],
         witnesses=ranked[:MAX_WITNESSES],
-        members=frozenset(p.slot for p in live),
+        members=rest.slots.union(p.slot for p in live),
         term=term if leads and ranked[0] == mine else term + 1,
         sequence=(roster.sequence if roster is not None else 0) + 1,
         writer=mine,
@@ -272,7 +293,12 @@ def senders(mine: int, roster: Roster | None, known: Iterable[int]) -> frozenset
 
 
 def believed(
-    me: Me, mine: Qualification, peers: Sequence[Peer], roster: Roster | None, limit: Limits
+    me: Me,
+    mine: Qualification,
+    peers: Sequence[Peer],
+    roster: Roster | None,
+    limit: Limits,
+    rest: Rest = NOBODY,
 ) -> dict[int, Mapping[int, Opinion]]:
     """Return the views of all witnesses that may be believed now: slot -> opinions.
 
@@ -282,29 +308,50 @@ def believed(
     """
     if roster is None or me.slot not in roster.witnesses or not mine.ok:
         return {}
-    views: dict[int, Mapping[int, Opinion]] = {me.slot: {p.slot: p.opinion for p in peers}}
-    unchanged = {p.slot: p.opinion.lease for p in peers if p.opinion.lease is not None}
+    own = rest.opinions
+    if own is None:
+        own = {p.slot: p.opinion for p in peers}
+    views: dict[int, Mapping[int, Opinion]] = {me.slot: own}
     for peer in peers:
         if peer.slot == me.slot or peer.slot not in roster.witnesses or peer.problem:
             continue
         age = peer.slot_age
         wanted = has(peer.flags, Flag.QUALIFIED) and not has(peer.flags, Flag.LEAVING)
         if wanted and peer.views is not None and age is not None and age < limit.view:
-            views[peer.slot] = Aged(peer.views, age, unchanged)
+            views[peer.slot] = Aged(peer.views, age, own)
     return views
 
 
-class Aged(Mapping[int, Opinion]):
-    """Another's opinions, `age` seconds later; each is aged when it is asked for."""
+class View(Mapping[int, Opinion]):
+    """Opinions by slot, of which each is made when it is asked for."""
+
+    def about(self, peer: Peer) -> Opinion | None:
+        """Return what it says of `peer`, whose own `opinion` is this host's."""
+        return self.get(peer.slot)
+
+
+class Aged(View):
+    """Another's opinions, `age` seconds later.
+
+    `own` is what this host says: how long it saw each lease unchanged.
+    """
 
     def __init__(
-        self, opinions: Mapping[int, Opinion], age: float, unchanged: Mapping[int, float]
+        self, opinions: Mapping[int, Opinion], age: float, own: Mapping[int, Opinion]
     ) -> None:
-        self._opinions, self._age, self._unchanged = opinions, age, unchanged
+        self._opinions, self._age, self._own = opinions, age, own
 
     def __getitem__(self, slot: int) -> Opinion:
-        lease = min(self._age, self._unchanged.get(slot, 0.0))
-        return aged(self._opinions[slot], self._age, lease)
+        return self._aged(self._opinions[slot], self._own.get(slot, NO_OPINION))
+
+    def about(self, peer: Peer) -> Opinion | None:
+        try:
+            return self._aged(self._opinions[peer.slot], peer.opinion)
+        except KeyError:
+            return None
+
+    def _aged(self, said: Opinion, own: Opinion) -> Opinion:
+        return aged(said, self._age, min(self._age, own.lease or 0.0))
 
     def __len__(self) -> int:
         return len(self._opinions)
@@ -365,34 +412,44 @@ def fuse(
 def _fuse_one(
     peer: Peer, views: Mapping[int, Mapping[int, Opinion]], limit: Limits
 ) -> Reading | None:
-    said_of = (v.get(peer.slot) for by, v in views.items() if by != peer.slot)
-    opinions = [o for o in said_of if o is not None]
-    if set(views) == {peer.slot}:  # the only witness, about itself: it lives
-        opinions = [Opinion(0.0, views[peer.slot].get(peer.slot, NO_OPINION).lease)]
-    said = [o for o in opinions if o.heard is not None]
+    number, said = peer.slot, []
+    lease: float | None = None
+    for by, view in views.items():
+        if by == number and len(views) > 1:
+            continue
+        opinion = view.about(peer) if isinstance(view, View) else view.get(number)
+        if by == number:  # the only witness, about itself: it lives
+            opinion = (opinion or NO_OPINION)._replace(heard=0.0, probe=Probe.UNKNOWN)
+        if opinion is None:
+            continue
+        if opinion.heard is not None:
+            said.append(opinion)
+        if opinion.lease is not None and (lease is None or opinion.lease < lease):
+            lease = opinion.lease
     if not said:
         return None
-    heartbeat = min(o.heard for o in said if o.heard is not None)
-    leases = [o.lease for o in opinions if o.lease is not None]
-    lease = min(leases) if leases and peer.problem is None else None
+    heartbeat = min([o.heard for o in said if o.heard is not None])
+    if peer.problem is not None:
+        lease = None
     reachable = _reachable(said, heartbeat, limit)
     behind = said if reachable is not False else [o for o in said if o.probe is Probe.SILENT]
     isolated = None if peer.problem else has(peer.flags, Flag.ISOLATED)
+    suspect = bool(
+        heartbeat > limit.suspect_heard
+        or (lease is not None and lease > limit.suspect_lease)
+        or reachable is False
+        or isolated
+    )
     return Reading(
-        slot=peer.slot,
-        host=peer.host,
-        heartbeat_age=heartbeat,
-        lease_age=lease,
-        reachable=reachable,
-        isolated=isolated,
-        witnesses=len(behind),
-        suspect=bool(
-            heartbeat > limit.suspect_heard
-            or (lease is not None and lease > limit.suspect_lease)
-            or reachable is False
-            or isolated
-        ),
-        watchdog=None if peer.problem else peer.watchdog,
+        number,
+        peer.host,
+        heartbeat,
+        lease,
+        reachable,
+        isolated,
+        len(behind),
+        suspect,
+        None if peer.problem else peer.watchdog,
     )
 
 

@@ -33,6 +33,8 @@ ZEROS = bytes(BLOCK)
 Block = bytes | memoryview
 
 _CRC = struct.Struct("<I")
+#: What the CRC32 of anything is that ends with its own CRC32, lowest byte first.
+_RESIDUE = zlib.crc32(_CRC.pack(zlib.crc32(b"")))
 _HEADER = struct.Struct("<8sHHI16sd128s")
 _ROSTER = struct.Struct("<8sHHH16sQQd3H250s")
 _SLOT = struct.Struct("<8sHHHhHH16s16s16sQQdf255s64sf")
@@ -122,7 +124,9 @@ class Slot:
     def renewed(self, sequence: int, wall: float, views: Sequence[Opinion]) -> Slot:
         """Return this slot after its next renewal, without a constructor's cost a field."""
         made = object.__new__(Slot)
-        made.__dict__.update(self.__dict__, sequence=sequence, wall=wall, views=views)
+        fields = made.__dict__
+        fields |= self.__dict__
+        fields["sequence"], fields["wall"], fields["views"] = sequence, wall, views
         return made
 
 
@@ -133,7 +137,7 @@ def _seal(body: bytes) -> bytes:
 
 def is_whole(data: Block) -> bool:
     """Tell whether the checksum of a block fits."""
-    return int.from_bytes(data[-4:], "little") == zlib.crc32(memoryview(data)[:-4])
+    return zlib.crc32(data) == _RESIDUE
 
 
 def _is_free(data: Block) -> bool:
@@ -295,19 +299,37 @@ def unpack_slot(data: Block, index: int, area: uuid.UUID) -> Slot | None:
     )
 
 
-def renewed_slot(before: bytes, data: bytes, slot: Slot) -> Slot | None:
-    """Return what block `data` holds, if it is what `before` held (`slot`), renewed.
+class Kept:
+    """A block that was read, and the slot in it (None: free), to know it again by."""
 
-    Spares the unpacking of what does not change: None if anything else did, or the block is
-    not whole.
-    """
-    same = data[:_BEAT_AT] == before[:_BEAT_AT] and (
-        data[_BEAT_END:_VIEWS_AT] == before[_BEAT_END:_VIEWS_AT]
-    )
-    if not same or not is_whole(data):
-        return None
-    sequence, wall = _BEAT.unpack_from(data, _BEAT_AT)
-    return slot.renewed(sequence, wall, _views(data, len(slot.views), f"slot {slot.index}"))
+    __slots__ = ("_head", "_tail", "data", "slot")
+
+    def __init__(self, data: bytes, slot: Slot | None) -> None:
+        #: Overwritten in place: half of a thousand blocks kept anew with every look would have
+        #: the process return that memory to the kernel and fetch it again.
+        self.data, self.slot = bytearray(data), slot
+        self._head, self._tail = data[:_BEAT_AT], data[_BEAT_END:_VIEWS_AT]
+
+    def renew(self, data: bytes) -> bool:
+        """Take in `data` if that is the same slot, renewed, and whole; False: it is not.
+
+        Spares the unpacking of what does not change.
+        """
+        slot = self.slot
+        if (
+            slot is None
+            or not data.startswith(self._head)
+            or not data.startswith(self._tail, _BEAT_END)
+            or not is_whole(data)
+        ):
+            return False
+        sequence, wall = _BEAT.unpack_from(data, _BEAT_AT)
+        try:
+            views = slot.views and _views(data, len(slot.views), "slot")
+        except Damaged:
+            return False
+        self.data[:], self.slot = data, slot.renewed(sequence, wall, views)
+        return True
 
 
 def _views(data: Block, count: int, what: str) -> Sequence[Opinion]:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from vmha_pollsters.lease.contract import Sight, Table
@@ -17,6 +18,10 @@ WATCH_INTERVALS = 8
 GAP_INTERVALS = 2
 #: A slot that goes back to an earlier owner's nonce is fought over; remembered for:
 FIGHT_INTERVALS = 15
+
+
+#: Makes a `Sight` of its three fields in a third of the time: one a slot and look.
+_sight: Callable[[tuple[float | None, float, str | None]], Sight] = partial(tuple.__new__, Sight)
 
 
 @dataclass(slots=True)
@@ -48,34 +53,41 @@ class SlotsLease:
         """Return the age of every lease in `table`, as of the beginning of that read."""
         if table.header.uuid != self._area:  # re-initialised: nothing of before counts
             self._area, self._memory = table.header.uuid, {}
-        seen = {index: self._look_at(slot, table) for index, slot in table.slots.items()}
+        memories, began, finished = self._memory, table.started, table.finished
+        unknown, seen = Sight(None, began), {}
+        for index, slot in table.slots.items():
+            memory = memories.get(index)
+            if memory is None:
+                memory = memories[index] = _Memory(slot, finished, False, finished, (slot.nonce,))
+            elif memory.slot is not slot:  # most often it is the same: see `agent.slots.Cache`
+                self._compare(memory, slot, finished)
+            memory.looked = finished
+            # From the end of the look that saw it change to the beginning of this one: the
+            # shortest time that it can have been, so that no host looks older than it is.
+            age = began - memory.since
+            if finished < memory.fought_until:
+                seen[index] = Sight(None, began, f"slot {index}: two hosts write it")
+            elif memory.sure or age >= self._watch:
+                seen[index] = _sight((age if age > 0.0 else 0.0, began, None))
+            else:
+                seen[index] = unknown  # no renewal seen yet
         for index, problem in table.damaged.items():
-            seen[index] = Sight(None, table.started, problem)
+            seen[index] = Sight(None, began, problem)
         return seen
 
-    def _look_at(self, slot: Slot, table: Table) -> Sight:
-        memory = self._remember(self._memory.get(slot.index), slot, table)
-        self._memory[slot.index] = memory
-        if table.finished < memory.fought_until:
-            return Sight(None, table.started, f"slot {slot.index}: two hosts write it")
-        # From the end of the look that saw it change to the beginning of this one: the
-        # shortest time that it can have been, so that no host looks older than it is.
-        age = max(0.0, table.started - memory.since)
-        if memory.sure or age >= self._watch:
-            return Sight(age, table.started)
-        return Sight(None, table.started)  # no renewal seen yet
-
-    def _remember(self, before: _Memory | None, slot: Slot, table: Table) -> _Memory:
-        now = table.finished
-        if before is None:
-            return _Memory(slot, now, sure=False, looked=now, past_nonces=(slot.nonce,))
-        # Most often it is the very same object: see `agent.slots.Cache`.
-        if before.slot is slot or before.slot.version == slot.version:
-            before.looked = now
-            return before
-        past, fought = before.past_nonces, before.fought_until
-        if slot.nonce != past[-1]:
-            fought = now + self._fight if slot.nonce in past else fought
-            past = (*(n for n in past if n != slot.nonce), slot.nonce)[-4:]
-        sure = now - before.looked <= self._gap
-        return _Memory(slot, now, sure, now, past, fought)
+    def _compare(self, memory: _Memory, slot: Slot, now: float) -> None:
+        """Take in what a slot holds now, which may be what it held before."""
+        before, nonce = memory.slot, slot.nonce
+        if (
+            before.sequence == slot.sequence
+            and before.nonce == nonce
+            and before.generation == slot.generation
+        ):
+            return
+        past = memory.past_nonces
+        if nonce != past[-1]:
+            if nonce in past:
+                memory.fought_until = now + self._fight
+            memory.past_nonces = (*(n for n in past if n != nonce), nonce)[-4:]
+        memory.slot, memory.since = slot, now
+        memory.sure = now - memory.looked <= self._gap

@@ -69,18 +69,6 @@ _TO_NARROW = bytes(_narrow(age) for age in _AGES)
 _FROM_NARROW = bytes(pack_age(float(age)) for age in NARROW_AGES) + b"\xff" * 241
 
 
-def pack_views(views: Sequence[Opinion]) -> bytes:
-    """Return the bytes of `views`, one a host; raises ValueError if there are too many."""
-    if len(views) > MAX_HOSTS:
-        raise ValueError(f"a view of {len(views)} hosts does not fit")
-    heard = bytes(pack_age(view.heard) for view in views)
-    lease = bytes(pack_age(view.lease) for view in views)
-    probe = bytes(view.probe for view in views)
-    if len(views) <= WIDE_HOSTS:
-        return heard + lease + probe
-    return heard + squeeze(lease.translate(_TO_NARROW), 4) + squeeze(probe, 2)
-
-
 class Views(Sequence[Opinion]):
     """The opinions in three columns of bytes; each is made when it is asked for."""
 
@@ -88,6 +76,22 @@ class Views(Sequence[Opinion]):
 
     def __init__(self, heard: bytes, lease: bytes, probe: bytes) -> None:
         self._heard, self._lease, self._probe = heard, lease, probe
+
+    @classmethod
+    def of(cls, views: Sequence[Opinion]) -> Views:
+        """Return any opinions as columns; ages are rounded down."""
+        if isinstance(views, Views):
+            return views
+        return cls(
+            bytes(pack_age(view.heard) for view in views),
+            bytes(pack_age(view.lease) for view in views),
+            bytes(view.probe for view in views),
+        )
+
+    @property
+    def columns(self) -> tuple[bytes, bytes, bytes]:
+        """Return heartbeat ages, lease ages and probes, one byte a host each."""
+        return self._heard, self._lease, self._probe
 
     def __len__(self) -> int:
         return len(self._heard)
@@ -112,6 +116,16 @@ class Views(Sequence[Opinion]):
         return hash((self._heard, self._lease, self._probe))
 
 
+def pack_views(views: Sequence[Opinion]) -> bytes:
+    """Return the bytes of `views`, one a host; raises ValueError if there are too many."""
+    if len(views) > MAX_HOSTS:
+        raise ValueError(f"a view of {len(views)} hosts does not fit")
+    heard, lease, probe = Views.of(views).columns
+    if len(views) <= WIDE_HOSTS:
+        return heard + lease + probe
+    return heard + squeeze(lease.translate(_TO_NARROW), 4) + squeeze(probe, 2)
+
+
 class ByNumber(Mapping[int, Opinion]):
     """Opinions by the slot they are about."""
 
@@ -121,9 +135,12 @@ class ByNumber(Mapping[int, Opinion]):
         self._views = views
 
     def __getitem__(self, slot: int) -> Opinion:
-        if not 0 <= slot < len(self._views):
-            raise KeyError(slot)
-        return self._views[slot]
+        try:
+            if slot >= 0:
+                return self._views[slot]
+        except IndexError:
+            pass
+        raise KeyError(slot)
 
     def __len__(self) -> int:
         return len(self._views)

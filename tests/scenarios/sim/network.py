@@ -14,6 +14,7 @@ from tests.scenarios.sim.clockwork import Clockwork
 
 DELAY = 0.001  # s from one machine to another
 QUEUE = 2000  # packets that wait in a socket
+ROOM = 4 << 20  # the same in bytes
 
 
 class Station(Protocol):
@@ -96,6 +97,9 @@ class Socket:
 
     def setsockopt(self, *_: object) -> None: ...
 
+    def getsockopt(self, *_: object) -> int:
+        return ROOM
+
     def setblocking(self, _: bool) -> None: ...
 
     def bind(self, address: tuple[str, int]) -> None:
@@ -117,6 +121,9 @@ class Socket:
         if not self._queue:
             raise BlockingIOError
         return self._queue.popleft()
+
+    def recv(self, size: int) -> bytes:
+        return self.recvfrom(size)[0]
 
     def sendto(self, data: bytes, to: tuple[str, int]) -> None:
         assert self._bound is not None

@@ -39,6 +39,7 @@ class Heart:
         self.keys: tuple[bytes, ...] = ()
         self.bare_ones = 0
         self.vouched_at: float | None = None
+        self.dropped_packets = 0
 
     def heard(self, host: str) -> float | None:
         return self.ages_known.get(host)
@@ -58,6 +59,9 @@ class Heart:
 
     def bare(self) -> int:
         return self.bare_ones
+
+    def dropped(self) -> int:
+        return self.dropped_packets
 
     def vouched(self) -> float | None:
         return self.vouched_at

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from vmha_pollsters.agent.hearing import Hearing
-from vmha_pollsters.agent.wire import Kind, Packet, Rejected
+from vmha_pollsters.agent.wire import Kind, Packet, Rejected, pack
 
 BOOT, NEXT_BOOT = uuid.UUID(int=1), uuid.UUID(int=2)
 BOOTS = {"h1": BOOT}
@@ -131,3 +131,68 @@ def test_hosts_without_a_lease_are_counted_while_they_are_heard(hearing: Hearing
     hearing.take(beat(2, kind=Kind.BARE_HEARTBEAT), 107.0, BOOTS)
     hearing.take(beat(3), 108.0, BOOTS)
     assert hearing.bare(108.0) == 0
+
+
+KEY, CLUSTER = b"a key that is long enough", b"c" * 16
+
+
+def packed(packet: Packet) -> bytes:
+    return pack(packet, CLUSTER, KEY)
+
+
+def known(hearing: Hearing, *packets: Packet, now: float = 102.0) -> tuple[int, int, list[bytes]]:
+    """Take these as a crowd's; return how many were taken and replayed, and the others."""
+    others: list[bytes] = []
+    counts = hearing.take_known(map(packed, packets), KEY, now, others.append)
+    return *counts, others
+
+
+def noted(hearing: Hearing, packet: Packet) -> None:
+    hearing.take(packet, 101.0, BOOTS)
+    hearing.note(packet, packed(packet))
+
+
+def test_in_a_crowd_a_host_that_was_noted_is_heard_without_reading_all(hearing: Hearing) -> None:
+    noted(hearing, beat(1))
+    assert known(hearing, beat(2)) == (1, 0, [])
+    assert hearing.age("h1", 103.0) == 1.0
+    assert hearing.census(103.0, 103.0, wall=5001.0)[1] == {"h1": 0.0}
+
+
+def test_a_replay_is_refused_in_a_crowd_too(hearing: Hearing) -> None:
+    noted(hearing, beat(5))
+    assert known(hearing, beat(5), beat(4), beat(6), beat(6)) == (1, 3, [])
+
+
+def test_others_are_read_in_full_each_in_its_turn(hearing: Hearing) -> None:
+    assert known(hearing, beat(1)) == (0, 0, [packed(beat(1))]), "nobody was noted"
+    noted(hearing, beat(1))
+    bare = beat(3, kind=Kind.BARE_HEARTBEAT)
+    heard_before: list[float | None] = []
+
+    def read(_: bytes) -> None:
+        heard_before.append(hearing.age("h1", 110.0))
+
+    hearing.take_known(map(packed, [beat(2), bare]), KEY, 110.0, read)
+    assert heard_before == [0.0]
+
+
+def test_an_earlier_boot_is_not_heard_by_its_voice(hearing: Hearing) -> None:
+    noted(hearing, beat(500))
+    hearing.take(beat(1, NEXT_BOOT), 102.0, {"h1": NEXT_BOOT})
+    assert known(hearing, beat(501)) == (0, 0, [packed(beat(501))])
+
+
+def test_nobody_is_known_by_its_voice_once_that_was_forgotten(hearing: Hearing) -> None:
+    noted(hearing, beat(1))
+    hearing.forget_voices()
+    assert known(hearing, beat(2)) == (0, 0, [packed(beat(2))])
+
+
+def test_a_roll_call_names_whom_it_heard_since_the_last_one(hearing: Hearing) -> None:
+    noted(hearing, beat(1))
+    assert hearing.call(range(5)) == [0]
+    assert hearing.call(range(5)) == []
+    known(hearing, beat(2))
+    assert hearing.call(range(1, 5)) == []
+    assert hearing.call(range(5)) == [0]

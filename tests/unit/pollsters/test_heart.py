@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 import pytest
 
 from vmha_pollsters.agent.hearing import Hearing
-from vmha_pollsters.agent.heart import CROWD, PARTS, Heart, Route, Station
+from vmha_pollsters.agent.heart import (
+    BIG_CROWD,
+    CROWD,
+    FEW_WAKES,
+    PACKET,
+    PARTS,
+    Heart,
+    Route,
+    Station,
+)
 from vmha_pollsters.agent.wire import (
     EVERYBODY,
     Kind,
@@ -135,7 +144,7 @@ def test_an_address_that_is_not_there_is_reported(pair: Pair) -> None:
 def answers(pair: Pair, beats: list[tuple[Kind, int]], until_slot: int) -> list[Packet]:
     """Send heartbeats (kind, slot) and return what comes back, to the answer to `until_slot`."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.2", 0))
+        sock.bind((pair.address["h2"], pair.port))
         sock.settimeout(10)
         for number, (kind, slot) in enumerate(beats):
             beat = Packet(kind, f"h{slot}", slot, 0, BOOT["h2"], time.time_ns() + number, 0.0)
@@ -147,17 +156,66 @@ def answers(pair: Pair, beats: list[tuple[Kind, int]], until_slot: int) -> list[
         return found
 
 
-def test_a_crowd_is_acknowledged_by_roll_calls(pair: Pair) -> None:
+def crowd(pair: Pair, hosts: int = CROWD + 10) -> Route:
+    """Return a route of h1 on which many hosts send, all of them from the address of h2."""
+    slots = range(1, hosts)
+    senders = frozenset(f"h{n}" for n in slots)
+    return Route(0, {}, senders, {}, dict.fromkeys(slots, pair.address["h2"]))
+
+
+def steer(heart: Heart, route: Route) -> None:
+    """Steer it, and wait until it listens so."""
+    heart.steer(route)
+    for _ in range(2):
+        before = heart._drained
+        until(lambda b=before: heart._drained > b, "it listens again")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("hosts", [CROWD + 10, BIG_CROWD + 10])
+def test_a_crowd_is_acknowledged_by_roll_calls(pair: Pair, hosts: int) -> None:
     one = pair.heart("h1", KEY)
     until(lambda: one.listening_for() > 0, "it listens")
     few = answers(pair, [(Kind.HEARTBEAT, 7), (Kind.HEARTBEAT, 9)], until_slot=9)
     assert [(a.kind, a.to) for a in few] == [(Kind.ACK, 7), (Kind.ACK, 9)]
 
-    one.steer(Route(0, {}, frozenset(f"h{n}" for n in range(CROWD + 1)), {}))
+    steer(one, crowd(pair, hosts))
     beats = [(Kind.HEARTBEAT, 7), (Kind.HEARTBEAT, 7 + PARTS), (Kind.HEARTBEAT, 7)]
     (call,) = answers(pair, beats, until_slot=7 + PARTS)[:1]
     assert (call.kind, call.to, call.echo) == (Kind.ROLL, EVERYBODY, 0)
     assert [n for n in range(200) if is_called(call, n)] == [7, 7 + PARTS]
+    again = answers(pair, [(Kind.HEARTBEAT, 7 + PARTS)], until_slot=7 + PARTS)[0]
+    assert [n for n in range(200) if is_called(again, n)] == [7 + PARTS], "7 was not heard again"
+    assert one.taken == 6 and not one.rejected
+
+
+def test_packets_that_do_not_fit_are_counted_and_less_is_let_wait(pair: Pair) -> None:
+    one = pair.heart("h1", KEY)
+    until(lambda: one.listening_for() > 0, "it listens")
+    assert one.dropped() == 0
+    steer(one, crowd(pair, 1000))
+    assert one._rest() == pytest.approx(BEAT / FEW_WAKES)
+    one._room = 100 * PACKET
+    assert one._rest() < BEAT / FEW_WAKES / 1.5
+    assert one._sock is not None
+    one._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+
+        def flood() -> bool:
+            for _ in range(50):
+                sock.sendto(b"x" * 600, (pair.address["h1"], pair.port))
+            return one.dropped() > 0
+
+        until(flood, "some are dropped")
+
+
+def test_who_waits_for_a_crowd_goes_on_when_all_was_taken_in(pair: Pair) -> None:
+    one = pair.heart("h1", KEY)
+    until(lambda: one.listening_for() > 0, "it listens")
+    one.catch_up()  # a few hosts are heard at once
+    steer(one, crowd(pair, BIG_CROWD + 10))
+    before = one._drained
+    one.catch_up()
+    until(lambda: one._drained > before, "it took in what was there")
 
 
 @pytest.mark.parametrize("kind", [Kind.BARE_HEARTBEAT, Kind.ASKING_HEARTBEAT])
@@ -166,7 +224,7 @@ def test_who_may_soon_live_by_it_gets_an_answer_of_its_own_in_a_crowd_too(
 ) -> None:
     one = pair.heart("h1", KEY)
     until(lambda: one.listening_for() > 0, "it listens")
-    one.steer(Route(0, {}, frozenset(f"h{n}" for n in range(CROWD + 1)), {}))
+    steer(one, crowd(pair))
     found = answers(pair, [(kind, 7), (kind, 7), (kind, 9)], until_slot=9)
     assert [(a.kind, a.to) for a in found] == [(Kind.ACK, 7), (Kind.ACK, 7), (Kind.ACK, 9)]
 

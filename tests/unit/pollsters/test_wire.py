@@ -3,11 +3,22 @@
 
 from __future__ import annotations
 
+import hmac
 import uuid
 
 import pytest
 
-from vmha_pollsters.agent.wire import Kind, Packet, Rejected, cluster_digest, pack, unpack
+from vmha_pollsters.agent.wire import (
+    Kind,
+    Packet,
+    Rejected,
+    Voices,
+    cluster_digest,
+    learn,
+    pack,
+    recognise,
+    unpack,
+)
 
 NEW, OLD = b"new key new key new", b"old key old key old"
 CLUSTER = cluster_digest("prod")
@@ -43,3 +54,54 @@ DATA = pack(BEAT, CLUSTER, NEW)
 def test_anything_else_is_refused(data: bytes, reason: str) -> None:
     with pytest.raises(Rejected, match=reason):
         unpack(data, CLUSTER, [NEW])
+
+
+@pytest.mark.parametrize("key", [NEW, b"k" * 64, b"a key longer than a block of the hash " * 3])
+def test_a_signature_is_an_hmac_with_sha256(key: bytes) -> None:
+    data = pack(BEAT, CLUSTER, key)
+    assert data[-32:] == hmac.digest(key, data[:-32], "sha256")
+
+
+def later(sequence: int, wall: float, kind: Kind = Kind.HEARTBEAT) -> Packet:
+    return BEAT._replace(kind=kind, sequence=sequence, wall=wall)
+
+
+@pytest.fixture
+def voices() -> Voices[str]:
+    made: Voices[str] = {}
+    learn(made, DATA, "h1")
+    return made
+
+
+def test_a_known_voice_is_recognised_by_what_changes(voices: Voices[str]) -> None:
+    data = pack(later(78, 2e9), CLUSTER, NEW)
+    assert recognise([data], voices, NEW) == [("h1", 78, 2e9, data)]
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        later(78, 2e9, Kind.BARE_HEARTBEAT),
+        later(78, 2e9)._replace(host="h2"),
+        later(78, 2e9)._replace(slot=1),
+        later(78, 2e9)._replace(to=3),
+        later(78, 2e9)._replace(boot_id=uuid.UUID(int=2)),
+        later(78, 2e9)._replace(echo=5),
+    ],
+)
+def test_any_other_voice_is_left_to_be_read_in_full(voices: Voices[str], packet: Packet) -> None:
+    data = pack(packet, CLUSTER, NEW)
+    assert recognise([data], voices, NEW) == [(None, 0, 0.0, data)]
+
+
+def test_no_byte_of_a_known_voice_can_be_changed(voices: Voices[str]) -> None:
+    whole = pack(later(78, 2e9), CLUSTER, NEW)
+    changed = [
+        whole[:n] + bytes((whole[n] ^ bit,)) + whole[n + 1 :]
+        for n in range(len(whole))
+        for bit in (1, 128)
+    ]
+    cut = [whole[:n] for n in range(len(whole))] + [whole + b"\0"]
+    unsigned = [pack(later(78, 2e9), CLUSTER, OLD)]
+    for who, _, _, _ in recognise([*changed, *cut, *unsigned], voices, NEW):
+        assert who is None

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.remedy.build import NOW, facts, incident, server
-from vmha_remediator.remedy import one_vm, original, vms
+from vmha_remediator.remedy import original, vm_case, vms
 from vmha_remediator.remedy.facts import Facts, Migration, Server, ServerGroup
 from vmha_remediator.remedy.incident import VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -169,7 +169,7 @@ WAITING = VmRecord("id-a", "a", "h1", vm_state="active", wish="active")
 def test_a_resize_is_confirmed_first_on_the_host_that_lives() -> None:
     vm = replace(WAITING, vm_state="resized")
     assert _home(vm, server("a", vm_state="resized")) == ConfirmResize(vm)
-    asked = replace(vm, acted=one_vm.CONFIRM, not_before=NOW + 5)
+    asked = replace(vm, acted=vm_case.CONFIRM, not_before=NOW + 5)
     assert _home(asked, server("a", vm_state="resized")) is None
     assert _home(asked, server("a")) == Evacuate(asked)
 
@@ -180,8 +180,8 @@ def test_a_resized_vm_that_was_off_stays_off() -> None:
 
 
 def test_a_refused_confirmation_says_what_a_person_can_do() -> None:
-    vm = replace(WAITING, vm_state="resized", acted=one_vm.CONFIRM)
-    told = one_vm.not_restored(vm, one_vm.CONFIRM, "409 no", NOW, POLICY)
+    vm = replace(WAITING, vm_state="resized", acted=vm_case.CONFIRM)
+    told = vm_case.not_restored(vm, vm_case.CONFIRM, "409 no", NOW, POLICY)
     assert told.status is VmStatus.PENDING
     assert "openstack server set --state active id-a" in told.reason
 

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PURE: all hosts of a crowd at one moment. Most are as they were a second ago, and well: a
+`Peer` is made only of the few others, and of those that somebody asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, overload
+
+from vmha_pollsters.agent.witness import NOBODY, Limits, Peer, Rest, View
+from vmha_pollsters.lease.contract import Sight
+from vmha_pollsters.lease.layout import MAX_WITNESSES, ByNumber, Flag, Opinion, Probe, Slot, has
+from vmha_pollsters.lease.views import Views, pack_age
+
+#: What the slot of a host that works says, and what it does not.
+_ORDINARY = Flag.QUALIFIED
+_UNSEEN = Sight(None, float("-inf"))
+_ODD = Flag.CLAIMING | Flag.ISOLATED | Flag.LEAVING
+
+
+class Cast:
+    """What slots say besides that their hosts live: good until one changes in more than that."""
+
+    def __init__(self, slots: Mapping[int, Slot]) -> None:
+        self.indexes = tuple(sorted(slots))
+        self.hosts = tuple(slots[n].host for n in self.indexes)
+        self.everybody = frozenset(self.indexes)
+        self.names = frozenset(self.hosts)
+        self.odd = frozenset(n for n in self.indexes if not _is_ordinary(slots[n]))
+        #: Two slots with one name, of which one at most is right.
+        self.doubles = len(set(self.hosts)) < len(self.hosts)
+        self.order = sorted((-slots[n].priority, n) for n in self.indexes)
+
+
+def _is_ordinary(slot: Slot) -> bool:
+    return has(slot.flags, _ORDINARY) and not has(slot.flags, _ODD)
+
+
+class Known(NamedTuple):
+    """What this host knows besides the slots themselves: by host, and by slot."""
+
+    heard: Mapping[str, float | None]
+    clocks: Mapping[str, float]
+    probes: Mapping[str, Probe]
+    sights: Mapping[int, Sight]
+    fresh: Mapping[int, Sight]  # the same object, if the lease driver reads the slots itself
+    mine: int | None
+    listed: frozenset[int] = frozenset()
+
+    def opinion(self, index: int, host: str) -> Opinion:
+        """Return what this host says of one slot's host."""
+        sight = self.sights.get(index)
+        return Opinion(
+            0.0 if index == self.mine else self.heard.get(host),
+            None if sight is None else sight.age,
+            self.probes.get(host, Probe.UNKNOWN),
+        )
+
+    def peer(self, index: int, slot: Slot) -> Peer:
+        """Return all that is known of one slot's host."""
+        lease = self.sights.get(index, _UNSEEN)
+        fresh = self.fresh.get(index, _UNSEEN)
+        return Peer(
+            index,
+            slot.host,
+            slot.priority,
+            slot.flags,
+            self.opinion(index, slot.host),
+            ByNumber(slot.views) if slot.views else None,
+            fresh.age,
+            None if index == self.mine else self.clocks.get(slot.host),
+            lease.problem or fresh.problem,
+            slot.watchdog_promise if has(slot.flags, Flag.WATCHDOG) else 0.0,
+            index in self.listed,
+        )
+
+
+class Crew(Sequence[Peer]):
+    """The hosts of `cast` in the order of their slots, as far as they are `known`."""
+
+    def __init__(self, cast: Cast, slots: Mapping[int, Slot], known: Known) -> None:
+        self._cast, self._slots, self._known = cast, slots, known
+
+    def __len__(self) -> int:
+        return len(self._cast.indexes)
+
+    @overload
+    def __getitem__(self, place: int) -> Peer: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Peer]: ...
+    def __getitem__(self, place: int | slice) -> Peer | Sequence[Peer]:
+        found = self._cast.indexes[place]
+        if isinstance(found, tuple):
+            return self.pick(found)
+        return self._known.peer(found, self._slots[found])
+
+    @property
+    def indexes(self) -> tuple[int, ...]:
+        """Return all slots."""
+        return self._cast.indexes
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Return all hosts."""
+        return self._cast.hosts
+
+    def pick(self, indexes: Iterable[int]) -> list[Peer]:
+        """Return the hosts of these slots."""
+        return [self._known.peer(n, self._slots[n]) for n in indexes]
+
+    def split(self, limit: Limits, also: Iterable[int]) -> tuple[list[Peer], Rest]:
+        """Return this host, those of the slots `also`, and whoever is not quite well; and all
+        the rest, who are live, heard, qualified and without any trouble."""
+        cast, known = self._cast, self._known
+        heard, most, longest = known.heard, limit.suspect_heard, limit.suspect_lease
+        late = {
+            n
+            for n, host in zip(cast.indexes, cast.hosts, strict=True)
+            if (age := heard.get(host)) is None or age > most
+        }
+        some = {*also, *late, *cast.odd, *(cast.everybody - known.sights.keys())}
+        some |= {
+            n
+            for n, sight in known.sights.items()
+            if sight.age is None or sight.age > longest or sight.problem is not None
+        }
+        if known.fresh is not known.sights:
+            some |= cast.everybody - known.fresh.keys()
+            some |= {n for n, sight in known.fresh.items() if sight.problem is not None}
+        if known.mine is not None:
+            some.add(known.mine)
+        few = some & cast.everybody
+        slots = cast.everybody - few
+        if not slots:
+            return self.pick(sorted(few)), NOBODY
+        others = cast.names - {self._slots[n].host for n in few}
+        clocks = [offset for host, offset in known.clocks.items() if host in others]
+        return self.pick(sorted(few)), Rest(slots, clocks, tuple(self._best(slots)), self.opinions)
+
+    def _best(self, slots: frozenset[int]) -> Iterator[tuple[int, int]]:
+        left = MAX_WITNESSES
+        for rank in self._cast.order:
+            if rank[1] in slots:
+                yield rank
+                left -= 1
+                if not left:
+                    return
+
+    def view(self, hosts: int, heard_by: float) -> Views:
+        """Return the opinions of slots 0 to `hosts` - 1, `heard_by` seconds later."""
+        known = self._known
+        heard, lease, probe = _unknown(hosts), _unknown(hosts), bytearray(hosts)
+        for index, age in zip(self.indexes, map(known.heard.get, self.hosts), strict=True):
+            if age is not None and index < hosts:
+                heard[index] = pack_age(age + heard_by)
+        for index, sight in known.sights.items():
+            if index < hosts:
+                lease[index] = pack_age(sight.age)
+        for index, result in zip(self.indexes, map(known.probes.get, self.hosts), strict=True):
+            if result is not None and index < hosts:
+                probe[index] = result
+        if known.mine is not None and known.mine < hosts:
+            heard[known.mine] = pack_age(heard_by)
+        return Views(bytes(heard), bytes(lease), bytes(probe))
+
+    @property
+    def opinions(self) -> Mapping[int, Opinion]:
+        """Return what this host says of all, each when it is asked for."""
+        return _Opinions(self._slots, self._known)
+
+
+def _unknown(hosts: int) -> bytearray:
+    return bytearray(bytes((pack_age(None),)) * hosts)
+
+
+class _Opinions(View):
+    def __init__(self, slots: Mapping[int, Slot], known: Known) -> None:
+        self._slots, self._known = slots, known
+
+    def __getitem__(self, index: int) -> Opinion:
+        return self._known.opinion(index, self._slots[index].host)
+
+    def about(self, peer: Peer) -> Opinion | None:
+        return peer.opinion
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._slots)
