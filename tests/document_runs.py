@@ -104,8 +104,8 @@ PLANS: Mapping[str, Plan] = {
     ".venv/bin/python -m tests.lab boot 12 --mix": _LAB_ITSELF,
     ".venv/bin/python -m tests.lab service start rabbitmq": InLab(instead=_LAB_PYTHON),
     ".venv/bin/python -m tests.lab service stop rabbitmq": Not(
-        "an outage", "tests/lab/suite/test_failure.py::"
-        "test_a_service_that_is_down_delays_and_loses_nothing"),
+        "an outage", "tests/lab/suite/test_outages.py::"
+        "test_what_is_down_is_named_until_it_is_back"),
     ".venv/bin/python -m tests.lab service stop h1-compute": Not(
         "an outage", "tests/lab/suite/test_hosts.py::test_guests_outlive_their_nova_compute"),
     ".venv/bin/python -m tests.lab service start heat": Not(
