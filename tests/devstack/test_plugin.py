@@ -101,36 +101,45 @@ class DevStack:
             self.run("stack", phase)
 
 
-@pytest.fixture
-def devstack(tmp_path: Path) -> DevStack:
+def machine(folder: Path) -> DevStack:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    return DevStack(tmp_path, port)
+    return DevStack(folder, port)
 
 
-def test_stacking_installs_configures_and_starts_everything(devstack: DevStack) -> None:
-    devstack.stack()
+@pytest.fixture
+def devstack(tmp_path: Path) -> DevStack:
+    return machine(tmp_path)
 
-    calls = devstack.calls
-    assert f"setup_develop {devstack.folder}/opt/vmha cli,mysql,pollsters" in calls
+
+@pytest.fixture(scope="module")
+def stacked(tmp_path_factory: pytest.TempPathFactory) -> DevStack:
+    """One machine that was stacked, for tests that don't stack it again."""
+    made = machine(tmp_path_factory.mktemp("stacked"))
+    made.stack()
+    return made
+
+
+def test_stacking_installs_configures_and_starts_everything(stacked: DevStack) -> None:
+    calls = stacked.calls
+    assert f"setup_develop {stacked.folder}/opt/vmha cli,mysql,pollsters" in calls
     assert "create_service_user vmha admin" in calls
-    assert f"get_or_create_endpoint vmha RegionOne http://127.0.0.1:{devstack.port}" in calls
+    assert f"get_or_create_endpoint vmha RegionOne http://127.0.0.1:{stacked.port}" in calls
     started = [call.split()[1] for call in calls if call.startswith("run_process")]
     assert started == ["vmha-agent", "vmha-polling", "vmha-notification", "vmha-remediator"]
-    setup = calls.index(f"vmha-manage --config-file {devstack.conf}/vmha.conf telemetry setup")
+    setup = calls.index(f"vmha-manage --config-file {stacked.conf}/vmha.conf telemetry setup")
     first = next(n for n, call in enumerate(calls) if call.startswith("run_process"))
     assert setup < first
     assert calls[-1].endswith(f"alarms sync --host {socket.gethostname()}")
 
 
-def test_no_secret_is_readable_by_others_or_in_a_command(devstack: DevStack) -> None:
-    devstack.stack()
+def test_no_secret_is_readable_by_others_or_in_a_command(stacked: DevStack) -> None:
     for name in ("heartbeat.key", "webhook.key", "fencing.yaml"):
-        assert stat.S_IMODE((devstack.conf / name).stat().st_mode) == 0o600
-    heartbeat = (devstack.conf / "heartbeat.key").read_text()
-    assert heartbeat != (devstack.conf / "webhook.key").read_text()
-    said = "\n".join(devstack.calls)
+        assert stat.S_IMODE((stacked.conf / name).stat().st_mode) == 0o600
+    heartbeat = (stacked.conf / "heartbeat.key").read_text()
+    assert heartbeat != (stacked.conf / "webhook.key").read_text()
+    said = "\n".join(stacked.calls)
     assert "top secret" not in said
     assert heartbeat.strip() not in said
 
@@ -169,16 +178,15 @@ def test_unstacking_stops_and_cleaning_removes(devstack: DevStack) -> None:
     assert not (devstack.folder / "data/vmha").exists()
 
 
-def test_the_remediators_file_is_one_that_it_reads(devstack: DevStack) -> None:
-    devstack.stack()
-    loaded = config.load(config_files=[str(devstack.conf / "vmha.conf")])
-    assert loaded.api.port == devstack.port
+def test_the_remediators_file_is_one_that_it_reads(stacked: DevStack) -> None:
+    loaded = config.load(config_files=[str(stacked.conf / "vmha.conf")])
+    assert loaded.api.port == stacked.port
     assert loaded.cloud.auth_type == "password"
     assert loaded.evacuation.protect == "tagged"
 
 
 @pytest.fixture
-def daemon(devstack: DevStack) -> Iterator[list[subprocess.Popen[bytes]]]:
+def daemon() -> Iterator[list[subprocess.Popen[bytes]]]:
     """Processes started from what `run_process` was told; ended with the test."""
     running: list[subprocess.Popen[bytes]] = []
     yield running
@@ -197,21 +205,19 @@ def start(devstack: DevStack, service: str) -> subprocess.Popen[bytes]:
 
 
 def test_the_agent_starts_from_its_file(
-    devstack: DevStack, daemon: list[subprocess.Popen[bytes]]
+    stacked: DevStack, daemon: list[subprocess.Popen[bytes]]
 ) -> None:
-    devstack.stack()
-    daemon.append(start(devstack, "vmha-agent"))
-    status = wait(lambda: ask(str(devstack.folder / "run/agent.sock"), "status"), daemon[0])
+    daemon.append(start(stacked, "vmha-agent"))
+    status = wait(lambda: ask(str(stacked.folder / "run/agent.sock"), "status"), daemon[0])
     assert json.dumps(status).find(socket.gethostname()) >= 0
 
 
 def test_the_remediator_starts_from_its_file_although_keystone_is_away(
-    devstack: DevStack, daemon: list[subprocess.Popen[bytes]]
+    stacked: DevStack, daemon: list[subprocess.Popen[bytes]]
 ) -> None:
-    devstack.stack()
-    daemon.append(start(devstack, "vmha-remediator"))
+    daemon.append(start(stacked, "vmha-remediator"))
     answer = wait(
-        lambda: requests.get(f"http://127.0.0.1:{devstack.port}/healthcheck", timeout=5), daemon[0]
+        lambda: requests.get(f"http://127.0.0.1:{stacked.port}/healthcheck", timeout=5), daemon[0]
     )
     assert answer.json() == {"status": "ok"}
 

@@ -15,6 +15,7 @@ from oslo_config import cfg
 from oslo_log import log
 from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer
 from waitress.task import ErrorTask
 
 from vmha_remediator.api import problem
@@ -79,7 +80,7 @@ class ApiServer:
         self._dispatcher = Dispatcher(conf.api.threads)
         where = f"{conf.api.host}:{conf.api.port}"
         try:
-            self._server = create_server(
+            create_server(
                 app,
                 map=self._map,
                 _dispatcher=self._dispatcher,
@@ -100,12 +101,14 @@ class ApiServer:
                 f"[api] cannot listen on {where}: {reason}; stop whoever holds the port, or "
                 "change host and port in [api] (and [webhook] base_url)"
             ) from exc
-        self._server.channel_class = _Channel
-        # Head and body leave in one packet: the loop sends when an answer is complete.
-        self._server.adj.send_bytes = ANSWER
-        self._wake = self._server.pull_trigger
-        self._server.pull_trigger = self._wake_if_asleep
-        self.port = int(self._server.effective_port)
+        # A name may have several addresses, and each is a server of its own in the map.
+        self._servers = [s for s in self._map.values() if isinstance(s, BaseWSGIServer)]
+        for server in self._servers:
+            server.channel_class = _Channel
+            # Head and body leave in one packet: the loop sends when an answer is complete.
+            server.adj.send_bytes = ANSWER
+            server.pull_trigger = self._wake_if_asleep
+        self.port = int(self._servers[0].effective_port)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="api", daemon=True)
 
@@ -117,7 +120,8 @@ class ApiServer:
     def start(self) -> None:
         """Answer requests from now on."""
         self._thread.start()
-        LOG.info("Listening for alarms on %s:%d", self._server.effective_host, self.port)
+        for server in self._servers:
+            LOG.info("Listening for alarms on %s:%d", server.effective_host, server.effective_port)
 
     def stop(self) -> None:
         """Take no new requests, let those under way end, and return."""
@@ -143,17 +147,22 @@ class ApiServer:
         """Answer until told to stop; everything is closed here, in the loop's own thread."""
         while not self._stopping.is_set():
             self._once(1.0)
-        wasyncore.dispatcher.close(self._server)
+        for server in self._servers:
+            wasyncore.dispatcher.close(server)
         end = time.monotonic() + DRAIN
         while self._busy() and time.monotonic() < end:
             self._once(0.05)
-        self._server.task_dispatcher.shutdown()
-        self._server.trigger.close()
+        self._dispatcher.shutdown()
+        for server in self._servers:
+            server.trigger.close()
         wasyncore.close_all(self._map, ignore_all=True)
 
     def _once(self, timeout: float) -> None:
         wasyncore.loop(timeout=timeout, map=self._map, use_poll=True, count=1)
         self._dispatcher.answer_quick()
+
+    def _wake(self) -> None:
+        self._servers[0].trigger.pull_trigger()
 
     def _wake_if_asleep(self) -> None:
         """Make the loop look again; it need not be told what it does itself."""
@@ -163,5 +172,6 @@ class ApiServer:
     def _busy(self) -> bool:
         return any(
             channel.requests or channel.total_outbufs_len
-            for channel in list(self._server.active_channels.values())
+            for server in self._servers
+            for channel in list(server.active_channels.values())
         )

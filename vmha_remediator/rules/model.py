@@ -68,6 +68,9 @@ class Template:
     rule: Mapping[str, Any]
     actions: tuple[str, ...] = ()
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
 
 def render(template: Template, host: str, thresholds: Thresholds) -> dict[str, Any]:
     """Return the composite rule for `host`, ready for Aodh and for the judge.

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from oslo_config import cfg
@@ -166,6 +167,34 @@ def test_requests_on_one_connection_are_answered_in_their_order(server: ApiServe
 
     found = [line.split()[1] for line in answers.splitlines() if line.startswith(b"HTTP/1.1")]
     assert found == [b"202", b"200", b"202", b"202", b"200"]
+
+
+def test_every_address_of_a_name_is_listened_on(
+    conf: cfg.ConfigOpts, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As localhost has two on many machines; other names are looked up as ever."""
+    addresses, ask = ("127.0.0.1", "127.0.0.2"), socket.getaddrinfo
+
+    def two(host: str, *more: Any) -> list[Any]:
+        return [each for a in (addresses if host == "localhost" else (host,))
+                for each in ask(a, *more)]  # fmt: skip
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    conf.set_override("host", "localhost", group="api")
+    conf.set_override("port", port, group="api")
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    server = ApiServer(create_app(conf, bell.ring), conf)
+    server.start()
+
+    for address in addresses:
+        with socket.create_connection((address, server.port), timeout=30) as connection:
+            connection.sendall(b"GET /healthcheck HTTP/1.0\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.0 200")
+    assert post(server.port, path("failure", "h1"))[0] == 202
+
+    server.stop()
+    assert not server.alive
 
 
 def test_an_idle_connection_does_not_keep_the_server_from_ending(server: ApiServer) -> None:
