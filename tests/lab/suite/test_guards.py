@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.lab import hosts, layout, net, nova_api, services, storage
+from tests.lab import hosts, layout, net, nova_api, process, services, storage
 from tests.lab.drill.outcome import RECOVERED
+from tests.lab.errors import LabError
 from tests.lab.gather import evacuations
 from tests.lab.invariants import NOVA_ROUNDING
 from tests.lab.services import base
 from tests.lab.suite.conftest import Cloud
 from tests.lab.suite.remediator import manage, otherwise
-from tests.lab.suite.test_failure import recovered
+from tests.lab.suite.test_failure import moved_once, recovered
 from tests.lab.watch import all_well, both, incident_state, verdict
 
 pytestmark = pytest.mark.lab
@@ -29,6 +30,20 @@ def service(host: str) -> dict[str, Any]:
     """Return Nova's view of a host's nova-compute."""
     (found,) = nova_api.get(f"/os-services?binary=nova-compute&host={host}")["services"]
     return dict(found)
+
+
+def change(host: str, **fields: Any) -> None:
+    """Change the nova-compute of a host as an operator does."""
+    nova_api.request("PUT", f"/os-services/{service(host)['id']}", json=fields)
+
+
+def unforced(host: str) -> bool:
+    """Take a force-down back; Nova refuses while evacuations are not completed."""
+    try:
+        change(host, forced_down=False)
+    except LabError:
+        return False
+    return True
 
 
 def untouched(cloud: Cloud) -> None:
@@ -118,3 +133,29 @@ def test_more_failures_than_are_believed_are_held_and_let_go_by_a_person_or_when
         assert str(cloud.observer.latest(two).state) == "held"
         hosts.boot_host(one)
         recovered(cloud, two, protected[two])  # nobody else fails now
+
+
+def test_what_an_operator_has_set_in_nova_outlives_failure_recovery_and_return(
+    cloud: Cloud,
+) -> None:
+    """Their force-down holds the incident, too; it and their disabling are theirs to take back."""
+    host = cloud.busiest()
+    protected = cloud.tagged_on(host)
+    change(host, status="disabled", disabled_reason="new disks")
+    change(host, forced_down=True)
+    try:
+        hosts.kill(host)
+        number = held_by(cloud, host, "operator-force-down")
+        assert all(vm.host == host for vm in cloud.look().vms if vm.id in protected)
+        manage("incident", "release", str(number), "--yes")
+        recovered(cloud, host, protected)
+        moved_once(cloud, host, protected)
+        hosts.boot_host(host)
+        cloud.wait(incident_state(host, "failure", "readmitted"), f"{host} is back")
+        found = service(host)
+        assert (found["forced_down"], found["status"]) == (True, "disabled")
+        assert found["disabled_reason"] == "new disks"
+    finally:
+        hosts.boot_host(host)
+        change(host, status="enabled")
+        process.wait_for(lambda: unforced(host), f"Nova to take {host} back", 60, interval=1)

@@ -3,44 +3,33 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.lab import hosts, layout, nova_api, process, services
+from tests.lab import hosts, nova_api
 from tests.lab.errors import LabError
 from tests.lab.records import disks, lines, parse
-from tests.lab.services import base
 from tests.lab.suite import odd
 from tests.lab.suite.conftest import Cloud
+from tests.lab.suite.remediator import otherwise
 from tests.lab.watch import incident_state
 from vmha_remediator.remedy.incident import Incident, VmStatus
 
 pytestmark = pytest.mark.lab
 
-CONF = layout.ETC / "vmha.conf"
 RECOVERED = ("recovered", "readmitted")
-
-
-def _restart_remediator() -> None:
-    process.kill("remediator")
-    base.start(services.find("remediator"))
 
 
 @pytest.fixture(params=["2.94", ""], ids=["started by Nova", "left stopped by Nova"])
 def cloud_of_both_kinds(cloud: Cloud, request: pytest.FixtureRequest) -> Iterator[Cloud]:
     """Yield the cloud with a remediator that asks Nova up to a microversion, or as it likes."""
-    kept = CONF.read_text(encoding="utf-8")
-    if request.param:
-        cap = f"[cloud]\ncompute_microversion_max = {request.param}\n"
-        CONF.write_text(re.sub(r"^\[cloud\]\n", cap, kept, flags=re.M), encoding="utf-8")
-        _restart_remediator()
-    yield cloud
-    if request.param:
-        CONF.write_text(kept, encoding="utf-8")
-        _restart_remediator()
+    if not request.param:
+        yield cloud
+        return
+    with otherwise({"cloud": {"compute_microversion_max": request.param}}):
+        yield cloud
 
 
 def _latest(cloud: Cloud, host: str) -> Incident:

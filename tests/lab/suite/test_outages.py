@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.lab import hosts, process, services
+from tests.lab import hosts, process, redfish, services
 from tests.lab.services import base
 from tests.lab.suite.conftest import Cloud
-from tests.lab.suite.remediator import crash
+from tests.lab.suite.remediator import crash, manage
 from tests.lab.suite.test_failure import moved_once, recovered
+from tests.lab.watch import incident_state
 
 pytestmark = pytest.mark.lab
 
@@ -51,5 +52,25 @@ def test_the_database_of_all_services_dies_in_the_middle_of_an_evacuation(cloud:
     process.kill("mariadb")
     cloud.wait_for_word("nova failed")
     base.start(services.find("mariadb"))
+    recovered(cloud, host, protected, timeout=180.0)
+    moved_once(cloud, host, protected)
+
+
+def test_what_nova_takes_on_without_its_message_bus_is_not_asked_for_twice(cloud: Cloud) -> None:
+    """Nova's API waits for RabbitMQ, and so does whoever asks it for an evacuation."""
+    host = cloud.busiest()
+    protected = cloud.tagged_on(host)
+    redfish.set_mode(host, "refuse")
+    hosts.kill(host)
+    cloud.wait(incident_state(host, "failure", "held"), f"the failure of {host} is held")
+    process.kill("rabbitmq")
+    manage("fence", "confirm", host, "--yes")
+
+    def unanswered() -> bool:
+        steps = cloud.observer.latest(host).steps
+        return any("Nova did not answer in time" in step.sentence for step in steps)
+
+    process.wait_for(unanswered, "Nova to keep the engine waiting", 60, interval=0.5)
+    base.start(services.find("rabbitmq"))
     recovered(cloud, host, protected, timeout=180.0)
     moved_once(cloud, host, protected)
