@@ -33,12 +33,13 @@ class Network:
     clockwork: Clockwork
     random: random.Random
     stations: dict[str, Station] = field(default_factory=dict)  # address -> machine
+    named: dict[str, Station] = field(default_factory=dict)
     blocked: set[tuple[str, str]] = field(default_factory=set)
     loss: dict[tuple[str, str], float] = field(default_factory=dict)
     sockets: dict[tuple[str, int], Socket] = field(default_factory=dict)
 
     def join(self, station: Station) -> None:
-        self.stations[station.address] = station
+        self.stations[station.address] = self.named[station.name] = station
 
     def names(self) -> list[str]:
         return [station.name for station in self.stations.values()]
@@ -62,8 +63,7 @@ class Network:
 
     def open(self, a: str, b: str) -> bool:
         """Tell whether two machines, by name, can talk in both directions."""
-        one = next(s for s in self.stations.values() if s.name == a)
-        two = next(s for s in self.stations.values() if s.name == b)
+        one, two = self.named[a], self.named[b]
         up = one.answers() and two.answers()
         return up and (a, b) not in self.blocked and (b, a) not in self.blocked
 
