@@ -26,6 +26,8 @@ LOG = logging.getLogger(__name__)
 STEP = 0.5
 #: An agent whose last tick is older (s) is stuck, and what it knew is history.
 STALE = 3.0
+#: A role that was published is read for so long (s): two granularities, rounded up by Gnocchi.
+ROLE_LASTS = 3.0 * metrics.ARCHIVE_POLICY.granularity
 _resource_id = lru_cache(maxsize=4096)(metrics.resource_id)  # the same hosts come again
 NOBODY: Mapping[int, str] = MappingProxyType({})
 
@@ -39,6 +41,7 @@ class HostPollster(plugin_base.PollsterBase):
         self._pace = Pace()
         self._own_pace = Pace()
         self._places: dict[int, str] = {}  # slot -> host, of all that are watched
+        self._had_role = float("-inf")  # when it was last master or witness
         self._said = ""
         self._ahead: float | None = None  # the wall clock minus the monotonic one
 
@@ -74,8 +77,10 @@ class HostPollster(plugin_base.PollsterBase):
         self._say(logging.INFO, _sentence(answer))
         # Gnocchi drops what is older than its newest point: one from a clock that is ahead
         # would blind the metric for as long.
-        own = answer.get("own", {})
+        own = dict(answer.get("own", {}))
+        role = own.pop(metrics.ROLE.name, 0.0)
         doubts = not all(own.values())
+        own |= self._role(role, now)
         if answer["clock_ok"] and self._own_pace.is_due(answer["host"], 0, doubts, now):
             yield _sample(metrics.HEARTBEAT.name, answer["host"], 1.0)
             for name, value in own.items():
@@ -88,6 +93,12 @@ class HostPollster(plugin_base.PollsterBase):
             if self._pace.is_due(entry["host"], entry["slot"], entry["suspect"], now):
                 for name, value in entry["values"].items():
                     yield _sample(name, entry["host"], value)
+
+    def _role(self, role: float, now: float) -> dict[str, float]:
+        """Return what is published of the role: a member's only while its last one is read."""
+        if role:
+            self._had_role = now
+        return {metrics.ROLE.name: role} if now - self._had_role < ROLE_LASTS else {}
 
     def _clock_was_set(self) -> bool:
         """Tell whether the wall clock has been set since this was asked last.

@@ -55,7 +55,7 @@ def name_of(verdicts: Iterable[Verdict], values: Iterable[str]) -> tuple[str, st
     stands = standing(found)
     if stands is not None:
         return stands.rule, stands.evidence
-    missing = sorted(set(metrics.METRICS) - set(values))
+    missing = sorted(set(metrics.METRICS) - {metrics.ROLE.name} - set(values))  # few have one
     if missing:
         return NONE, f"no data for {', '.join(missing)}"
     unsure = [v for v in found if v.state is State.UNKNOWN]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.unit.api.cloud import WELL, Cloud, server
+from tests.unit.api.cloud import WELL, Cloud, room, server
 from vmha_remediator.api.server import ApiServer
 from vmha_remediator.remedy.incident import ProofRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.states import IncidentState as S
@@ -30,6 +30,9 @@ def test_every_host_with_each_path_in_words(page: Page) -> None:
     expect(rows.nth(1)).to_contain_text("failure holds for h2")
     expect(rows.nth(2)).to_contain_text("Nobody measures it")
     expect(page.locator("#summary")).to_contain_text("1 of 3 hosts well, 1 not, 1 unknown.")
+    expect(page.locator("#summary")).to_contain_text("The agents' master is h1.")
+    expect(rows.nth(0).get_by_role("rowheader")).to_contain_text("master")
+    expect(rows.nth(1).get_by_role("rowheader")).to_have_text("h2")
 
 
 def test_a_change_shows_without_reloading(page: Page, cloud: Cloud) -> None:
@@ -112,6 +115,18 @@ def test_a_recovery_with_each_vm_and_its_time_line(page: Page, store: Store) -> 
     article.get_by_text("Time line and evidence").click()
     expect(article).to_contain_text("Proof: power is off (redfish): PowerState is Off")
     expect(article).to_contain_text("forced")
+
+
+def test_whether_any_one_host_can_fail(page: Page, cloud: Cloud) -> None:
+    cloud.measures["h2"] = WELL
+    expect(page.locator("#capacity")).to_contain_text("Any one host can fail")
+    expect(page.locator("#rooms li")).to_have_count(0)
+    cloud.rooms = {host: room(0) for host in cloud.rooms}
+    expect(page.locator("#capacity")).to_contain_text("Not every host can fail: if h1 fails, 1 of")
+    expect(page.locator("#rooms li")).to_have_count(2)
+    expect(page.locator("#problems li").first).to_contain_text("has no room if h1 fails")
+    cloud.away.add("placement")
+    expect(page.locator("#capacity")).to_contain_text("Whether any one host can fail is not known")
 
 
 def test_a_name_that_is_markup_stays_text(page: Page, cloud: Cloud) -> None:

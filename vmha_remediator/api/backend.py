@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from vmha_remediator.remedy.capacity import Space
 from vmha_remediator.remedy.facts import Server
 from vmha_remediator.remedy.look import Look
+from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.rules.model import Thresholds
 from vmha_remediator.store import Store
 
@@ -21,6 +23,9 @@ class View(Protocol):
 
     def servers(self) -> tuple[Server, ...]:
         """Return all servers of all projects; raises `CloudUnavailable`."""
+
+    def space(self, wait: float) -> Space:
+        """Return the room on all hosts after at most `wait` s; raises `CloudUnavailable`."""
 
     def examined(self, servers: list[Server]) -> list[Server]:
         """Return servers with what their ports and shares tell, where that can be read."""
@@ -37,6 +42,5 @@ class Backend:
     view: View
     clock: Callable[[], float]
     limits: Callable[[int], Thresholds]  # the rules' thresholds for so many agents
-    protect: str = "tagged"
-    disks: str = "shared"  # where disks that are not volumes are kept
+    policy: Policy = field(default_factory=Policy)  # what is protected, and what takes VMs
     doorbell: Callable[[], None] = lambda: None

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
 from flask import Flask
 from oslo_config import cfg
@@ -15,11 +14,9 @@ from vmha_remediator.api.app import create_app
 from vmha_remediator.api.backend import Backend
 from vmha_remediator.api.known_hosts import KnownHosts
 from vmha_remediator.api.ringer import Ringer
+from vmha_remediator.conf import evacuation as evacuation_conf
 from vmha_remediator.conf.rules import load_rules, thresholds
-from vmha_remediator.effects.gnocchi import Gnocchi
-from vmha_remediator.effects.session import make_session
 from vmha_remediator.effects.view import CloudView
-from vmha_remediator.errors import ConfigError
 from vmha_remediator.store import Store
 
 LOG = log.getLogger(__name__)
@@ -30,36 +27,31 @@ def build(conf: cfg.ConfigOpts, store: Store, doorbell: threading.Event | None =
 
     With an engine in the same process, `doorbell` wakes it; elsewhere it finds the row.
     """
+    view = _view(conf)
+    if view is None:
+        return create_app(conf, Ringer(store.ring_all, doorbell))
+    backend = Backend(
+        store=store,
+        view=view,
+        clock=time.time,
+        limits=lambda agents: thresholds(conf, agents),
+        policy=evacuation_conf.policy(conf),
+        doorbell=doorbell.set if doorbell is not None else lambda: None,
+    )
     return create_app(
         conf,
         Ringer(store.ring_all, doorbell),
-        known_host=_known_host(conf),
-        backend=_backend(conf, store, doorbell),
+        known_host=KnownHosts(view.hosts),
+        backend=backend,
     )
 
 
-def _backend(
-    conf: cfg.ConfigOpts, store: Store, doorbell: threading.Event | None
-) -> Backend | None:
-    """Return what the REST API stands on; None: there is no login to show the cloud with."""
+def _view(conf: cfg.ConfigOpts) -> CloudView | None:
+    """Return the cloud as it is shown to people; None: there is no login to look with."""
     if conf.cloud.auth_type is None and conf.cloud.auth_section is None:
-        LOG.warning("[cloud] has no login, so only webhooks are served and not the REST API")
+        LOG.warning(
+            "[cloud] has no login, so only webhooks are served and not the REST API, and their "
+            "signature alone decides: hosts are not looked up"
+        )
         return None
-    return Backend(
-        store=store,
-        view=CloudView(conf, load_rules(conf)),
-        clock=time.time,
-        limits=lambda agents: thresholds(conf, agents),
-        protect=conf.evacuation.protect,
-        disks=conf.evacuation.instance_disks,
-        doorbell=doorbell.set if doorbell is not None else lambda: None,
-    )
-
-
-def _known_host(conf: cfg.ConfigOpts) -> Callable[[str], bool]:
-    try:
-        gnocchi = Gnocchi(make_session(conf), conf)
-    except ConfigError as exc:
-        LOG.info("Hosts are not looked up (%s); the signature alone decides", exc)
-        return lambda host: True
-    return KnownHosts(gnocchi.hosts)
+    return CloudView(conf, load_rules(conf))

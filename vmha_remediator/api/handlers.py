@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from vmha_remediator.api import views
+from vmha_remediator.api import foresight, views
 from vmha_remediator.api.backend import Backend
 from vmha_remediator.api.route import Call
 from vmha_remediator.errors import CloudUnavailable, IncidentError, NoSuchHost
-from vmha_remediator.remedy import protect, unprotectable
+from vmha_remediator.remedy import capacity, protect, unprotectable
 from vmha_remediator.remedy.cluster import EVERYBODY
 from vmha_remediator.remedy.incident import Incident, VmStatus
 from vmha_remediator.remedy.look import Look
@@ -34,6 +34,8 @@ def cluster(call: Call) -> Answer:
     active = backend.store.incidents(active_only=True)
     names = _names(look, active)
     states = Counter(views.state_of((look.sights or {}).get(name)) for name in names)
+    limits = backend.limits(len(look.sights or ()))
+    roles = {name: views.role(sight, limits) for name, sight in (look.sights or {}).items()}
     told = next((i for i in active if i.host == EVERYBODY), None)
     return {
         "leader": leader
@@ -50,6 +52,8 @@ def cluster(call: Call) -> Answer:
             "evidence": told.evidence,
             "incident": told.id,
         },
+        "masters": sorted(name for name, role in roles.items() if role == "master"),
+        "witnesses": sorted(name for name, role in roles.items() if role == "witness"),
         "hosts": {"total": len(names)}
         | {state: states[state] for state in (views.WELL, views.UNWELL, views.UNKNOWN)},
         "incidents": {
@@ -87,7 +91,7 @@ def _hosts(backend: Backend) -> tuple[dict[str, Any], list[str]]:
         protected = Counter(
             s.host
             for s in backend.view.servers()
-            if s.host and protect.is_protected(s, backend.protect)
+            if s.host and protect.is_protected(s, backend.policy.protect)
         )
     except CloudUnavailable as exc:
         trouble.append(f"the servers cannot be listed now: {exc}")
@@ -268,8 +272,35 @@ def protection(call: Call) -> Answer:
     servers = [s for s in backend.view.servers() if wanted is None or s.host == wanted]
     if wanted is not None:  # a request for each: not for all servers of a cloud
         servers = backend.view.examined(servers)
+    trouble, stranded = [], {}
+    try:
+        stranded = {
+            server_id: views.stranded(outlook, why)
+            for outlook in foresight.foresee(backend)
+            for server_id, why in outlook.stranded.items()
+        }
+    except CloudUnavailable as exc:
+        trouble.append(f"whether there is room elsewhere is not known: {exc}")
+    policy = backend.policy
     found = [
-        views.server(s, backend.protect, unprotectable.why(s, backend.disks) or None)
+        views.server(s, policy.protect, unprotectable.why(s, policy.disks) or stranded.get(s.id))
         for s in servers
     ]
-    return {"servers": sorted(found, key=lambda s: (s["host"] or "", s["name"])), "trouble": []}
+    return {
+        "servers": sorted(found, key=lambda s: (s["host"] or "", s["name"])),
+        "trouble": trouble,
+    }
+
+
+def foresee(call: Call) -> Answer:
+    """Return whether any one host can fail: whether its protected VMs have room on the others."""
+    try:
+        found = foresight.foresee(call.backend)
+    except CloudUnavailable as exc:
+        says = f"Whether any one host can fail is not known: {exc}."
+        return {"fit": foresight.UNKNOWN, "says": says, "hosts": []}
+    return {
+        "fit": str(capacity.worst(found)),
+        "says": capacity.sentence(found),
+        "hosts": [views.outlook(one) for one in found],
+    }

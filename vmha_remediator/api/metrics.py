@@ -15,10 +15,11 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from vmha_remediator.api import views
+from vmha_remediator.api import foresight, views
 from vmha_remediator.api.backend import Backend
 from vmha_remediator.api.problem import Problem, Refused
-from vmha_remediator.errors import ConfigError, StoreUnavailable
+from vmha_remediator.errors import ConfigError, ServiceUnavailable, StoreUnavailable
+from vmha_remediator.remedy.capacity import Outlook
 from vmha_remediator.remedy.cluster import EVERYBODY
 from vmha_remediator.remedy.states import IncidentState
 from vmha_remediator.rules import metrics
@@ -61,6 +62,16 @@ class Status:
         up.add_metric(["telemetry"], float(look.sights is not None))
         up.add_metric(["nova"], float(look.services is not None))
         yield up
+        outlooks = self._outlooks()
+        if outlooks is not None:
+            room = GaugeMetricFamily(
+                "vmha_host_vms_without_room",
+                "Protected VMs that have no room, or may have none, if the host fails",
+                labels=["host", "fit"],
+            )
+            for one in outlooks:
+                room.add_metric([one.host, str(one.fit)], len(one.stranded))
+            yield room
         if look.sights is None:
             return
         state = GaugeMetricFamily(
@@ -85,6 +96,13 @@ class Status:
                 standing = sight.standing
                 verdict.add_metric([host, standing.rule, standing.severity], 1)
         yield from (state, age, verdict)
+
+    def _outlooks(self) -> tuple[Outlook, ...] | None:
+        """Return what is known without waiting; the next scrape knows what is read meanwhile."""
+        try:
+            return foresight.foresee(self._backend, wait=0.0)
+        except ServiceUnavailable:
+            return None
 
     def _stored(self) -> Iterator[Metric]:
         store, now = self._backend.store, self._backend.clock()

@@ -26,6 +26,7 @@ _READ = {
     "vmha:incidents:list": "List incidents.",
     "vmha:incidents:get": "See one incident with its journal, evidence and VMs.",
     "vmha:alarms:list": "List the alarms that watch the hosts.",
+    "vmha:capacity:get": "See whether the protected VMs of each host have room on the others.",
     "vmha:protection:list": "See which VMs are protected, and which cannot be.",
 }
 _CHANGE = {

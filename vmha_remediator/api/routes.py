@@ -55,4 +55,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/protection", "protection_list", "vmha:protection:list",
           "Which servers are protected, at what priority, and which cannot be and why",
           handlers.protection, "Protection", query=schemas.HOST_QUERY),
+    Route("GET", "/v1/capacity", "capacity_get", "vmha:capacity:get",
+          "Whether any one host can fail: whether its protected VMs have room on the others",
+          handlers.foresee, "Capacity"),
 )  # fmt: skip

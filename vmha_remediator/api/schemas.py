@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vmha_remediator.remedy.capacity import Fit
 from vmha_remediator.remedy.incident import VmStatus
 from vmha_remediator.remedy.states import IncidentState
+from vmha_remediator.rules.metrics import ROLES
 
 Schema = dict[str, Any]
 
@@ -78,6 +80,8 @@ ANSWERS: dict[str, Schema] = {
                                 "said_at": maybe(TIME)})),
         "situation": maybe(record({"rule": STRING, "severity": STRING, "evidence": STRING,
                                    "incident": INTEGER})),
+        "masters": listing(STRING),
+        "witnesses": listing(STRING),
         "hosts": record({"total": INTEGER, "well": INTEGER, "unwell": INTEGER,
                          "unknown": INTEGER}),
         "incidents": record({"active": INTEGER, "held": INTEGER}),
@@ -89,6 +93,7 @@ ANSWERS: dict[str, Schema] = {
     "Host": record({
         "host": STRING,
         "state": {"type": "string", "enum": ["well", "unwell", "unknown"]},
+        "role": maybe({"type": "string", "enum": list(ROLES)}),
         "verdict": maybe(STRING),
         "severity": maybe(STRING),
         "says": STRING,
@@ -124,6 +129,15 @@ ANSWERS: dict[str, Schema] = {
         "id": STRING, "name": STRING, "rule": STRING, "host": STRING, "state": STRING,
         "enabled": BOOLEAN, "severity": STRING,
     }))}),
+    "Outlook": record({
+        "host": STRING, "fit": {"type": "string", "enum": [str(fit) for fit in Fit]},
+        "protected": INTEGER, "without_room": listing(record({"id": STRING, "why": STRING})),
+        "missing": {"type": "object", "additionalProperties": INTEGER}, "says": STRING,
+    }),
+    "Capacity": record({
+        "fit": {"type": "string", "enum": [*(str(fit) for fit in Fit), "not known"]},
+        "says": STRING, "hosts": listing(ref("Outlook")),
+    }),
     "Protection": record({"servers": listing(record({
         "id": STRING, "name": STRING, "host": maybe(STRING), "protected": BOOLEAN,
         "by": STRING, "priority": INTEGER, "status": STRING, "problem": maybe(STRING),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmha_remediator.remedy import protect
+from vmha_remediator.remedy.capacity import Fit, Outlook
 from vmha_remediator.remedy.facts import Maintenance, Server, Service
 from vmha_remediator.remedy.incident import Change, Incident, StepRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.look import Look, Sight
@@ -95,6 +96,7 @@ def host(
     return {
         "host": name,
         "state": state_of(sight),
+        "role": role(sight, limits),
         "verdict": standing.rule if standing else None,
         "severity": standing.severity if standing else None,
         "says": says(name, sight, look),
@@ -114,6 +116,20 @@ def state_of(sight: Sight | None) -> str:
     if sight.standing is not None:
         return UNWELL
     return WELL if all(v.state is State.OK for v in sight.verdicts) else UNKNOWN
+
+
+def role(sight: Sight | None, limits: Thresholds) -> str | None:
+    """Return the role of a host's agent, by its own word; None: it is not heard, or says nothing.
+
+    The last word of an agent that has just died is still read for half a minute, hence the age.
+    """
+    values = sight.readings.values if sight else {}
+    if metrics.HEARTBEAT.name not in values:
+        return None
+    if values.get(metrics.HEARTBEAT_AGE.name, 0.0) >= limits.heartbeat_age:
+        return None
+    said = values.get(metrics.ROLE.name, metrics.ROLES["member"])
+    return next((name for name, value in metrics.ROLES.items() if value == said), None)
 
 
 def says(name: str, sight: Sight | None, look: Look) -> str:
@@ -175,6 +191,24 @@ def maintenance(flag: Maintenance | None) -> Answer | None:
         return None
     plain = ("reason", "who", "since", "until")
     return {name: getattr(flag, name) for name in plain}
+
+
+def stranded(found: Outlook, why: str) -> str:
+    """Return what keeps a server down if its host fails, for a list of servers."""
+    may = "may find" if found.fit is Fit.MAY_NOT else "has"
+    return f"{may} no room if {found.host} fails: {why}; free some, or add a host"
+
+
+def outlook(found: Outlook) -> Answer:
+    """Return what would become of a host's protected VMs if it failed."""
+    return {
+        "host": found.host,
+        "fit": str(found.fit),
+        "protected": found.vms,
+        "without_room": [{"id": key, "why": why} for key, why in found.stranded.items()],
+        "missing": dict(found.missing),
+        "says": found.says,
+    }
 
 
 def server(found: Server, policy: str, problem: str | None) -> Answer:

@@ -14,7 +14,6 @@ from vmha_remediator.errors import ConfigError, VmhaError
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-    from vmha_remediator.effects.nova import Nova
     from vmha_remediator.fencing.fencer import Fencer
     from vmha_remediator.rules.starved import Step
 
@@ -214,6 +213,7 @@ def _really(
 ) -> list[dict[str, Any]]:
     """Power one host off and on, once everything speaks for it; raises `VmhaError`."""
     from vmha_remediator.cmd import fence_rows
+    from vmha_remediator.effects.nova import make_nova
     from vmha_remediator.store import open_store
 
     if len(args.host) != 1:
@@ -224,18 +224,12 @@ def _really(
         raise ConfigError(trouble)
     store = open_store(conf)
     active = {incident.host: incident.id for incident in store.incidents(active_only=True)}
-    fence_rows.refuse_what_is_used(_nova(conf), host, active)
+    nova = make_nova(conf)
+    fence_rows.refuse_what_is_used(nova, host, active)
     if not args.yes:
         output.demand(host, f"{host} will be powered OFF and on again. Type its name to go on:")
-        fence_rows.refuse_what_is_used(_nova(conf), host, active)
+        fence_rows.refuse_what_is_used(nova, host, active)
     return fence_rows.rehearsed(fencer, host)
-
-
-def _nova(conf: cfg.ConfigOpts) -> Nova:
-    from vmha_remediator.effects.nova import Nova
-    from vmha_remediator.effects.session import make_connection
-
-    return Nova(make_connection(conf), conf.cloud.timeout)
 
 
 def _timing(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:

@@ -158,6 +158,7 @@ def _facts(incident: Incident) -> list[tuple[str, str]]:
         ("Incident",
          f"{incident.id}, {incident.rule} of {_subject(incident)} ({incident.severity})"),
         ("State", str(incident.state)),
+        ("Held by", incident.held_by if incident.state == "held" else ""),
         ("Why", incident.reason),
         ("To do", incident.advice),
         ("Now", incident.said if incident.active else ""),

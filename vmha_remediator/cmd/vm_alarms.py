@@ -23,15 +23,15 @@ def sync(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
     """Give every protected VM its alarm, and take away those of VMs that are gone."""
     from vmha_remediator.conf.webhook import read_key
     from vmha_remediator.effects.aodh import Aodh
-    from vmha_remediator.effects.nova import Nova
-    from vmha_remediator.effects.session import make_connection, make_session
+    from vmha_remediator.effects.nova import make_nova
+    from vmha_remediator.effects.session import make_session
     from vmha_remediator.remedy import protect
     from vmha_remediator.rules import vm_rule
 
     template = vm_rule.load(conf.rules.directory)
     key, group = read_key(conf.webhook.key_file), conf.vm_failure
     aodh = Aodh(make_session(conf), conf)
-    servers = Nova(make_connection(conf), timeout=conf.cloud.timeout).all_servers()
+    servers = make_nova(conf).all_servers()
     wanted = [
         vm_rule.alarm_body(template, s.id, s.name, group.granularity, conf.webhook.base_url, key)
         for s in sorted(servers, key=lambda s: (s.name, s.id))

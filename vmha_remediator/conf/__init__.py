@@ -8,42 +8,32 @@ takes as an argument.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 
 from oslo_config import cfg
 from oslo_log import log
 
-from vmha_remediator.conf import (
-    api,
-    cloud,
-    cluster,
-    database,
-    engine,
-    evacuation,
-    fencing,
-    guards,
-    report,
-    rules,
-    telemetry,
-    vm_failure,
-    webhook,
-)
+from vmha_remediator.conf import cloud
 from vmha_remediator.errors import ConfigError
 
 #: Modules that each define GROUP (str) and OPTS (list of oslo.config options).
-GROUPS = (
-    api,
-    cloud,
-    cluster,
-    database,
-    engine,
-    evacuation,
-    fencing,
-    guards,
-    report,
-    rules,
-    telemetry,
-    vm_failure,
-    webhook,
+GROUPS = tuple(
+    import_module(f"{__name__}.{name}")
+    for name in (
+        "api",
+        "cloud",
+        "cluster",
+        "database",
+        "engine",
+        "evacuation",
+        "fencing",
+        "guards",
+        "report",
+        "rules",
+        "telemetry",
+        "vm_failure",
+        "webhook",
+    )
 )
 
 

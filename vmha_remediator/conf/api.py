@@ -79,6 +79,15 @@ OPTS: list[cfg.Opt] = [
         "numbers of protected VMs. Long: a new tag shows late; short: Nova lists all servers "
         "that often while anybody looks.",
     ),
+    cfg.FloatOpt(
+        "capacity_age",
+        default=30.0,
+        min=1.0,
+        max=3600.0,
+        help="Seconds for which one reading of Placement (three requests a host) tells whether "
+        "any one host can fail. Long: freed or taken room shows late; short: Placement is read "
+        "that often while anybody looks.",
+    ),
     cfg.ListOpt(
         "metrics_allow",
         default=["127.0.0.0/8", "::1/128"],

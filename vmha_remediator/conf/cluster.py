@@ -40,6 +40,15 @@ OPTS: list[cfg.Opt] = [
         "short: every restart of them is told. Too long: nobody knows that nobody is protected.",
     ),
     cfg.FloatOpt(
+        "evaluator_after",
+        default=90.0,
+        min=0.0,
+        help="Seconds without any evaluation of an alarm, though Aodh's API answers, or with an "
+        "alarm that contradicts the measures, before that is told of aodh-evaluator. Not longer "
+        "than Aodh's [evaluator] evaluation_interval (60 s unless set): told though all is well. "
+        "Too long: nobody knows that nobody is protected. 0: never told.",
+    ),
+    cfg.FloatOpt(
         "compute_after",
         default=30.0,
         min=0.0,

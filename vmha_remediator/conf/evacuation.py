@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from oslo_config import cfg
 
+from vmha_remediator.remedy.policy import Policy
+
 GROUP = "evacuation"
 
 OPTS: list[cfg.Opt] = [
@@ -103,3 +105,14 @@ OPTS: list[cfg.Opt] = [
         "starts again by itself may run twice.",
     ),
 ]
+
+
+def policy(conf: cfg.ConfigOpts) -> Policy:
+    """Return what is protected and what takes VMs: the part of the policy that people see."""
+    group = conf[GROUP]
+    return Policy(
+        protect=group.protect,
+        disks=group.instance_disks,
+        candidates=group.candidates,
+        reserved_hosts=frozenset(group.reserved_hosts),
+    )

@@ -6,13 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
+from vmha_remediator.remedy.capacity import Space
 from vmha_remediator.remedy.facts import Server, Service
+from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.rules.alarms import Plan
 from vmha_remediator.rules.judge import Readings
 from vmha_remediator.rules.model import Thresholds
 from vmha_remediator.store import Leader
+
+T = TypeVar("T")
 
 
 class State(StrEnum):
@@ -41,6 +45,21 @@ class Unread:
     why: str
 
 
+class NotRead(Exception):
+    """Ends a check: what it looks at could not be read."""
+
+    def __init__(self, why: str, fix: str) -> None:
+        super().__init__(why)
+        self.why, self.fix = why, fix
+
+
+def known(part: T | Unread, fix: str) -> T:
+    """Return a part of `Seen` that was read; raises `NotRead`, where `fix` says what to do."""
+    if isinstance(part, Unread):
+        raise NotRead(part.why, fix)
+    return part
+
+
 @dataclass(frozen=True)
 class Clock:
     """A service's clock against ours, in seconds (positive: it is ahead); from its Date header."""
@@ -67,6 +86,7 @@ class Seen:
     services: tuple[Service, ...] | Unread
     servers: tuple[Server, ...] | Unread
     nova_version: tuple[int, int] | Unread
+    space: Space | Unread  # Placement's books
     telemetry: tuple[str, ...] | Unread  # what `telemetry setup` would do, in words
     readings: Mapping[str, Readings] | Unread
     alarms: Plan | Unread  # what `alarms sync` would do
@@ -78,6 +98,7 @@ class Seen:
     key_mode: int | Unread
     clocks: tuple[Clock, ...] | Unread
     agent: Mapping[str, Any] | Unread  # the local agent's own status
+    policy: Policy = field(default_factory=Policy)
     configs: Mapping[str, Mapping[tuple[str, str], str] | Unread] = field(default_factory=dict)
 
 

@@ -3,29 +3,42 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
-from vmha_remediator.doctor.finding import Finding, Seen, Unread, names, ok, unknown, wrong
+from vmha_remediator.doctor.finding import (
+    Check,
+    Finding,
+    NotRead,
+    Seen,
+    Unread,
+    known,
+    names,
+    ok,
+    unknown,
+    wrong,
+)
+from vmha_remediator.remedy import capacity as room
 from vmha_remediator.remedy import protect
+from vmha_remediator.remedy.capacity import Fit
 from vmha_remediator.rules import metrics
 
 AREA = "hosts"
 LOG_IN = "check [cloud] and whether Nova answers: openstack compute service list"
+BOOKS = "check that Placement answers, and that the account of [cloud] may read it (role admin)"
+MORE = (
+    "enable or add a host, or free room there: openstack compute service list; openstack vmha "
+    "capacity list"
+)
 READ = "check [cloud], and that Gnocchi answers: openstack metric status"
+LIST = "check [cloud], and that Aodh answers: openstack alarm list"
 
 
-def agents(seen: Seen) -> Iterator[Finding]:
+def agents(seen: Seen, check: str) -> Iterator[Finding]:
     """Every compute host publishes, and everybody who publishes is a compute host."""
-    check = "agents"
-    if isinstance(seen.services, Unread):
-        yield unknown(AREA, check, seen.services.why, LOG_IN)
-        return
-    if isinstance(seen.readings, Unread):
-        yield unknown(AREA, check, seen.readings.why, READ)
-        return
-    computes = {s.host for s in seen.services}
-    measured = {h for h, r in seen.readings.items() if metrics.HEARTBEAT_AGE.name in r.values}
+    services, readings = known(seen.services, LOG_IN), known(seen.readings, READ)
+    computes = {s.host for s in services}
+    measured = {h for h, r in readings.items() if metrics.HEARTBEAT_AGE.name in r.values}
     if missing := computes - measured:
         yield wrong(
             AREA,
@@ -45,15 +58,12 @@ def agents(seen: Seen) -> Iterator[Finding]:
         yield ok(AREA, check, f"all {len(computes)} compute hosts are measured")
 
 
-def witnesses(seen: Seen) -> Iterator[Finding]:
+def witnesses(seen: Seen, check: str) -> Iterator[Finding]:
     """Enough qualified witnesses stand behind every host's readings."""
-    check = "witnesses"
-    if isinstance(seen.readings, Unread):
-        yield unknown(AREA, check, seen.readings.why, READ)
-        return
+    readings = known(seen.readings, READ)
     few = {
         host
-        for host, r in seen.readings.items()
+        for host, r in readings.items()
         if r.values.get(metrics.WITNESSES.name, seen.limits.witnesses) < seen.limits.witnesses
     }
     if few:
@@ -64,19 +74,16 @@ def witnesses(seen: Seen) -> Iterator[Finding]:
             f"failure there is never recognised",
             "'vmha-agent status' on the witnesses says why they are not qualified",
         )
-    elif seen.readings:
+    elif readings:
         yield ok(AREA, check, f"{seen.limits.witnesses} or more witnesses stand behind each host")
 
 
-def probes(seen: Seen) -> Iterator[Finding]:
+def probes(seen: Seen, check: str) -> Iterator[Finding]:
     """Reachability is proven: without it no failure is ever recognised."""
-    check = "reachability"
-    if isinstance(seen.readings, Unread):
-        yield unknown(AREA, check, seen.readings.why, READ)
-        return
+    readings = known(seen.readings, READ)
     blind = {
         host
-        for host, r in seen.readings.items()
+        for host, r in readings.items()
         if metrics.HEARTBEAT_AGE.name in r.values and metrics.REACHABLE.name not in r.values
     }
     if blind:
@@ -88,19 +95,13 @@ def probes(seen: Seen) -> Iterator[Finding]:
             "let the hosts ping each other on the management network, or let one TCP port "
             "through (a refused connection is an answer)",
         )
-    elif seen.readings:
+    elif readings:
         yield ok(AREA, check, "probes between the hosts have been proven")
 
 
-def alarms(seen: Seen) -> Iterator[Finding]:
+def alarms(seen: Seen, check: str) -> Iterator[Finding]:
     """Aodh holds exactly the alarms that the rules make."""
-    check = "alarms"
-    if isinstance(seen.alarms, Unread):
-        yield unknown(
-            AREA, check, seen.alarms.why, "check that Aodh answers: openstack alarm list"
-        )
-        return
-    plan = seen.alarms
+    plan = known(seen.alarms, LIST)
     if plan.empty:
         yield ok(AREA, check, f"{plan.unchanged} alarms are as the rules want them")
         return
@@ -113,16 +114,13 @@ def alarms(seen: Seen) -> Iterator[Finding]:
     )
 
 
-def evaluated(seen: Seen) -> Iterator[Finding]:
+def evaluated(seen: Seen, check: str) -> Iterator[Finding]:
     """Aodh really evaluates them: of a host with measures none stays without data."""
-    check = "evaluation"
-    if isinstance(seen.alarm_states, Unread) or isinstance(seen.readings, Unread):
-        yield unknown(AREA, check, "alarms or measures cannot be read", READ)
-        return
-    measured = {h for h, r in seen.readings.items() if metrics.REACHABLE.name in r.values}
+    states, readings = known(seen.alarm_states, LIST), known(seen.readings, READ)
+    measured = {h for h, r in readings.items() if metrics.REACHABLE.name in r.values}
     stuck = {
         host
-        for (_rule, host), state in seen.alarm_states.items()
+        for (_rule, host), state in states.items()
         if state == "insufficient data" and host in measured
     }
     if stuck:
@@ -133,13 +131,12 @@ def evaluated(seen: Seen) -> Iterator[Finding]:
             "look at aodh-evaluator (is it running, can it log in to Gnocchi?), and give it "
             "10 s if the host has just begun to publish",
         )
-    elif seen.alarm_states:
+    elif states:
         yield ok(AREA, check, "Aodh evaluates the alarms of every host with measures")
 
 
-def fencing(seen: Seen) -> Iterator[Finding]:
+def fencing(seen: Seen, check: str) -> Iterator[Finding]:
     """Every compute host can be powered off, and its power state is read now."""
-    check = "fencing"
     if isinstance(seen.fences, Unread):
         yield wrong(AREA, check, seen.fences.why, "write [fencing] hosts_file, then: vmha-manage "
                     "fence test")  # fmt: skip
@@ -172,42 +169,61 @@ def fencing(seen: Seen) -> Iterator[Finding]:
         yield ok(AREA, check, f"{len(computes)} hosts can be fenced, their power state is read")
 
 
-def capacity(seen: Seen) -> Iterator[Finding]:
-    """Somebody is left to take the VMs of any one host."""
-    check = "capacity"
-    if isinstance(seen.services, Unread) or isinstance(seen.servers, Unread):
-        yield unknown(AREA, check, "services or servers cannot be listed", LOG_IN)
-        return
-    usable = {s.host for s in seen.services if s.up and s.enabled and not s.forced_down}
-    load = Counter(s.host for s in seen.servers if s.host and protect.is_protected(s))
-    stranded = {host: n for host, n in load.items() if not usable - {host}}
-    if stranded:
-        yield wrong(
-            AREA,
-            check,
-            f"if {names(stranded)} died, no other host that is up and enabled would be left",
-            "enable a host: openstack compute service set --enable HOST nova-compute",
-        )
-    else:
-        yield ok(AREA, check, f"{sum(load.values())} protected VMs; {len(usable)} hosts take VMs")
+def capacity(seen: Seen, check: str) -> Iterator[Finding]:
+    """The protected VMs of any one host have room on the others."""
+    services, space = known(seen.services, LOG_IN), known(seen.space, BOOKS)
+    known(seen.servers, LOG_IN)
+    states = {} if isinstance(seen.alarm_states, Unread) else seen.alarm_states
+    alarmed = {host for (_rule, host), state in states.items() if state == "alarm"}
+    able = room.takers(services, alarmed, seen.policy)
+    found = room.outlooks(space, able, seen.policy)
+    says = " ".join(f"{o.says}." for o in found if o.fit is not Fit.FITS)
+    match room.worst(found):
+        case Fit.FITS:
+            count = sum(o.vms for o in found)
+            yield ok(AREA, check, f"{count} protected VMs; {room.sentence(found)}")
+        case Fit.MAY_NOT:
+            yield unknown(AREA, check, says, MORE)
+        case Fit.NOT:
+            yield wrong(AREA, check, says, MORE)
 
 
-def unprotected(seen: Seen) -> Iterator[Finding]:
+def unprotected(seen: Seen, check: str) -> Iterator[Finding]:
     """Somebody is protected at all."""
-    check = "protection"
-    if isinstance(seen.servers, Unread):
-        yield unknown(AREA, check, seen.servers.why, LOG_IN)
-        return
-    kept = sum(protect.is_protected(s) for s in seen.servers)
-    if kept or not seen.servers:
-        yield ok(AREA, check, f"{kept} of {len(seen.servers)} VMs are protected")
+    servers = known(seen.servers, LOG_IN)
+    kept = sum(protect.is_protected(s, seen.policy.protect) for s in servers)
+    if kept or not servers:
+        yield ok(AREA, check, f"{kept} of {len(servers)} VMs are protected")
     else:
         yield wrong(
             AREA,
             check,
-            f"none of {len(seen.servers)} VMs is protected, so no failure would move any",
+            f"none of {len(servers)} VMs is protected, so no failure would move any",
             "openstack server set --tag vmha SERVER, or [evacuation] protect = all",
         )
 
 
-CHECKS = (agents, witnesses, probes, alarms, evaluated, fencing, capacity, unprotected)
+Look = Callable[[Seen, str], Iterator[Finding]]
+
+
+def _check(name: str, look: Look, seen: Seen) -> Iterator[Finding]:
+    """Look, or say why nothing can be told."""
+    try:
+        yield from look(seen, name)
+    except NotRead as exc:
+        yield unknown(AREA, name, exc.why, exc.fix)
+
+
+CHECKS: tuple[Check, ...] = tuple(
+    partial(_check, name, look)
+    for name, look in (
+        ("agents", agents),
+        ("witnesses", witnesses),
+        ("reachability", probes),
+        ("alarms", alarms),
+        ("evaluation", evaluated),
+        ("fencing", fencing),
+        ("capacity", capacity),
+        ("protection", unprotected),
+    )
+)

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmha_remediator.doctor.finding import Finding, Seen, Unread, ok, unknown, wrong
-from vmha_remediator.effects.nova import MIN_VERSION, SERVERS
+from vmha_remediator.effects.nova import SERVERS
+from vmha_remediator.effects.nova_api import MIN_VERSION
 
 AREA = "services"
 #: Seconds. Gnocchi drops what is older than its last point by more than its back window (60 s

@@ -13,10 +13,12 @@ from oslo_config import cfg
 
 from vmha_remediator.effects.translate import telemetry, with_timeout
 from vmha_remediator.rules import vm_rule
-from vmha_remediator.rules.alarms import TYPE, Plan, is_ours, parse_name
+from vmha_remediator.rules.alarms import TYPE, Plan, alarm_name, is_ours, parse_name
 from vmha_remediator.rules.judge import State
 
 SERVICE = "Aodh"
+#: Alarms at whose evaluation one look looks; any of them tells.
+SAMPLE = 10
 
 
 def _subject(name: object) -> tuple[str, str] | None:
@@ -56,6 +58,27 @@ class Aodh:
             found = self._client.alarm.list(filters={"type": TYPE, "state": State.ALARM.value})
             names = [_subject(alarm["name"]) for alarm in found]
             return sorted({name for name in names if name is not None})
+
+    def evaluated(self) -> dict[str, str]:
+        """Return when some alarms of the project were last evaluated, by their ids.
+
+        The evaluator writes that down at each turn, unless evaluators share their work through
+        a coordination service.
+        """
+        with telemetry(SERVICE, "looking whether alarms are evaluated"):
+            found = self._client.alarm.list(filters={"type": TYPE}, limit=SAMPLE)
+            return {
+                str(alarm["alarm_id"]): str(alarm["evaluate_timestamp"])
+                for alarm in found
+                if alarm["enabled"] and alarm.get("evaluate_timestamp")
+            }
+
+    def state(self, rule: str, host: str) -> str | None:
+        """Return the state of one alarm of ours; None: there is none, or it is disabled."""
+        with telemetry(SERVICE, "looking at one alarm"):
+            found = self._client.alarm.list(filters={"name": alarm_name(rule, host)})
+            states = [str(alarm["state"]) for alarm in found if alarm["enabled"]]
+            return states[0] if states else None
 
     def create(self, body: Mapping[str, Any]) -> str:
         """Create an alarm and return its id."""

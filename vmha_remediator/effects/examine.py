@@ -17,15 +17,19 @@ from keystoneauth1 import exceptions as ks_exc
 from keystoneauth1.session import Session
 from oslo_config import cfg
 
+from vmha_remediator.conf import evacuation as evacuation_conf
 from vmha_remediator.conf import rules as rules_conf
 from vmha_remediator.conf.webhook import read_key
 from vmha_remediator.doctor.finding import Clock, Fence, Seen, Unread
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.gnocchi import Gnocchi
-from vmha_remediator.effects.nova import Nova
+from vmha_remediator.effects.nova import make_nova
+from vmha_remediator.effects.placement import Placement, read_space
 from vmha_remediator.effects.session import make_connection, make_session
 from vmha_remediator.errors import ConfigError, VmhaError
 from vmha_remediator.fencing.fencer import Fencer
+from vmha_remediator.remedy.capacity import Space
+from vmha_remediator.remedy.facts import Server
 from vmha_remediator.rules import alarms
 from vmha_remediator.store import open_store
 
@@ -57,7 +61,9 @@ class Gatherer:
         """Use `conf`; `configs` maps a service to its file; `ask_agent` asks the local agent."""
         self._conf, self._configs, self._ask_agent = conf, configs, ask_agent
         self._session: Session = make_session(conf)
-        self._nova = Nova(make_connection(conf), conf.cloud.timeout)
+        connection = make_connection(conf, self._session)
+        self._nova = make_nova(conf, connection)
+        self._placement = Placement(connection, conf.cloud.timeout)
         self._gnocchi, self._aodh = Gnocchi(self._session, conf), Aodh(self._session, conf)
 
     def gather(self, said: Callable[[str], None] = lambda text: None) -> Seen:
@@ -76,6 +82,8 @@ class Gatherer:
         services = part(lambda: tuple(self._nova.services()))
         servers = part(lambda: tuple(self._nova.all_servers()))
         version = part(self._nova.highest)
+        said("Placement")
+        space = self._space(servers)
         said("fencing")
         fences, trouble = self._fences()
         said("the engine and the receiver")
@@ -85,6 +93,8 @@ class Gatherer:
             services=services,
             servers=servers,
             nova_version=version,
+            space=space,
+            policy=evacuation_conf.policy(conf),
             telemetry=telemetry,
             readings=readings,
             alarms=held if isinstance(held, Unread) else part(lambda: self._sync(held, known)),
@@ -105,6 +115,11 @@ class Gatherer:
         rules = rules_conf.load_rules(conf)
         wanted = alarms.wanted(rules, known, limits, conf.webhook.base_url, key)
         return alarms.plan(held, wanted, known)
+
+    def _space(self, servers: tuple[Server, ...] | Unread) -> Space | Unread:
+        if isinstance(servers, Unread):
+            return servers
+        return part(lambda: read_space(self._nova, self._placement, servers))
 
     def _fences(self) -> tuple[dict[str, tuple[Fence, ...]] | Unread, dict[str, str]]:
         try:

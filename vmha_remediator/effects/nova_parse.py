@@ -12,6 +12,7 @@ import requests
 from keystoneauth1 import exceptions as ks_exc
 from openstack import exceptions as sdk_exc
 
+from vmha_remediator.effects.translate import who
 from vmha_remediator.errors import CloudUnavailable
 from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
 
@@ -81,6 +82,8 @@ def server(raw: Mapping[str, Any], properties: Mapping[str, str]) -> Server:
         fault=str((raw.get("fault") or {}).get("message") or ""),
         zone=_zone(raw),
         ram=int(flavor.get("ram") or 0),
+        vcpus=int(flavor.get("vcpus") or 0),
+        disk=_disk(flavor),
         project=str(raw.get("tenant_id") or ""),
     )
 
@@ -100,6 +103,12 @@ def _zone(raw: Mapping[str, Any]) -> str | None:
     if "pinned_availability_zone" in raw:
         return raw["pinned_availability_zone"] or None
     return raw.get("OS-EXT-AZ:availability_zone") or None
+
+
+def _disk(flavor: Mapping[str, Any]) -> int:
+    """Return the GB of disk that a flavor takes; its swap is in MB."""
+    swap = -(-int(flavor.get("swap") or 0) // 1024)
+    return int(flavor.get("disk") or 0) + int(flavor.get("ephemeral") or 0) + swap
 
 
 def free_memory(raw: Mapping[str, Any]) -> tuple[str, int]:
@@ -142,16 +151,20 @@ def message(response: requests.Response) -> str:
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Turn everything that keeps a request from being answered into `CloudUnavailable`."""
+def translated(service: str, what: str) -> Iterator[None]:
+    """Turn everything that keeps a request from being answered into `CloudUnavailable`.
+
+    Its text names `service`, or Keystone where that is the one that does not answer.
+    """
     try:
         yield
     except (ks_exc.ConnectTimeout, requests.Timeout) as exc:
-        raise CloudUnavailable(f"{what}: no answer in time") from exc
+        silent = who(service, exc)
+        raise CloudUnavailable(f"{silent} did not answer in time: {what}") from exc
     except ks_exc.Unauthorized as exc:
-        raise CloudUnavailable(f"{what}: Keystone refused the login; check [cloud]") from exc
+        raise CloudUnavailable(f"Keystone refused the login; check [cloud] ({what})") from exc
     except ks_exc.EndpointNotFound as exc:
-        raise CloudUnavailable(f"{what}: the service is not in Keystone's catalogue") from exc
+        raise CloudUnavailable(f"{service} is not in Keystone's catalogue ({what})") from exc
     except (
         ks_exc.ClientException,
         sdk_exc.SDKException,
@@ -159,4 +172,6 @@ def translated(what: str) -> Iterator[None]:
         OSError,
     ) as exc:
         text = " ".join(str(exc).split())[:300]
-        raise CloudUnavailable(f"{what}: {text or type(exc).__name__}") from exc
+        raise CloudUnavailable(
+            f"{who(service, exc)} cannot be reached ({what}): {text or type(exc).__name__}"
+        ) from exc

@@ -19,11 +19,24 @@ from vmha_remediator.rules.alarms import redact
 #: What a reply that is not what it should be ends in, when it is taken apart.
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError)
 MAX_TEXT = 300
+#: Where Keystone is asked for a token, on the way to another service.
+TOKENS = "/auth/tokens"
 
 
 def with_timeout(session: Session, timeout: float) -> Session:
     """Return a session with the same login and trust as `session`, its time-out in seconds."""
-    return Session(auth=session.auth, verify=session.verify, cert=session.cert, timeout=timeout)
+    kind = type(session)
+    return kind(auth=session.auth, verify=session.verify, cert=session.cert, timeout=timeout)
+
+
+def who(service: str, exc: BaseException) -> str:
+    """Return who has failed: `service`, or Keystone, which is asked for a token before it."""
+    found: BaseException | None = exc
+    while found is not None:
+        if TOKENS in f"{getattr(found, 'url', '')} {found}":
+            return "Keystone"
+        found = found.__cause__ or found.__context__
+    return service
 
 
 @contextmanager
@@ -35,7 +48,8 @@ def telemetry(service: str, doing: str) -> Iterator[None]:
     try:
         yield
     except (ks_exc.ConnectTimeout, requests.Timeout, gnocchi_exc.ConnectionTimeout) as exc:
-        raise TelemetryUnavailable(f"{service} did not answer in time while {doing}") from exc
+        silent = who(service, exc)
+        raise TelemetryUnavailable(f"{silent} did not answer in time while {doing}") from exc
     except ks_exc.Unauthorized as exc:
         raise TelemetryUnavailable(
             f"Keystone refused the login while {doing}; check the credentials in [cloud]"
@@ -46,10 +60,11 @@ def telemetry(service: str, doing: str) -> Iterator[None]:
             f"and interface, or set [telemetry] {service.lower()}_endpoint"
         ) from exc
     except (gnocchi_exc.ClientException, aodh_exc.ClientException) as exc:
-        raise TelemetryUnavailable(f"{service} failed while {doing}: {_text(exc)}") from exc
+        failed = who(service, exc)
+        raise TelemetryUnavailable(f"{failed} failed while {doing}: {_text(exc)}") from exc
     except (ks_exc.ClientException, requests.RequestException, OSError) as exc:
         raise TelemetryUnavailable(
-            f"{service} cannot be reached while {doing}: {_text(exc)}"
+            f"{who(service, exc)} cannot be reached while {doing}: {_text(exc)}"
         ) from exc
     except MALFORMED as exc:
         raise TelemetryUnavailable(

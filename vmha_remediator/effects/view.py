@@ -14,10 +14,13 @@ from oslo_log import log
 
 from vmha_remediator.conf import rules as rules_conf
 from vmha_remediator.effects.aodh import Aodh
+from vmha_remediator.effects.aside import Aside
 from vmha_remediator.effects.gnocchi import Gnocchi
-from vmha_remediator.effects.nova import Nova
+from vmha_remediator.effects.nova import make_nova
+from vmha_remediator.effects.placement import Placement, read_space
 from vmha_remediator.effects.session import make_connection, make_session
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, ServiceUnavailable
+from vmha_remediator.remedy.capacity import Space
 from vmha_remediator.remedy.facts import Server, Service
 from vmha_remediator.remedy.look import Look, Sight
 from vmha_remediator.rules import judge
@@ -67,10 +70,13 @@ class CloudView:
         session = make_session(conf)
         self._conf, self._templates = conf, tuple(templates)
         self._gnocchi, self._aodh = Gnocchi(session, conf), Aodh(session, conf)
-        self._nova = Nova(make_connection(conf), conf.cloud.timeout)
+        connection = make_connection(conf, session)
+        self._nova = make_nova(conf, connection)
+        self._placement = Placement(connection, conf.cloud.timeout)
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="look")
         self._look = Shared(self._look_now, conf.api.view_age)
         self._servers = Shared(self._servers_now, conf.api.servers_age)
+        self._space = Aside("room on the hosts", self._space_now, conf.api.capacity_age)
         self._alarms = Shared(self._aodh.alarms, conf.api.view_age)
 
     def look(self) -> Look:
@@ -81,6 +87,10 @@ class CloudView:
         """Return all servers of all projects; raises `CloudUnavailable`."""
         return self._servers.get()
 
+    def space(self, wait: float) -> Space:
+        """Return the room on all hosts after at most `wait` s; raises `CloudUnavailable`."""
+        return self._space.get(wait)
+
     def examined(self, servers: list[Server]) -> list[Server]:
         """Return servers with what their ports and shares tell, where that can be read."""
         try:
@@ -88,6 +98,10 @@ class CloudView:
         except (CloudUnavailable, CloudRefused) as exc:
             LOG.warning("ports and shares of servers cannot be read now: %s", exc)
             return servers
+
+    def hosts(self) -> list[str]:
+        """Return the hosts that publish measures, read now; raises `TelemetryUnavailable`."""
+        return self._gnocchi.hosts()
 
     def alarms(self) -> list[dict[str, Any]]:
         """Return our alarms as Aodh holds them; raises `TelemetryUnavailable`."""
@@ -113,6 +127,9 @@ class CloudView:
 
     def _servers_now(self) -> tuple[Server, ...]:
         return tuple(self._nova.all_servers())
+
+    def _space_now(self) -> Space:
+        return read_space(self._nova, self._placement, self.servers())
 
     def _sights_now(self) -> dict[str, Sight]:
         names = self._gnocchi.hosts()

@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from oslo_config import cfg
 from oslo_log import log
 
-from vmha_remediator.conf import cloud as cloud_conf
+from vmha_remediator.conf import evacuation as evacuation_conf
 from vmha_remediator.conf import rules as rules_conf
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.clock import SystemClock
 from vmha_remediator.effects.gnocchi import Gnocchi
-from vmha_remediator.effects.nova import Nova
+from vmha_remediator.effects.nova import make_nova
 from vmha_remediator.effects.report import Reporters
 from vmha_remediator.effects.reporters import make_reporters
 from vmha_remediator.effects.session import make_connection, make_session
@@ -40,13 +41,10 @@ REQUESTS = 16
 def make_policy(conf: cfg.ConfigOpts) -> Policy:
     """Return the numbers that plans obey."""
     moves, guards = conf.evacuation, conf.guards
-    return Policy(
-        protect=moves.protect,
-        disks=moves.instance_disks,
+    return replace(
+        evacuation_conf.policy(conf),
         parallel=moves.parallel,
         parallel_per_host=moves.parallel_per_host,
-        candidates=moves.candidates,
-        reserved_hosts=frozenset(moves.reserved_hosts),
         depends_wait=moves.depends_wait,
         quick_attempts=moves.quick_attempts,
         retry_first=moves.retry_first,
@@ -79,6 +77,7 @@ def make_timing(conf: cfg.ConfigOpts) -> Timing:
         report_after=whole.report_after,
         silent_after=whole.silent_after,
         unreachable_after=whole.unreachable_after,
+        evaluator_after=whole.evaluator_after,
         compute_after=whole.compute_after,
         flap_after=guards.flap_after,
         flap_window=guards.flap_window,
@@ -110,7 +109,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
             "machine is right; for more, name a service that all of them share (redis, etcd)"
         )
     session = make_session(conf)
-    cloud = Nova(make_connection(conf), conf.cloud.timeout, cloud_conf.microversion_cap(conf))
+    cloud = make_nova(conf, make_connection(conf, session))
     telemetry = Gnocchi(session, conf)
     fencing = Fencer(
         conf,

@@ -22,9 +22,16 @@ class Telemetry(Protocol):
 
 
 class Alarms(Protocol):
-    """Our alarms in state alarm, as (rule, host); raises `TelemetryUnavailable`."""
+    """Our alarms; raises `TelemetryUnavailable`."""
 
-    def alarming(self) -> list[tuple[str, str]]: ...
+    def alarming(self) -> list[tuple[str, str]]:
+        """Return (rule, host) of those in state alarm."""
+
+    def evaluated(self) -> dict[str, str]:
+        """Return when some alarms were last evaluated, by their ids."""
+
+    def state(self, rule: str, host: str) -> str | None:
+        """Return the state of one alarm; None: there is none that is evaluated."""
 
 
 class Cloud(Protocol):

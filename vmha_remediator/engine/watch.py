@@ -28,6 +28,7 @@ class Timing:
     report_after: float = 10.0
     silent_after: float = 60.0
     unreachable_after: float = 30.0  # Aodh or Gnocchi without an answer
+    evaluator_after: float = 90.0  # no alarm evaluated, though Aodh's API answers; 0: never told
     compute_after: float = 30.0  # a nova-compute that Nova calls down on a host that is heard
     flap_after: int = 3  # situations of one host that make it flapping; 0: never
     flap_window: float = 300.0

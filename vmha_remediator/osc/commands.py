@@ -289,6 +289,28 @@ class ListAlarms(command.Lister):  # type: ignore[misc]
         return show.table(show.ALARMS, _client(self).get("alarms")["alarms"])
 
 
+class ListCapacity(command.Lister):  # type: ignore[misc]
+    """List what would happen to the protected VMs of each host if it failed: is there room?
+
+    The VMs are packed into what Placement says is free on the other healthy, enabled hosts.
+    "may not fit" means that no way was found although there may be one, or that only Nova's
+    scheduler can tell.
+
+    Exit status: 0 every host's VMs fit; 1 some do not, may not, or it is not known.
+    """
+
+    failed = False
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        answer = _client(self).get("capacity")
+        self.app.stderr.write(f"{answer['says']}\n")
+        self.failed = answer["fit"] != "fits"
+        return show.table(show.CAPACITY, answer["hosts"])
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        return int(super().run(parsed_args)) or int(self.failed)
+
+
 class ListProtection(command.Lister):  # type: ignore[misc]
     """List which VMs are protected, at what priority, and which cannot be and why"""
 

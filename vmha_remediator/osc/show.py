@@ -58,6 +58,7 @@ def field(name: str) -> Callable[[Record], Any]:
 HOSTS: tuple[Column, ...] = (
     ("Host", field("host")),
     ("State", field("state")),
+    ("Role", field("role")),
     ("Verdict", field("verdict")),
     ("Network", path("network")),
     ("Storage", path("storage")),
@@ -66,13 +67,13 @@ HOSTS: tuple[Column, ...] = (
     ("Incident", field("incident")),
 )
 HOST: tuple[Column, ...] = (
-    *HOSTS[:3],
+    *HOSTS[:4],
     ("Says", field("says")),
-    *HOSTS[3:5],
+    *HOSTS[4:6],
     ("Reachable", path("reachable")),
     ("Telemetry", path("telemetry")),
     ("Isolated", path("isolated")),
-    *HOSTS[5:],
+    *HOSTS[6:],
     ("Maintenance", maintenance),
 )
 INCIDENTS: tuple[Column, ...] = (
@@ -87,6 +88,7 @@ INCIDENTS: tuple[Column, ...] = (
 INCIDENT: tuple[Column, ...] = (
     *INCIDENTS[:4],
     ("Severity", field("severity")),
+    ("Held by", lambda i: i["held_by"] if i["state"] == "held" else ""),
     ("Why", field("reason")),
     ("To do", field("advice")),
     ("Says", field("says")),
@@ -106,6 +108,13 @@ ALARMS: tuple[Column, ...] = (
     ("Severity", field("severity")),
     ("Enabled", field("enabled")),
     ("ID", field("id")),
+)
+CAPACITY: tuple[Column, ...] = (
+    ("Host", field("host")),
+    ("Protected VMs", field("protected")),
+    ("If it fails", field("fit")),
+    ("Without room", lambda o: len(o["without_room"])),
+    ("Says", field("says")),
 )
 PROTECTION: tuple[Column, ...] = (
     ("ID", field("id")),

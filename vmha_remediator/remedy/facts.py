@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from vmha_remediator.remedy.incident import IN_FLIGHT, VmRecord
 from vmha_remediator.rules.judge import State, Verdict
 
+#: Set by the API: no destination has taken it on yet.
+ACCEPTED = "accepted"
 #: Statuses of an evacuation's migration record that Nova still works on.
-UNDER_WAY = frozenset({"accepted", "pre-migrating", "migrating", "running", "queued", "preparing"})
+UNDER_WAY = frozenset({ACCEPTED, "pre-migrating", "migrating", "running", "queued", "preparing"})
 #: Set by the conductor before any destination was asked: nothing was started anywhere.
 NOT_STARTED = "error"
 #: Set by the destination: something may have been started there.
@@ -70,7 +72,9 @@ class Server:
     vnic_types: frozenset[str] = frozenset()  # of its ports; known only where it was asked for
     power: int | None = None  # nova.compute.power_state: 1 running, 4 shutdown; None: not told
     zone: str | None = None  # availability zone that it must stay in; None: any
-    ram: int = 0  # MB, by its flavor
+    ram: int = 0  # MB, by its flavor, as the next two
+    vcpus: int = 0
+    disk: int = 0  # GB: root, ephemeral and swap
     project: str = ""
 
 

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vmha_remediator.remedy import candidates, groups, original, unprotectable
-from vmha_remediator.remedy.facts import FAILED, FINISHED, NOT_STARTED, Facts, Migration, Server
+from vmha_remediator.remedy.facts import (
+    ACCEPTED,
+    FAILED,
+    FINISHED,
+    NOT_STARTED,
+    Facts,
+    Migration,
+    Server,
+)
 from vmha_remediator.remedy.incident import VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.steps import (
@@ -51,6 +59,12 @@ REFUSED: Mapping[str, str] = {
     "that the VM came from. To have it moved all the same, its resize never to be finished: "
     "openstack server set --state active {id}",
 }
+#: What a person can do about a VM whose evacuation Nova took on, and then nobody began.
+LOST = (
+    "its evacuation {no_progress}: the message by which Nova's services ask each other may be "
+    "lost, as when RabbitMQ restarts. Make sure that nova-conductor works and that no other host "
+    "runs it; to have it asked for anew: openstack server set --state error {id}"
+)
 #: States of a VM that its owner has deleted.
 GONE = frozenset({"soft-delete", "deleted"})
 #: Where a VM may run of which not even Nova knows where it was going.
@@ -99,7 +113,7 @@ def next_step(case: Case) -> Step | None:
     if server is None:
         return _settle(case, VmStatus.SKIPPED, "was deleted meanwhile")
     if case.last is not None and case.last.under_way and not _dest_died(case):
-        return _follow(case, case.last)
+        return _follow(case, server, case.last)
     if server.host != vm.old_host:
         return _elsewhere(case, server)
     return _at_home(case, server)
@@ -114,16 +128,27 @@ def _fenced(case: Case, host: str | None) -> bool:
     return cluster is not None and host in cluster.fenced
 
 
-def _follow(case: Case, migration: Migration) -> Step | None:
+def _given_up(case: Case) -> bool:
+    """Tell whether a person has taken Nova's task off a VM that no destination has taken on.
+
+    As long as Nova means to evacuate it, it is "rebuilding".
+    """
+    server = case.server
+    return server is not None and server.host == case.vm.old_host and not server.task_state
+
+
+def _follow(case: Case, server: Server, migration: Migration) -> Step | None:
     dest = migration.dest or case.vm.dest
     if case.now - migration.created > case.policy.stuck_after:
-        return pending(
-            case,
-            f"its evacuation to {dest or 'a host not chosen yet'} makes no progress "
-            f"(record {migration.id}, {migration.status}); look at nova-compute there",
-            migration_id=migration.id,
-            dest=dest,
+        if migration.status == ACCEPTED and _given_up(case):
+            return _evacuate(case, server)
+        no_progress = f"makes no progress (record {migration.id}, {migration.status})"
+        reason = (
+            LOST.format(no_progress=no_progress, id=server.id)
+            if migration.status == ACCEPTED
+            else f"its evacuation to {dest} {no_progress}; look at nova-compute there"
         )
+        return pending(case, reason, migration_id=migration.id, dest=dest)
     record = replace(
         case.vm, status=VmStatus.MOVING, dest=dest, migration_id=migration.id, reason=""
     )

@@ -17,11 +17,14 @@ from vmha_remediator.rules.judge import Readings, State, Verdict
 AODH = "*aodh"
 GNOCCHI = "*gnocchi"
 NOVA = "*nova"
+EVALUATOR = "*aodh-evaluator"
 
 #: A host's nova-compute alone is dead.
 COMPUTE_DOWN = "compute-down"
 #: Most nova-computes are: it is not the hosts' matter.
 COMPUTE_OUTAGE = "compute-outage"
+#: Aodh's API answers, and nobody evaluates its alarms.
+EVALUATOR_SILENT = "evaluator-silent"
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,10 @@ WATCHED: Mapping[str, Watched] = {
     ),
 }
 #: How the subjects of these incidents are called.
-SUBJECTS: Mapping[str, str] = {host: w.name for host, w in WATCHED.items()} | {NOVA: "Nova"}
+SUBJECTS: Mapping[str, str] = {host: w.name for host, w in WATCHED.items()} | {
+    NOVA: "Nova",
+    EVALUATOR: "aodh-evaluator",
+}
 
 
 def unreachable(host: str, why: str, seconds: float) -> Verdict:
@@ -71,6 +77,36 @@ def answers(host: str) -> Verdict:
     return Verdict(
         service.rule, host, State.OK, "report", "critical", f"{service.name} answers again"
     )
+
+
+def evaluates_nothing(seconds: float) -> Verdict:
+    """Return the verdict on an evaluator of which nothing has been seen for so long."""
+    return _evaluator(
+        State.ALARM,
+        f"{EVALUATOR_SILENT}: aodh-evaluator has evaluated no alarm for {seconds:.0f} s, though "
+        f"Aodh's API answers. No alarm rings meanwhile: failures are acted on when it is back. "
+        f"Start aodh-evaluator, or look at its log and at its database.",
+    )
+
+
+def evaluates_wrongly(rule: str, host: str, state: str, seconds: float) -> Verdict:
+    """Return the verdict on an evaluator whose alarm contradicts the measures for so long."""
+    return _evaluator(
+        State.ALARM,
+        f"{EVALUATOR_SILENT}: the measures have said {rule} of {host} for {seconds:.0f} s, and "
+        f"Aodh's alarm is '{state}'. Alarms do not ring meanwhile, so failures are not acted on. "
+        f"Look at aodh-evaluator (does it run, can it log in to Gnocchi?); 'vmha-manage alarms "
+        f"sync' makes the alarms what the rules want.",
+    )
+
+
+def evaluates() -> Verdict:
+    """Return the verdict on an evaluator that has been seen at work."""
+    return _evaluator(State.OK, "aodh-evaluator evaluates alarms")
+
+
+def _evaluator(state: State, evidence: str) -> Verdict:
+    return Verdict(EVALUATOR_SILENT, EVALUATOR, state, "report", "critical", evidence)
 
 
 def compute(service: Service | None, readings: Readings, limits: Limits) -> Verdict:

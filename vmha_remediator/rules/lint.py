@@ -55,6 +55,7 @@ WELL: dict[str, float] = {
     metrics.ISOLATED.name: 0,
     metrics.WITNESSES.name: 3,
     metrics.WATCHDOG.name: 0,
+    metrics.ROLE.name: 1,
 }
 
 Values = dict[str, float]

@@ -58,6 +58,12 @@ STORAGE = Metric("vmha.host.storage", "bool", "host", "1: it reads the lease are
 HEARS = Metric(
     "vmha.host.hears", "bool", "host", "1: it hears more than half of the hosts that live"
 )
+#: Said by the few that have one, so that it costs the same in a cluster of any size.
+ROLE = Metric(
+    "vmha.host.role", "role", "host", "2: it is the master, 1: a witness; others say nothing"
+)
+#: What each role of an agent is in that metric.
+ROLES: dict[str, float] = {"master": 2.0, "witness": 1.0, "member": 0.0}
 
 METRICS: dict[str, Metric] = {
     m.name: m
@@ -71,6 +77,7 @@ METRICS: dict[str, Metric] = {
         STORAGE,
         HEARS,
         WATCHDOG,
+        ROLE,
     )
 }
 #: What a host's own agent publishes of itself; everything else is said by witnesses.

@@ -41,9 +41,13 @@ def values(reading: Reading) -> dict[str, float]:
 
 
 def own(picture: Picture) -> dict[str, float]:
-    """Return what this host says of its own paths; what it is too early to say is absent."""
+    """Return what this host says of itself; what it is too early to say is absent."""
     sure = picture.qualification
-    told = {metrics.STORAGE.name: sure.storage, metrics.HEARS.name: sure.hears}
+    told = {
+        metrics.STORAGE.name: sure.storage,
+        metrics.HEARS.name: sure.hears,
+        metrics.ROLE.name: metrics.ROLES.get(picture.role),
+    }
     return {name: float(value) for name, value in told.items() if value is not None}
 
 

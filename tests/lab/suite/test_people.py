@@ -7,8 +7,9 @@ import json
 import os
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from keystoneauth1.identity import v3
@@ -67,10 +68,18 @@ def page(cloud: Cloud) -> Iterator[Page]:
         yield opened
 
 
-def picture(page: Page, name: str) -> None:
+#: How the page is shown in a picture: colours, width and height in pixels.
+VIEWS = {"light": ("light", 1100, 700), "dark": ("dark", 1100, 700), "phone": ("light", 390, 840)}
+
+
+def picture(page: Page, name: str, *views: Literal["light", "dark", "phone"]) -> None:
+    """Take pictures of the page as it is now, if anybody wants some."""
     folder = os.environ.get(PICTURES)
-    if folder:
-        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+    for view in views if folder else ():
+        scheme, width, height = VIEWS[view]
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        page.set_viewport_size({"width": width, "height": height})
+        page.screenshot(path=f"{folder}/{name}-{view}.png", full_page=view != "phone")
 
 
 def test_an_administrator_sees_every_host_and_a_customer_nothing(cloud: Cloud) -> None:
@@ -96,6 +105,20 @@ def test_the_commands_speak_to_the_catalogues_endpoint(cloud: Cloud) -> None:
     assert "Traceback" not in refused.stderr
 
 
+def test_capacity_is_read_from_placements_books(cloud: Cloud) -> None:
+    """The answer is of the real Placement: as many VMs a host as Nova shows, and room for them."""
+    answer = ask("lab-admin", "/v1/capacity").json()
+    assert answer["fit"] == "fits", answer["says"]
+    tagged = Counter(vm.host for vm in cloud.look().vms if vm.tagged)
+    assert {h["host"]: h["protected"] for h in answer["hosts"]} == dict(tagged)
+
+
+def test_the_page_knows_the_master_and_its_witnesses(cloud: Cloud) -> None:
+    answer = ask("lab-admin", "/v1/cluster").json()
+    assert len(answer["masters"]) == 1
+    assert len({*answer["masters"], *answer["witnesses"]}) == 3
+
+
 def test_the_doctor_finds_nothing_wrong_with_the_cloud(cloud: Cloud) -> None:
     done = subprocess.run(
         [
@@ -116,7 +139,9 @@ def test_the_doctor_finds_nothing_wrong_with_the_cloud(cloud: Cloud) -> None:
 
 def test_a_failure_is_followed_on_the_page_and_by_the_command(cloud: Cloud, page: Page) -> None:
     expect(page.locator("#summary")).to_contain_text(f"{len(layout.HOSTS)} of ", timeout=20_000)
-    picture(page, "well")
+    expect(page.locator("#summary")).to_contain_text("The agents' master is h")
+    expect(page.locator("#capacity")).to_contain_text("one host can fail")
+    picture(page, "well", "light")
     host = cloud.busiest()
     protected = cloud.tagged_on(host)
     hosts.kill(host)
@@ -127,11 +152,12 @@ def test_a_failure_is_followed_on_the_page_and_by_the_command(cloud: Cloud, page
         both(run_elsewhere(protected, host), incident_state(host, "failure", *RECOVERED)),
         f"the protected VMs of {host} run elsewhere",
     )
+    picture(page, "recovering", "light", "phone")
     whole = f"{len(protected)} of {len(protected)} VM"
     expect(article).to_contain_text(whole, timeout=20_000)
     article.get_by_text("Time line and evidence").click()
     expect(article).to_contain_text("Proof: power is off (redfish)")
-    picture(page, "failure")
+    picture(page, "failure", "light", "dark")
 
     number = cloud.observer.latest(host).id
     watched = run("vmha", "incident", "watch", str(number))

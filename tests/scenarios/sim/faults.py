@@ -313,14 +313,14 @@ def area(world: World, state: str) -> None:
 
 @verb("service")
 def service(world: World, name: str, state: str) -> None:
-    """Let gnocchi, aodh, rabbit, keystone, nova or the database be "down" or "up"."""
+    """Let gnocchi, aodh, evaluator, rabbit, keystone, nova, database be "down" or "up"."""
     down = {"down": True, "up": False}[state]
     if name == "nova":
         world.nova.down = down
     elif name == "database":
         world.control.database.gone = down
     else:
-        assert name in ("gnocchi", "aodh", "rabbit", "keystone"), name
+        assert name in ("gnocchi", "aodh", "evaluator", "rabbit", "keystone"), name
         (world.telemetry.down.add if down else world.telemetry.down.discard)(name)
 
 

@@ -70,7 +70,8 @@ class Telemetry:
         self.series: dict[tuple[str, str], Series] = {}
         self.powers: dict[str, Series] = {}  # power.state of each VM
         self.published: dict[str, float] = {}  # host -> when a witness last said something of it
-        self.down: set[str] = set()  # of "gnocchi", "aodh", "rabbit", "keystone"
+        self.down: set[str] = set()  # of "gnocchi", "aodh", "evaluator", "rabbit", "keystone"
+        self._evaluated = 0.0
         self.silent: set[str] = set()  # hosts of which nothing gets through
         self.lost_webhooks = False
         self.states: dict[tuple[str, str], State] = {}
@@ -165,6 +166,13 @@ class Telemetry:
             raise TelemetryUnavailable("Aodh cannot be reached")
         return sorted(key for key, state in self.states.items() if state is State.ALARM)
 
+    def evaluated(self) -> dict[str, str]:
+        return {"first": str(self._evaluated)}
+
+    def state(self, rule: str, host: str) -> str | None:
+        found = self.states.get((rule, host))
+        return found.value if found is not None else None
+
     def _request(self) -> None:
         self._world.clockwork.park(READ)
         if self.down & {"gnocchi", "keystone"}:
@@ -188,8 +196,9 @@ class Telemetry:
         """Be the evaluator and the notifier."""
         while True:
             self._world.clockwork.park(EVALUATION)
-            if self.down & {"aodh", "keystone"}:
+            if self.down & {"aodh", "keystone", "evaluator"}:
                 continue
+            self._evaluated = self._world.clockwork.now
             known = sorted({host for host, _ in self.series})
             for host in known:
                 values = {} if "gnocchi" in self.down else self.values(host)

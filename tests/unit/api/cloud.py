@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vmha_remediator.errors import CloudUnavailable, TelemetryUnavailable
+from vmha_remediator.remedy.capacity import Space
 from vmha_remediator.remedy.facts import Server, Service
 from vmha_remediator.remedy.look import Look, Sight
+from vmha_remediator.remedy.room import Room
 from vmha_remediator.rules import judge, metrics, templates
 from vmha_remediator.rules.judge import Readings
 from vmha_remediator.rules.model import Thresholds
@@ -22,6 +24,7 @@ WELL: Mapping[str, float] = {
     metrics.REACHABLE.name: 1,
     metrics.ISOLATED.name: 0,
     metrics.WITNESSES.name: 3,
+    metrics.ROLE.name: 2,
 }
 DEAD = dict(WELL) | {
     metrics.HEARTBEAT_AGE.name: 20.0,
@@ -41,11 +44,16 @@ def service(host: str, up: bool = True) -> Service:
     return Service(id=f"id-{host}", host=host, up=up, enabled=True, forced_down=False)
 
 
-def server(name: str, host: str, *tags: str) -> Server:
+def server(name: str, host: str, *tags: str, ram: int = 1024) -> Server:
     return Server(
         id=f"id-{name}", name=name, host=host, status="ACTIVE", vm_state="active",
-        tags=frozenset(tags),
+        tags=frozenset(tags), ram=ram, vcpus=1,
     )  # fmt: skip
+
+
+def room(memory: int) -> Room:
+    free = {"MEMORY_MB": memory, "VCPU": 64, "DISK_GB": 1000}
+    return Room(free, free)
 
 
 @dataclass
@@ -59,6 +67,9 @@ class Cloud:
         server("db", "h1", "vmha"),
         server("web", "h2", "vmha"),
         server("toy", "h2"),
+    )
+    rooms: dict[str, Room] = field(
+        default_factory=lambda: {h: room(8192) for h in ("h1", "h2", "h3")}
     )
     away: set[str] = field(default_factory=set)
 
@@ -75,6 +86,11 @@ class Cloud:
             tuple(trouble),
             1000.0,
         )
+
+    def space(self, wait: float) -> Space:
+        if "placement" in self.away:
+            raise CloudUnavailable("GET /resource_providers: no answer in time")
+        return Space(dict(self.rooms), {}, self.servers())
 
     def examined(self, servers: list[Server]) -> list[Server]:
         return [replace(s, shares=s.name == "web") for s in servers]

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from oslo_config import cfg
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.unit.api.cloud import Cloud
+from tests.unit.api.cloud import Cloud, server
 from tests.unit.api.conftest import KEY, Bell, path
 from vmha_remediator.api.app import create_app
 from vmha_remediator.api.backend import Backend
@@ -136,7 +136,19 @@ def test_what_is_away_is_said_and_hides_nothing_else(client: FlaskClient, cloud:
         "store": 1.0, "telemetry": 0.0, "nova": 1.0,
     }  # fmt: skip
     assert "vmha_host_state" not in found
+    assert "vmha_host_vms_without_room" in found
     assert "vmha_incidents" in found
+
+
+def test_vms_that_would_find_no_room(client: FlaskClient, cloud: Cloud) -> None:
+    cloud.vms = (server("db", "h1", "vmha", ram=9000), server("web", "h3", "vmha"))
+    found = scrape(client)["vmha_host_vms_without_room"]
+    assert found == [
+        ({"host": "h1", "fit": "does not fit"}, 1.0),
+        ({"host": "h3", "fit": "fits"}, 0.0),
+    ]
+    cloud.away.add("placement")
+    assert "vmha_host_vms_without_room" not in scrape(client)
 
 
 def test_a_stranger_is_not_told(client: FlaskClient) -> None:

@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from oslo_config import cfg
 
-from tests.unit.api.cloud import Cloud
+from tests.unit.api.cloud import WELL, Cloud, server
 from tests.unit.api.conftest import Bell
 from vmha_remediator.api import policies
 from vmha_remediator.api.app import create_app
@@ -24,6 +24,7 @@ from vmha_remediator.api.schemas import ANSWERS
 from vmha_remediator.errors import ConfigError
 from vmha_remediator.remedy.incident import VmRecord, VmStatus
 from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.rules import metrics
 from vmha_remediator.rules.model import Thresholds
 from vmha_remediator.store import Store, open_store
 
@@ -87,6 +88,8 @@ def test_a_host_that_is_well_one_that_failed_and_one_that_nobody_measures(
     well, failed, unknown = get(client, "/v1/hosts")["hosts"]
 
     assert (well["host"], well["state"], well["verdict"]) == ("h1", "well", None)
+    # h2 said that it is the master until it died; h3 says nothing at all.
+    assert [h["role"] for h in (well, failed, unknown)] == ["master", None, None]
     assert well["paths"]["network"] == {"state": "ok", "says": "heard 0.4 s ago"}
     assert (failed["host"], failed["state"], failed["verdict"]) == ("h2", "unwell", "failure")
     assert failed["paths"]["storage"] == {"state": "lost", "says": "lease renewed 20.0 s ago"}
@@ -116,6 +119,20 @@ def test_the_cluster_in_numbers(client: FlaskClient, store: Store) -> None:
     assert answer["hosts"] == {"total": 3, "well": 1, "unwell": 1, "unknown": 1}
     assert answer["incidents"] == {"active": 1, "held": 1}
     assert answer["leader"]["owner"] == "test"
+
+
+def test_who_watches(client: FlaskClient, cloud: Cloud) -> None:
+    cloud.measures |= {
+        "h2": dict(WELL) | {metrics.ROLE.name: 1},
+        "h3": {name: value for name, value in WELL.items() if name != metrics.ROLE.name},
+    }
+    answer = get(client, "/v1/cluster")
+    assert (answer["masters"], answer["witnesses"]) == (["h1"], ["h2"])
+    assert [h["role"] for h in get(client, "/v1/hosts")["hosts"]] == [
+        "master",
+        "witness",
+        "member",
+    ]
 
 
 def test_an_incident_with_its_journal_and_its_vms(client: FlaskClient, store: Store) -> None:
@@ -384,3 +401,56 @@ def test_readers_read_and_administrators_change(
     for route in ROUTES:
         allowed = enforcer.enforce(route.policy, {}, ROLES[who])
         assert allowed is (reads if route.method == "GET" else changes), route.policy
+
+
+# -- N+1 ------------------------------------------------------------------------------------
+
+
+def test_any_one_host_can_fail(client: FlaskClient, cloud: Cloud) -> None:
+    cloud.measures["h2"] = WELL
+    answer = get(client, "/v1/capacity")
+    assert answer["fit"] == "fits"
+    assert answer["says"].startswith("Any one host can fail")
+    assert [(h["host"], h["fit"], h["protected"]) for h in answer["hosts"]] == [
+        ("h1", "fits", 1),
+        ("h2", "fits", 1),
+    ]
+
+
+def test_who_would_have_no_room_and_how_much_is_missing(client: FlaskClient, cloud: Cloud) -> None:
+    cloud.vms = (server("db", "h1", "vmha", ram=9000),)
+    (host,) = get(client, "/v1/capacity")["hosts"]
+    assert (host["fit"], host["missing"]) == ("does not fit", {"MEMORY_MB": 9000})
+    assert [one["id"] for one in host["without_room"]] == ["id-db"]
+    assert host["says"] == (
+        "if h1 fails, 1 of its 1 protected VM has no room (db): 9000 MiB of memory missing"
+    )
+    (shown,) = get(client, "/v1/protection")["servers"]
+    assert shown["problem"].startswith("has no room if h1 fails: needs 9000 MiB of memory; the")
+
+
+def test_what_is_not_well_takes_nobody(client: FlaskClient, cloud: Cloud, store: Store) -> None:
+    """h2 has failed, h3 is in maintenance: nobody is left for h1."""
+    store.set_maintenance("h3", "new memory", "ann")
+    says = get(client, "/v1/capacity")["says"]
+    assert "if h1 fails, no other healthy host takes its 1 protected VM" in says
+
+
+AWAY = [("placement", "resource_providers"), ("nova", "Nova's")]
+
+
+@pytest.mark.parametrize(("away", "why"), AWAY)
+def test_without_placement_nothing_is_promised(
+    client: FlaskClient, cloud: Cloud, away: str, why: str
+) -> None:
+    cloud.away.add(away)
+    answer = get(client, "/v1/capacity")
+    assert (answer["fit"], answer["hosts"]) == ("not known", [])
+    assert why in answer["says"]
+
+
+def test_without_placement_protection_is_still_shown(client: FlaskClient, cloud: Cloud) -> None:
+    cloud.away.add("placement")
+    answer = get(client, "/v1/protection")
+    assert len(answer["servers"]) == 3
+    assert answer["trouble"][0].startswith("whether there is room elsewhere is not known")

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from tests.unit.cmd.conftest import Machine
-from vmha_remediator.cmd import fence_rows, manage_fence
+from vmha_remediator.cmd import fence_rows
 from vmha_remediator.fencing.contract import Power
 from vmha_remediator.fencing.fencer import Fencer, Reading, Rehearsal
 from vmha_remediator.remedy.facts import Server, Service
@@ -147,7 +147,7 @@ class TestReally:
         return asked
 
     def nova(self, monkeypatch: pytest.MonkeyPatch, nova: FakeNova) -> None:
-        monkeypatch.setattr(manage_fence, "_nova", lambda conf: nova)
+        monkeypatch.setattr("vmha_remediator.effects.nova.make_nova", lambda conf: nova)
 
     def test_an_empty_disabled_host_is_cycled(
         self, machine: Machine, monkeypatch: pytest.MonkeyPatch, cycled: list[str]

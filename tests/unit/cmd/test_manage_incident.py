@@ -89,6 +89,7 @@ class TestShow:
         assert f"Incident:  {held}, failure of h1 (critical)" in out
         assert "Why:       h1 could not be fenced" in out
         assert "To do:     make sure that h1 is off" in out
+        assert "Held by:   no-proof" in out  # the name under which held.rst explains it
         assert "+2.5 s  fence  NO  the BMC did not answer" in out
 
     def test_tells_the_proof_and_each_vm_s_way(self, machine: Machine, recovering: int) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.unit.api.cloud import WELL, server, service
+from tests.unit.api.cloud import WELL, room, server, service
 from vmha_remediator.cmd import manage_doctor
 from vmha_remediator.doctor import settings
 from vmha_remediator.doctor.examine import AREAS, examine
 from vmha_remediator.doctor.finding import Clock, Fence, Finding, Seen, State, Unread
 from vmha_remediator.effects.examine import read_config, seconds_ahead
+from vmha_remediator.remedy.capacity import Space
+from vmha_remediator.remedy.facts import Server
 from vmha_remediator.rules import metrics
 from vmha_remediator.rules.alarms import Plan
 from vmha_remediator.rules.judge import Readings
@@ -29,6 +31,15 @@ GOOD_SETTINGS = {
 HOSTS = ("h1", "h2", "h3")
 
 
+def space(*servers: Server) -> Space:
+    """Return three hosts with room for 4096 MiB each, and these servers."""
+    return Space({h: room(4096) for h in HOSTS}, {}, servers)
+
+
+BIG = space(server("db", "h1", "vmha", ram=9000))
+ODD = dataclasses.replace(server("db", "h1", "vmha"), extra_specs={"hw:numa_nodes": "2"})
+
+
 def well(**other: Any) -> Seen:
     seen = Seen(
         now=1000.0,
@@ -36,6 +47,7 @@ def well(**other: Any) -> Seen:
         services=tuple(service(h) for h in HOSTS),
         servers=(server("db", "h1", "vmha"),),
         nova_version=(2, 100),
+        space=space(server("db", "h1", "vmha")),
         telemetry=("archive policy vmha-10s: is as it should be",),
         readings={h: Readings(h, WELL) for h in HOSTS},
         alarms=Plan(unchanged=15),
@@ -88,7 +100,10 @@ def test_where_nothing_is_wrong_nothing_is_said() -> None:
         ({"fences": {h: (Fence("ipmi", h != "h1", "no answer in 5 s"),) for h in HOSTS}},
          "fencing", "h1 cannot be read: no answer in 5 s", "vmha-manage fence test h1"),
         ({"services": (service("h1"), service("h2", up=False), service("h3", up=False))},
-         "capacity", "if h1 died, no other host", "compute service set --enable"),
+         "capacity", "if h1 fails, no other healthy host takes", "openstack compute service list"),
+        ({"space": BIG}, "capacity", "9000 MiB of memory missing", "openstack vmha capacity list"),
+        ({"alarm_states": {("failure", h): "alarm" for h in HOSTS}}, "capacity",
+         "if h1 fails, no other healthy host takes", "openstack compute service list"),
         ({"servers": (server("toy", "h1"),)}, "protection", "none of 1 VMs is protected",
          "--tag vmha"),
         ({"nova_version": (2, 30)}, "nova", "Nova offers 2.30", "upgrade Nova"),
@@ -114,11 +129,17 @@ def test_one_thing_is_wrong(other: dict[str, Any], check: str, says: str, fix: s
     assert fix in found[0].fix
 
 
+def test_what_only_novas_scheduler_can_tell_is_not_called_well() -> None:
+    (found,) = bad(well(space=space(ODD)))
+    assert (found.check, found.state) == ("capacity", State.UNKNOWN)
+    assert "db asks for a NUMA topology, which only Nova's scheduler can check" in found.says
+
+
 def test_what_cannot_be_read_is_never_called_well() -> None:
     away = {
         field.name: Unread("no answer in time")
         for field in dataclasses.fields(Seen)
-        if field.name not in ("now", "limits", "trouble", "configs")
+        if field.name not in ("now", "limits", "trouble", "policy", "configs")
     }
     findings = examine(well(**away, configs={}))
     assert [f for f in findings if f.state is State.OK] == []

@@ -4,16 +4,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from keystoneauth1 import noauth
+from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 from openstack.connection import Connection
+from oslo_config import cfg
 
 from tests.unit.effects.telemetry_server import Request, Server, serving
-from vmha_remediator.effects.nova import EVACUATE, Nova
+from vmha_remediator import conf as config
+from vmha_remediator.effects.examine import Gatherer
+from vmha_remediator.effects.nova import Nova, make_nova
+from vmha_remediator.effects.nova_acts import EVACUATE
+from vmha_remediator.effects.view import CloudView
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
 from vmha_remediator.remedy.facts import Migration, Service
 
@@ -229,6 +236,26 @@ def test_a_cap_holds_whatever_nova_offers(server: Server, nova: Nova) -> None:
     assert capped.version((2, 69)) == "2.69"
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda conf: make_nova(conf),
+        lambda conf: CloudView(conf, ())._nova,
+        lambda conf: Gatherer(conf, {}, dict)._nova,
+    ],
+    ids=["engine and commands", "status page", "doctor"],
+)
+def test_the_cap_is_for_everybody_who_asks_nova(
+    made: Callable[[cfg.ConfigOpts], Nova], tmp_path: Path
+) -> None:
+    file = tmp_path / "vmha.conf"
+    file.write_text(
+        "[cloud]\nauth_type = password\nauth_url = http://keystone.invalid/v3\n"
+        "username = vmha\npassword = secret\ncompute_microversion_max = 2.94\n"
+    )
+    assert made(config.load(config_files=[str(file)]))._cap == (2, 94)
+
+
 def test_while_a_compute_is_too_old_servers_are_evacuated_as_before(
     server: Server, nova: Nova
 ) -> None:
@@ -280,10 +307,17 @@ def test_no_answer_in_time_means_later(server: Server, nova: Nova) -> None:
     nova._timeout = 0.2
     server.hang = threading.Event()
     try:
-        with pytest.raises(CloudUnavailable, match="no answer in time"):
+        with pytest.raises(CloudUnavailable, match=r"^Nova did not answer in time"):
             nova.services()
     finally:
         server.hang.set()
+
+
+def test_a_keystone_that_is_down_is_named_and_not_nova() -> None:
+    with serving() as keystone:
+        login = v3.Password(f"{keystone.url}/v3", username="vmha", password="secret")
+    with pytest.raises(CloudUnavailable, match=r"^Keystone cannot be reached"):
+        Nova(Connection(session=Session(auth=login)), timeout=1.0).services()
 
 
 def test_nobody_there_means_later(nova: Nova) -> None:
@@ -423,3 +457,14 @@ def test_a_restart_in_place_is_a_hard_reboot(nova: Nova, server: Server) -> None
     server.say("POST", "/servers/v-1/action", 202, {})
     nova.reboot("v-1")
     assert server.requests[-1].body == {"reboot": {"type": "HARD"}}
+
+
+@pytest.mark.parametrize(
+    "body", [{}, [], {"services": None}, {"services": [{"id": 1}]}, b"<html>"]
+)
+def test_an_answer_of_something_else_is_said(server: Server, nova: Nova, body: Any) -> None:
+    server.say("GET", "/os-services", 200, body)
+    with pytest.raises(
+        CloudUnavailable, match=r"something unexpected \(services\)|not JSON|cells"
+    ):
+        nova.services()

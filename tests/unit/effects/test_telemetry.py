@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from keystoneauth1.identity import v3
 from keystoneauth1.noauth import NoAuth
 from keystoneauth1.session import Session
 from oslo_config import cfg
@@ -250,6 +251,17 @@ def test_nobody_at_that_address(client: Any) -> None:
         (caller.hosts if client is Gnocchi else caller.alarms)()
 
 
+@pytest.mark.parametrize("client", [Gnocchi, Aodh])
+def test_a_keystone_that_is_down_is_named_and_not_whoever_needs_its_token(
+    server: Server, client: Any
+) -> None:
+    with serving() as keystone:
+        login = v3.Password(f"{keystone.url}/v3", username="vmha", password="secret")
+    caller = client(Session(auth=login), configured(server.url))
+    with pytest.raises(TelemetryUnavailable, match=r"^Keystone .* while listing the"):
+        (caller.hosts if client is Gnocchi else caller.alarms)()
+
+
 def test_an_error_shows_no_signature(server: Server) -> None:
     told = "Unable to parse action http://x/v1/alarms/failure/h1?sig=0123456789abcdef"
     server.say("POST", "/v2/alarms", 400, {"error_message": {"faultstring": told}})
@@ -343,6 +355,46 @@ def test_a_type_without_host_name_is_said(server: Server) -> None:
 
 
 # --- alarms ---------------------------------------------------------------------------------
+
+
+def test_when_alarms_were_evaluated_is_read_of_a_few_that_are_enabled(server: Server) -> None:
+    stamp = "2026-11-22T07:00:00.123456"
+    found = [
+        {"alarm_id": "1", "enabled": True, "evaluate_timestamp": stamp},
+        {"alarm_id": "2", "enabled": False, "evaluate_timestamp": stamp},
+        {"alarm_id": "3", "enabled": True, "evaluate_timestamp": None},
+    ]
+    server.say("GET", "/v2/alarms", 200, found)
+    assert aodh(server).evaluated() == {"1": stamp}
+    assert parse_qs(urlsplit(server.requests[-1].path).query)["limit"] == ["10"]
+
+
+@pytest.mark.parametrize(
+    ("found", "state"),
+    [
+        ([{"enabled": True, "state": "insufficient data"}], "insufficient data"),
+        ([{"enabled": False, "state": "ok"}], None),
+        ([], None),
+    ],
+)
+def test_the_state_of_one_alarm_is_asked_for_by_its_name(
+    server: Server, found: list[dict[str, Any]], state: str | None
+) -> None:
+    server.say("GET", "/v2/alarms", 200, found)
+    assert aodh(server).state("failure", "h1") == state
+    query = parse_qs(urlsplit(server.requests[-1].path).query)
+    assert (query["q.field"], query["q.value"]) == (["name"], ["vmha:failure:h1"])
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", {}, 7, "text", [None], [7]], ids=repr)
+def test_nonsense_about_evaluations_is_telemetry_unavailable(server: Server, body: Any) -> None:
+    server.say("GET", "/v2/alarms", 200, body)
+    for call in (aodh(server).evaluated, lambda: aodh(server).state("failure", "h1")):
+        if body == {}:
+            assert not call()
+            continue
+        with pytest.raises(TelemetryUnavailable, match=r" while |unexpected"):
+            call()
 
 
 def test_ours_are_listed_and_only_ours(server: Server) -> None:

@@ -172,6 +172,9 @@ class SimTelemetry:
         self.silent: set[str] = set()
         self.down = False
         self.aodh_down = False
+        self.evaluation: float | None = None  # the latest one; None: now
+        self.otherwise: str | None = "ok"  # the state of an alarm that does not stand
+        self.mute = False  # no alarm stands, whatever the measures say
 
     def hosts(self) -> list[str]:
         self._check()
@@ -187,13 +190,19 @@ class SimTelemetry:
     def alarming(self) -> list[tuple[str, str]]:
         if self.aodh_down:
             raise TelemetryUnavailable("Aodh cannot be reached")
-        found = []
-        for host in self._world.hosts:
+        found: list[tuple[str, str]] = []
+        for host in self._world.hosts if not self.mute else ():
             readings = Readings(host, self._values(host))
             for verdict in judge.judge(RULES, readings, Thresholds()):
                 if verdict.state is State.ALARM:
                     found.append((verdict.rule, host))
         return found
+
+    def evaluated(self) -> dict[str, str]:
+        return {"first": str(self.evaluation or self._world.clock.time)}
+
+    def state(self, rule: str, host: str) -> str | None:
+        return "alarm" if (rule, host) in self.alarming() else self.otherwise
 
     def _check(self) -> None:
         if self.down:

@@ -49,8 +49,8 @@ def sim() -> Sim:
 
 def engine_on(sim: Sim, name: str) -> Engine:
     engine = sim.new_engine()
-    engine.leader, engine.name = LockFile(), name
-    engine._rival = Rival(name)
+    engine.helm.leader, engine.helm.name = LockFile(), name
+    engine.helm._rival = Rival(name)
     return engine
 
 

@@ -64,7 +64,7 @@ def test_it_goes_on_after_a_cycle_that_failed(running: Running) -> None:
         raise RuntimeError("a mistake")
 
     running.sim.engine.alarms.alarming = broken  # type: ignore[method-assign]
-    running.sim.engine._next_list = 0.0
+    running.sim.engine.lookout._next_list = 0.0
     running.doorbell.set()
     assert running.cycled.acquire(timeout=SOON)
     del running.sim.engine.alarms.alarming
@@ -103,8 +103,8 @@ def test_a_database_that_is_down_is_waited_for(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_stand_by_does_nothing() -> None:
     sim = Sim()
-    sim.engine.leader = AlwaysLeads(number=0)
-    sim.engine.leader.hold = lambda: None  # type: ignore[method-assign]
+    sim.engine.helm.leader = AlwaysLeads(number=0)
+    sim.engine.helm.leader.hold = lambda: None  # type: ignore[method-assign]
     sim.world.power_off("h1")
     for _ in range(60):
         sim.world.pass_time()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.api.cloud import Cloud
+from tests.unit.api.cloud import WELL, Cloud, room
 from vmha_remediator import conf as config
 from vmha_remediator.api.server import ApiServer
 from vmha_remediator.remedy.states import IncidentState as S
@@ -57,6 +57,7 @@ def test_hosts_in_json(openstack: Run) -> None:
         ("h2", "unwell", "failure"),
         ("h3", "unknown", None),
     ]
+    assert [h["Role"] for h in hosts] == ["master", None, None]
     assert hosts[1]["Network"] == "lost: heard 20.0 s ago"
 
 
@@ -110,6 +111,24 @@ def test_protection_shows_what_protects_each_vm(openstack: Run) -> None:
     assert [(s["Name"], s["By"]) for s in json.loads(out)] == [
         ("db", "tag vmha"),
         ("web", "tag vmha"),
+    ]
+
+
+def test_capacity_says_whether_any_one_host_can_fail(openstack: Run, cloud: Cloud) -> None:
+    cloud.measures["h2"] = WELL
+    status, out, err = openstack("vmha", "capacity", "list", "-f", "json")
+    assert (status, [h["If it fails"] for h in json.loads(out)]) == (0, ["fits", "fits"])
+    assert "Any one host can fail" in err
+
+    cloud.rooms = {host: room(0) for host in cloud.rooms}
+    status, out, err = openstack("vmha", "capacity", "list", "-f", "json")
+    assert (status, [h["Without room"] for h in json.loads(out)]) == (1, [1, 1])
+    assert "Not every host can fail" in err
+    _status, out, _err = openstack("vmha", "protection", "list", "--problems", "-f", "json")
+    problems = [s["Problem"] for s in json.loads(out)]
+    assert [p.split(":")[0] for p in problems] == [
+        "has no room if h1 fails",
+        "has no room if h2 fails",
     ]
 
 

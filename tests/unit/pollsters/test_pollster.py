@@ -19,7 +19,7 @@ from vmha_pollsters.agent.server import AlreadyRunning, Desk
 from vmha_pollsters.agent.witness import Reading
 from vmha_pollsters.ask import ask
 from vmha_pollsters.discovery import AgentDiscovery
-from vmha_pollsters.pollsters import HostPollster
+from vmha_pollsters.pollsters import ROLE_LASTS, HostPollster
 from vmha_remediator.errors import AgentUnavailable
 from vmha_remediator.rules import metrics
 
@@ -27,14 +27,14 @@ DEAD = Reading(1, "h2", 6.0, 9.0, False, False, witnesses=2, suspect=True, watch
 WELL = Reading(2, "h3", 0.5, 1.0, True, False, witnesses=3, suspect=False)
 
 
-def answer(*readings: Reading, age: float = 0.1) -> dict[str, Any]:
+def answer(*readings: Reading, age: float = 0.1, role: float = 1.0) -> dict[str, Any]:
     return {
         "host": "h1",
         "age": age,
         "role": "witness",
         "why": [],
         "clock_ok": True,
-        "own": {"vmha.host.storage": 1.0, "vmha.host.hears": 1.0},
+        "own": {"vmha.host.storage": 1.0, "vmha.host.hears": 1.0, "vmha.host.role": role},
         "watched": len(readings),
         "hosts": [
             {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)}
@@ -83,7 +83,19 @@ def test_a_witness_publishes_everything_it_knows(
         ("h2", "vmha.host.watchdog"): 36.5,
         ("h1", "vmha.host.storage"): 1.0,
         ("h1", "vmha.host.hears"): 1.0,
+        ("h1", "vmha.host.role"): 1.0,
     }
+
+
+def test_a_member_says_no_role_once_its_last_one_is_history(pollster: HostPollster) -> None:
+    def roles(role: float, now: float) -> list[float]:
+        samples = pollster._samples(answer(role=role), now)
+        return [s.volume for s in samples if s.name == metrics.ROLE.name]
+
+    assert roles(0.0, 0.0) == []
+    assert roles(2.0, 100.0) == [2.0]
+    assert roles(0.0, 110.0) == [0.0]
+    assert roles(0.0, 100.0 + ROLE_LASTS) == []
 
 
 def test_every_metric_of_the_table_is_published_in_its_unit(

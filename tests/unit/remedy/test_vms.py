@@ -103,8 +103,30 @@ def test_an_evacuation_under_way_is_followed() -> None:
 
 
 def test_an_evacuation_that_hangs_is_listed() -> None:
-    step = _step(MOVING, server("a"), _migration("accepted", age=2000))
-    assert _status(step) is VmStatus.PENDING
+    at_work = server("a", task_state="rebuild_spawning")
+    step = _step(MOVING, at_work, _migration("pre-migrating", age=2000))
+    assert isinstance(step, FollowVm)
+    assert step.record.status is VmStatus.PENDING
+    assert "look at nova-compute there" in step.record.reason
+
+
+def test_an_evacuation_that_nova_has_lost_is_asked_for_anew_when_a_person_says_so() -> None:
+    """RabbitMQ has restarted in between: nobody knows of it any more, but Nova's database."""
+    lost, waits = _migration("accepted", None, age=2000), server("a", task_state="rebuilding")
+    step = _step(ASKED, waits, lost)
+    assert isinstance(step, FollowVm)
+    assert step.record.status is VmStatus.PENDING
+    assert "openstack server set --state error id-a" in step.record.reason
+    assert _step(step.record, waits, lost) is None
+    given_up = server("a", vm_state="error")
+    assert isinstance(_step(step.record, given_up, lost), ResetState)
+    assert _step(step.record, server("a"), lost) == Evacuate(step.record)
+
+
+def test_an_evacuation_that_nova_may_still_begin_is_left_alone_whoever_has_touched_it() -> None:
+    young = _migration("accepted", None)
+    step = _step(ASKED, server("a"), young)
+    assert _status(step) is VmStatus.MOVING
 
 
 def test_a_vm_that_arrived_is_done() -> None:

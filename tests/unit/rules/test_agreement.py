@@ -22,6 +22,7 @@ from vmha_pollsters import pace
 from vmha_pollsters.agent import report
 from vmha_pollsters.agent.daemon import Picture
 from vmha_pollsters.agent.witness import Qualification, Reading
+from vmha_pollsters.lease.layout import Roster
 from vmha_pollsters.pollsters import HostPollster
 from vmha_remediator.rules import lint, metrics, pipeline, templates, timing
 from vmha_remediator.rules.judge import leaves
@@ -72,6 +73,7 @@ def test_pollster_and_agent_publish_exactly_these_metrics() -> None:
         suspect=False,
         watchdog=0.0,
     )
+    roster = Roster(2, (2,), frozenset({2}), 1, 1, 2)
     sure = Qualification(True, storage=True, hears=True)
     entry = {"host": "h1", "slot": 1, "suspect": False, "values": report.values(reading)}
     answer = {
@@ -82,7 +84,7 @@ def test_pollster_and_agent_publish_exactly_these_metrics() -> None:
         "role": "master",
         "why": [],
         "clock_ok": True,
-        "own": report.own(Picture(0.0, qualification=sure)),
+        "own": report.own(Picture(0.0, slot=2, roster=roster, qualification=sure)),
     }
     pollster = HostPollster(ceilometer_service.prepare_service(argv=[], config_files=[]))
     samples = list(pollster._samples(answer, 0.0))

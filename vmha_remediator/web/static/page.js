@@ -39,10 +39,12 @@ async function ask(method, path, body) {
 async function look() {
   clearTimeout(timer);
   try {
-    const [cluster, hosts, active, past, protection] = await Promise.all([
+    const [cluster, hosts, active, past, protection, capacity] = await Promise.all([
       ask("GET", "cluster"), ask("GET", "hosts"), ask("GET", "incidents?active=true&limit=100"),
       ask("GET", "incidents?active=false&limit=5"),
       ask("GET", "protection").catch((refused) => ({ servers: [], trouble: [refused.message] })),
+      ask("GET", "capacity").catch((refused) => (
+        { fit: "not known", says: refused.message, hosts: [] })),
     ]);
     const wanted = active.incidents.slice(0, 20);
     const whole = await Promise.all(wanted.map((i) => ask("GET", `incidents/${i.id}`)));
@@ -51,7 +53,7 @@ async function look() {
     byId("status").hidden = false;
     draw({
       cluster, hosts: hosts.hosts, incidents: whole.map((answer) => answer.incident),
-      past: past.incidents, protection: protection.servers,
+      past: past.incidents, protection: protection.servers, capacity,
       trouble: [...new Set([...cluster.trouble, ...hosts.trouble, ...protection.trouble])],
     });
   } catch (problem) {
@@ -82,6 +84,7 @@ function draw(seen) {
     ? running.map((i) => incident(i, seen.cluster.time))
     : el("p", {}, held.length ? "No other incidents." : "None. No verdict stands."));
   show(byId("hosts"), seen.hosts.map(host));
+  room(seen.capacity);
   protect(seen.protection);
   show(byId("past"), seen.past.length ? seen.past.map((i) => over(i, seen.cluster.time))
     : el("li", {}, "None yet."));
@@ -100,6 +103,11 @@ function summary(seen, held) {
     + (unwell ? `, ${unwell} not` : "") + (unknown ? `, ${unknown} unknown` : "") + ".");
   const leader = seen.cluster.leader;
   parts.push(leader ? `${leader.owner} leads.` : "No engine leads: nothing is done.");
+  const { masters, witnesses } = seen.cluster;
+  if (masters.length) {
+    parts.push(`The agents' ${masters.length > 1 ? "masters are" : "master is"} `
+      + masters.join(" and ") + (witnesses.length ? `, with ${witnesses.join(" and ")}` : "") + ".");
+  }
   return parts.join(" ");
 }
 
@@ -118,7 +126,8 @@ function host(h) {
   const path = (name) => cell(h.paths[name].state, h.paths[name].says);
   const kept = h.maintenance ? ` In maintenance: ${h.maintenance.reason}` : "";
   return el("tr", { class: h.state },
-    el("th", { scope: "row" }, h.host),
+    el("th", { scope: "row" }, h.host,
+      h.role && h.role !== "member" ? el("small", {}, h.role) : null),
     el("td", {}, badge(h.state, h.verdict ?? h.state), el("small", {}, h.says + kept)),
     path("network"), path("storage"), path("reachable"), path("telemetry"),
     cell(...compute), el("td", { class: "number" }, h.protected ?? "?"));
@@ -151,7 +160,8 @@ function incident(i, now) {
 
 function toDo(i) {
   return el("div", { class: "todo" },
-    el("p", {}, el("strong", {}, "To do: "), i.advice),
+    el("p", {}, el("strong", {}, "To do: "), i.advice,
+      el("small", {}, ` (held by ${i.held_by})`)),
     el("p", {},
       el("button", { type: "button", "data-key": `release-${i.id}`, "data-release": i.id,
         "data-host": i.host }, "Release ..."),
@@ -174,6 +184,16 @@ function progress(i) {
 function over(i, now) {
   const vms = i.vms.total ? `, ${i.vms.done} of ${i.vms.total} VMs back` : "";
   return el("li", {}, `${i.rule} of ${i.host}: ${i.state} ${ago(now - (i.closed ?? i.updated))}${vms}`);
+}
+
+const ROOM = { fits: "ok", "does not fit": "lost" };
+
+function room(capacity) {
+  const state = ROOM[capacity.fit] ?? "unknown";
+  show(byId("capacity"), badge(state, capacity.says));
+  const short = capacity.hosts.filter((h) => h.fit !== "fits");
+  show(byId("rooms"), short.length > 1 ? el("ul", {}, short.map((h) =>
+    el("li", {}, badge(ROOM[h.fit] ?? "unknown", h.host), ` ${h.says}.`))) : el("span", {}));
 }
 
 function protect(servers) {
