@@ -3,8 +3,9 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 LAB := $(BIN)/python -m tests.lab
-# A file at a time in each of two processes; the lab has the machine to itself.
-UNIT := $(BIN)/python -m pytest -m 'not lab' -n 2 --dist loadfile
+# WORKERS=2: all but the lab in two processes, a file at a time. The lab has the machine to itself.
+WORKERS ?=
+UNIT := $(BIN)/python -m pytest -m 'not lab' $(if $(WORKERS),-n $(WORKERS) --dist loadfile)
 N ?= 10
 RUNS ?= 3
 .DEFAULT_GOAL := help
