@@ -10,7 +10,7 @@ N ?= 10
 RUNS ?= 3
 .DEFAULT_GOAL := help
 
-.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover bench-evacuate bench-agent bench-webhook docs soak soak-sim clean
+.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover bench-evacuate bench-agent bench-webhook bench-osc docs soak soak-sim clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -56,6 +56,9 @@ bench-agent: deps  ## What one agent costs among 10, 100 and 1000 simulated host
 
 bench-webhook: deps  ## 1000 valid and forged webhooks a second for 30 s, on SQLite and MariaDB
 	$(BIN)/python -m tests.bench.webhook
+
+bench-osc: deps  ## What the plugin adds to `openstack --help`: ten pairs of runs
+	$(BIN)/python -m tests.bench.openstack_help
 
 docs: deps  ## Build the documentation into doc/build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html doc/source doc/build/html

@@ -90,6 +90,8 @@ PLANS: Mapping[str, Plan] = {
     "python -m tests.unit.docs.tables": Not(
         "writes into the checkout", "tests/unit/docs/test_tables.py::"
         "test_a_page_shows_what_is_so_now"),
+    "python -m tests.web.pictures": Not(
+        "writes into the checkout", "tests/web/test_pictures.py::test_they_can_be_taken_anew"),
     "python -m tests.lab --help": Here("wait for a verdict"),
     ".venv/bin/python -m tests.lab --help": Here("wait for a verdict", instead=_LAB_PYTHON),
     ".venv/bin/python -m tests.lab soak --list": Here("power-loss", instead=_LAB_PYTHON),
@@ -102,8 +104,8 @@ PLANS: Mapping[str, Plan] = {
     ".venv/bin/python -m tests.lab boot 12 --mix": _LAB_ITSELF,
     ".venv/bin/python -m tests.lab service start rabbitmq": InLab(instead=_LAB_PYTHON),
     ".venv/bin/python -m tests.lab service stop rabbitmq": Not(
-        "an outage", "tests/lab/suite/test_failure.py::"
-        "test_a_service_that_is_down_delays_and_loses_nothing"),
+        "an outage", "tests/lab/suite/test_outages.py::"
+        "test_what_is_down_is_named_until_it_is_back"),
     ".venv/bin/python -m tests.lab service stop h1-compute": Not(
         "an outage", "tests/lab/suite/test_hosts.py::test_guests_outlive_their_nova_compute"),
     ".venv/bin/python -m tests.lab service start heat": Not(
@@ -116,7 +118,7 @@ PLANS: Mapping[str, Plan] = {
         "test_a_vm_that_dies_runs_again_in_place_and_one_that_cannot_live_is_told_of"),
     "export OS_CLIENT_CONFIG_FILE=.lab/etc/clouds.yaml": InLab(story="clouds"),
     "openstack --os-cloud lab-admin compute service list": InLab("nova-compute", story="clouds"),
-    "openstack --os-cloud lab-demo server list": InLab("vm-1", story="clouds"),
+    "openstack --os-cloud lab-demo server list": InLab(story="clouds"),
     "python -m tests.scenarios": Not(
         "two minutes", "tests/scenarios/test_scenarios.py::test_scenario"),
     "python -m tests.scenarios --bless [NAME]": Not(

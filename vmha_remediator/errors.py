@@ -26,6 +26,10 @@ class CloudUnavailable(ServiceUnavailable):
     """Keystone or Nova cannot be reached now."""
 
 
+class StillReading(CloudUnavailable):
+    """What was asked for takes long and is being read; it is there in a few seconds."""
+
+
 class CloudRefused(VmhaError):
     """Nova understood the request and said no."""
 

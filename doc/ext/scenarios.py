@@ -22,6 +22,7 @@ class Scenarios(SphinxDirective):
     """A section for each folder of tests/scenarios: its README and the log that is expected."""
 
     def run(self) -> list[nodes.Node]:
+        self.env.note_reread()  # a new folder shows in no file that the page depends on
         lines: list[str] = []
         for script in sorted(ROOT.glob("*/script.yaml")):
             folder = script.parent

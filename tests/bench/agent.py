@@ -92,7 +92,10 @@ def _fields(file: Path) -> dict[str, int]:
 
 def dropped(pid: int) -> int:
     """Return how many packets found the buffers of the process's UDP sockets full."""
-    names = [link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir()]
+    names = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # it was closed just now
+            names.append(link.readlink().name)
     mine = {name[len("socket:[") : -1] for name in names if name.startswith("socket:[")}
     rows = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
     return sum(int(row[12]) for row in rows if row[9] in mine)

@@ -7,6 +7,7 @@ They listen on the loopback address only, at a port that was free a moment ago.
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import shutil
 import signal
@@ -232,3 +233,28 @@ def etcd() -> Server:
         ],
         lambda port: f"etcd3+http://{HOST}:{port}?api_version=v3",
     )  # fmt: skip
+
+
+# -- metrics ------------------------------------------------------------------------------
+
+
+def prometheus(target: str, rules: Path) -> Server:
+    """Return a Prometheus that scrapes `target` (host:port) and evaluates `rules` every second."""
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(rules)],
+        "scrape_configs": [{"job_name": "vmha", "static_configs": [{"targets": [target]}]}],
+    }
+    return Server(
+        "prometheus",
+        lambda folder, port: [
+            "prometheus", f"--config.file={folder / 'prometheus.yaml'}",
+            f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={HOST}:{port}",
+        ],
+        lambda port: f"http://{HOST}:{port}",
+        prepare=lambda folder: _write(folder / "prometheus.yaml", config),
+    )  # fmt: skip
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content))  # which is YAML, too

@@ -15,7 +15,7 @@ import pytest
 from tests.contract.loop import loop_device
 from vmha_pollsters.agent import area
 from vmha_pollsters.agent.keeper import ClaimLost, Content, Identity, Keeper, Stopped
-from vmha_pollsters.agent.slots import Cache, SlotFile, read_table
+from vmha_pollsters.agent.slots import LONG, TURNS, Cache, SlotFile, read_table
 from vmha_pollsters.lease.contract import Table
 from vmha_pollsters.lease.layout import (
     BLOCK,
@@ -297,6 +297,45 @@ def test_what_was_unpacked_before_never_hides_damage_or_a_new_area(path: str) ->
     assert read_table(blocks, None, "prod", 4, cache).damaged.keys() == {0}
     SlotFile(path).wipe(FIRST_HOST, 1)
     assert read_table(blocks, None, "prod", 4, cache).slots == {}
+
+
+def test_in_a_long_table_what_looks_as_before_is_read_in_full_in_its_turn(tmp_path: Path) -> None:
+    path = str(tmp_path / "long")
+    header = area.init(path, 3 * LONG, "prod")
+    blocks, cache = SlotFile(path), Cache()
+
+    def put(number: int, sequence: int) -> bytes:
+        slot = Slot(number, f"h{number}", "192.0.2.9", uuid.UUID(int=1), b"n" * 16, 1, sequence)
+        data = pack_slot(slot, header.uuid)
+        blocks.write(FIRST_HOST + number, data)
+        return data
+
+    def look() -> Table:
+        return read_table(blocks, None, "prod", 3 * LONG, cache)
+
+    for number in range(2 * LONG):
+        put(number, 1)
+    before = look()
+    assert before.slots.keys() == set(range(2 * LONG))
+
+    whole = bytearray(put(50, 2))
+    after = look()
+    assert after.slots[50].sequence == 2, "a renewal is seen at once"
+    assert all(after.slots[n] is before.slots[n] for n in before.slots if n != 50)
+
+    whole[2000] ^= 1
+    blocks.write(FIRST_HOST + 50, bytes(whole))
+    looks = [look() for _ in range(TURNS)]
+    assert looks[-1].damaged == {50: "slot 50: checksum does not fit"}
+    assert all(t.slots[50].sequence == 2 for t in looks if 50 in t.slots)
+    assert look().damaged.keys() == {50}, "until somebody repairs it"
+    put(50, 3)
+    assert (look().slots[50].sequence, look().damaged) == (3, {})
+
+    blocks.wipe(FIRST_HOST + 7, 1)
+    put(2 * LONG, 1)
+    last = look().slots
+    assert last.keys() == set(range(2 * LONG + 1)) - {7}, "gone and come are seen at once"
 
 
 def test_an_area_made_anew_with_another_size_is_read_as_it_is_now(path: str) -> None:

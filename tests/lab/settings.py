@@ -18,7 +18,7 @@ Settings = dict[str, dict[str, object]]
 REGION = "RegionOne"
 
 #: Logical database numbers of the one Redis.
-REDIS_DB = {"storage": 1, "incoming": 2, "coordination": 3}
+REDIS_DB = {"storage": 1, "incoming": 2, "coordination": 3, "leader": 4}
 
 
 def database(name: str) -> str:

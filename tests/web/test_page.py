@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.unit.api.cloud import WELL, Cloud, room, server
@@ -136,10 +137,32 @@ def test_a_name_that_is_markup_stays_text(page: Page, cloud: Cloud) -> None:
     expect(page.locator("main img, main script")).to_have_count(0)
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "body", "says"),
+    [
+        ("hosts", 200, "<html>Welcome</html>", "does not understand"),
+        ("hosts", 502, "<html>Bad Gateway</html>", "the API answers 502"),
+        ("cluster", 200, "{}", "does not understand"),
+        ("incidents?active=true&limit=100", 200, "[]", "does not understand"),
+        ("cluster", 503, '{"error": null}', "the API answers 503"),
+    ],
+)
+def test_what_something_else_answers_is_said_in_words(
+    page: Page, path: str, status: int, body: str, says: str
+) -> None:
+    expect(page.locator("#hosts tr")).to_have_count(3)
+    page.route(f"**/v1/{path}", lambda route: route.fulfill(status=status, body=body))
+    expect(page.locator("#trouble")).to_contain_text("What you see is old: the API answers")
+    expect(page.locator("#trouble")).to_contain_text(says)
+    expect(page.locator("#trouble")).not_to_contain_text("undefined")
+
+
 def test_when_the_api_goes_the_page_says_how_old_it_is(page: Page, server: ApiServer) -> None:
     expect(page.locator("#fresh")).to_have_text("Live")
     server.stop()
-    expect(page.locator("#trouble")).to_contain_text("What you see is old")
+    expect(page.locator("#trouble")).to_contain_text(
+        "What you see is old: the API does not answer"
+    )
     expect(page.locator("#fresh")).to_contain_text("As of", timeout=15_000)
     expect(page.locator("#hosts tr")).to_have_count(3)
 

@@ -8,8 +8,9 @@ from vmha_remediator.errors import CloudUnavailable
 from vmha_remediator.remedy import capacity
 from vmha_remediator.remedy.capacity import Outlook
 
-#: Seconds that a request waits for Placement's books when nobody has read them lately.
-WAIT = 5.0
+#: Seconds that a request waits for Placement's books when nobody has read them lately. Few: the
+#: same threads answer webhooks.
+WAIT = 0.5
 UNKNOWN = "not known"
 
 

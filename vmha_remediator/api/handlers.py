@@ -10,7 +10,7 @@ from typing import Any
 from vmha_remediator.api import foresight, views
 from vmha_remediator.api.backend import Backend
 from vmha_remediator.api.route import Call
-from vmha_remediator.errors import CloudUnavailable, IncidentError, NoSuchHost
+from vmha_remediator.errors import CloudUnavailable, IncidentError, NoSuchHost, StillReading
 from vmha_remediator.remedy import capacity, protect, unprotectable
 from vmha_remediator.remedy.cluster import EVERYBODY
 from vmha_remediator.remedy.incident import Incident, VmStatus
@@ -298,9 +298,11 @@ def foresee(call: Call) -> Answer:
         found = foresight.foresee(call.backend)
     except CloudUnavailable as exc:
         says = f"Whether any one host can fail is not known: {exc}."
-        return {"fit": foresight.UNKNOWN, "says": says, "hosts": []}
+        reading = isinstance(exc, StillReading)
+        return {"fit": foresight.UNKNOWN, "says": says, "hosts": [], "reading": reading}
     return {
         "fit": str(capacity.worst(found)),
         "says": capacity.sentence(found),
         "hosts": [views.outlook(one) for one in found],
+        "reading": False,
     }

@@ -137,6 +137,7 @@ ANSWERS: dict[str, Schema] = {
     "Capacity": record({
         "fit": {"type": "string", "enum": [*(str(fit) for fit in Fit), "not known"]},
         "says": STRING, "hosts": listing(ref("Outlook")),
+        "reading": BOOLEAN | {"description": "it will be known in a few seconds: ask again"},
     }),
     "Protection": record({"servers": listing(record({
         "id": STRING, "name": STRING, "host": maybe(STRING), "protected": BOOLEAN,

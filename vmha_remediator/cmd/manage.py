@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,10 @@ from vmha_remediator.cmd.verbs import DEFAULT_CONFIG, top_parser
 from vmha_remediator.errors import VmhaError
 
 PROG = "vmha-manage"
+#: Set in the environment, an error of our own is shown with its traceback.
+DEBUG = "VMHA_DEBUG"
+OWN_ERROR = "an error of its own"
+REPORT_IT = f"report it, with what {DEBUG}=1 shows"
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 EPILOG = """\
 examples:
@@ -60,6 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
+        return FAILED
+    except Exception as exc:  # the terminal's rim
+        if DEBUG in os.environ:
+            raise
+        what = f"{type(exc).__name__}: {exc}"
+        print(f"{PROG}: {OWN_ERROR}: {what}; {REPORT_IT}", file=sys.stderr)
         return FAILED
 
 

@@ -63,6 +63,8 @@ def load(
         )
     except cfg.Error as exc:
         raise ConfigError(f"configuration: {exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"configuration: a file is no text: {exc}") from exc
     _read_all(conf)
     return conf
 

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from oslo_log import log
 
-from vmha_remediator.errors import CloudUnavailable, VmhaError
+from vmha_remediator.errors import CloudUnavailable, StillReading, VmhaError
 
 LOG = log.getLogger(__name__)
 
@@ -38,16 +38,17 @@ class Aside(Generic[T]):
         self._value: T | VmhaError
 
     def get(self, wait: float) -> T:
-        """Return the value, after at most `wait` seconds; raises `CloudUnavailable`."""
+        """Return the value, after at most `wait` seconds; raises `CloudUnavailable`.
+
+        `StillReading` is raised when there is none by then.
+        """
         with self._changed:
             if not self._reading and self._older_than(self._age):
                 self._reading = True
                 threading.Thread(target=self._read, name=self._what, daemon=True).start()
             known = self._changed.wait_for(lambda: not self._older_than(self._age * OLD), wait)
             if not known:
-                raise CloudUnavailable(
-                    f"{self._what} is still being read; ask again in a few seconds"
-                )
+                raise StillReading(f"{self._what} is still being read; ask again in a few seconds")
             value = self._value
         if isinstance(value, VmhaError):
             raise CloudUnavailable(str(value))

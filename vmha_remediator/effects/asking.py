@@ -19,8 +19,6 @@ R = TypeVar("R")
 NAMES: Mapping[str, str] = {
     "compute": "Nova", "image": "Glance", "network": "Neutron", "placement": "Placement",
 }  # fmt: skip
-#: What an answer that is not what it should be ends in, when it is taken apart.
-MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 
 
 def understood(read: Callable[P, R]) -> Callable[P, R]:
@@ -30,7 +28,7 @@ def understood(read: Callable[P, R]) -> Callable[P, R]:
     def reading(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return read(*args, **kwargs)
-        except MALFORMED as exc:
+        except parse.MALFORMED as exc:
             raise CloudUnavailable(
                 f"{type(args[0]).__name__} answered something unexpected "
                 f"({read.__name__}): {type(exc).__name__}: {exc}"

@@ -24,6 +24,7 @@ from vmha_remediator.doctor.finding import Clock, Fence, Seen, Unread
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.gnocchi import Gnocchi
 from vmha_remediator.effects.nova import make_nova
+from vmha_remediator.effects.nova_parse import MALFORMED
 from vmha_remediator.effects.placement import Placement, read_space
 from vmha_remediator.effects.session import make_connection, make_session
 from vmha_remediator.errors import ConfigError, VmhaError
@@ -165,7 +166,7 @@ class Gatherer:
                     raise_exc=False,
                     timeout=self._conf.telemetry.timeout,
                 )
-            except ks_exc.ClientException:
+            except (ks_exc.ClientException, *MALFORMED):
                 continue
             ahead = seconds_ahead(answer.headers.get("Date"), time.time())
             if ahead is not None:

@@ -16,6 +16,9 @@ from vmha_remediator.effects.translate import who
 from vmha_remediator.errors import CloudUnavailable
 from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
 
+#: What an answer that is not what it should be ends in, when it is taken apart.
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+
 
 def seconds(text: str | None) -> float | None:
     """Return a Nova time (ISO 8601, UTC, with or without a zone) in seconds since the epoch."""
@@ -174,4 +177,8 @@ def translated(service: str, what: str) -> Iterator[None]:
         text = " ".join(str(exc).split())[:300]
         raise CloudUnavailable(
             f"{who(service, exc)} cannot be reached ({what}): {text or type(exc).__name__}"
+        ) from exc
+    except MALFORMED as exc:  # keystoneauth takes Keystone's answers apart without looking
+        raise CloudUnavailable(
+            f"{service} or Keystone answered nonsense ({what}): {type(exc).__name__}: {exc}"
         ) from exc

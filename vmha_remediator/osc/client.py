@@ -11,6 +11,8 @@ from keystoneauth1 import exceptions as ks_exc
 from keystoneauth1.adapter import Adapter
 from osc_lib import exceptions
 
+from vmha_remediator.osc.careful import ODD
+
 SERVICE = "vmha"
 TIMEOUT = 30.0  # s; an answer takes as long as Nova's slowest list
 NO_ENDPOINT = (
@@ -108,6 +110,8 @@ def _read(answer: Any) -> Any:
             "address the vmha API's?"
         ) from exc
     if answer.status_code < 400:
+        if not isinstance(body, Mapping):
+            raise exceptions.CommandError(ODD.format(f"no object, but {type(body).__name__}"))
         return body
     error = body.get("error") if isinstance(body, Mapping) else None
     if not isinstance(error, Mapping):

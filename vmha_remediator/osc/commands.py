@@ -9,14 +9,16 @@ import time
 from typing import Any
 
 from osc_lib import exceptions
-from osc_lib.command import command
 from osc_lib.i18n import _
 
 from vmha_remediator.osc import show
+from vmha_remediator.osc.careful import Command, Lister, ShowOne, count, positive
 from vmha_remediator.osc.client import Client
 
 Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 One = tuple[tuple[str, ...], tuple[Any, ...]]
+#: So many seconds the room on the hosts may take to be read: three requests a host.
+READING = 30
 #: States in which an incident needs nobody and changes no more, or needs a person to go on.
 RESTING = frozenset({"recovered", "readmitted", "cleared", "held", "reported"})
 
@@ -32,7 +34,7 @@ def _host(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def _incident(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("incident", metavar="<incident>", type=int, help=_("Number of it"))
+    parser.add_argument("incident", metavar="<incident>", type=count, help=_("Number of it"))
     return parser
 
 
@@ -49,12 +51,15 @@ def _demand(args: argparse.Namespace, expected: str, question: str) -> None:
         raise exceptions.CommandError(
             "nobody can be asked here (no terminal); add --yes; nothing was done"
         )
-    given = input(f"{question} ").strip()
+    try:
+        given = input(f"{question} ").strip()
+    except EOFError:
+        given = ""
     if given != expected:
         raise exceptions.CommandError(f"{given!r} is not {expected!r}; nothing was done")
 
 
-class ListHosts(command.Lister):  # type: ignore[misc]
+class ListHosts(Lister):
     """List hosts: the verdict on each, and what it rests on
 
     "unknown" is never "well": what nobody measures has no verdict, and nothing is done there.
@@ -75,7 +80,7 @@ class ListHosts(command.Lister):  # type: ignore[misc]
         return show.table(show.HOSTS, hosts)
 
 
-class ShowHost(command.ShowOne):  # type: ignore[misc]
+class ShowHost(ShowOne):
     """Show one host: every path of the evidence, and the verdict in words"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -86,7 +91,7 @@ class ShowHost(command.ShowOne):  # type: ignore[misc]
         return show.one(show.HOST, answer["host"])
 
 
-class ConfirmFenced(command.ShowOne):  # type: ignore[misc]
+class ConfirmFenced(ShowOne):
     """Confirm that a host is off, in place of a fencing device
 
     Only when you have SEEN that it is off and stays off. Its VMs are started elsewhere on your
@@ -103,7 +108,7 @@ class ConfirmFenced(command.ShowOne):  # type: ignore[misc]
         return show.one(show.INCIDENT, answer["incident"])
 
 
-class ReleaseHost(command.ShowOne):  # type: ignore[misc]
+class ReleaseHost(ShowOne):
     """Let the held incident of a host go on
 
     What holds it is overruled for this incident, in your name. It replaces no proof that the
@@ -119,7 +124,7 @@ class ReleaseHost(command.ShowOne):  # type: ignore[misc]
         return show.one(show.INCIDENT, _client(self).post("hosts", host, "release")["incident"])
 
 
-class RecoverHost(command.ShowOne):  # type: ignore[misc]
+class RecoverHost(ShowOne):
     """Have the failure of a host go on now
 
     What holds it is released in your name; VMs that are pending are tried again at once. Where no
@@ -135,7 +140,7 @@ class RecoverHost(command.ShowOne):  # type: ignore[misc]
         return show.one(show.INCIDENT, _client(self).post("hosts", host, "recover")["incident"])
 
 
-class SetMaintenance(command.ShowOne):  # type: ignore[misc]
+class SetMaintenance(ShowOne):
     """Leave a host alone: it is not fenced and its VMs are not moved, whatever happens to it"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -144,7 +149,7 @@ class SetMaintenance(command.ShowOne):  # type: ignore[misc]
             "--reason", metavar="<text>", required=True, help=_("Why, for everybody else")
         )
         parser.add_argument(
-            "--hours", metavar="<n>", type=float, help=_("It ends by itself after so many")
+            "--hours", metavar="<n>", type=positive, help=_("It ends by itself after so many")
         )
         return parser
 
@@ -156,7 +161,7 @@ class SetMaintenance(command.ShowOne):  # type: ignore[misc]
         return show.one(show.HOST, answer["host"])
 
 
-class UnsetMaintenance(command.ShowOne):  # type: ignore[misc]
+class UnsetMaintenance(ShowOne):
     """Look after a host again; if it has failed meanwhile, that is acted on within seconds"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -167,7 +172,7 @@ class UnsetMaintenance(command.ShowOne):  # type: ignore[misc]
         return show.one(show.HOST, answer["host"])
 
 
-class ListIncidents(command.Lister):  # type: ignore[misc]
+class ListIncidents(Lister):
     """List incidents, the latest first: those that are active, or all"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -176,7 +181,7 @@ class ListIncidents(command.Lister):  # type: ignore[misc]
         parser.add_argument("--host", metavar="<host>", help=_("Only of this host"))
         parser.add_argument("--state", metavar="<state>", help=_("Only in this state"))
         parser.add_argument(
-            "--limit", metavar="<n>", type=int, default=50, help=_("At most so many (50)")
+            "--limit", metavar="<n>", type=count, default=50, help=_("At most so many (50)")
         )
         return parser
 
@@ -190,7 +195,7 @@ class ListIncidents(command.Lister):  # type: ignore[misc]
         return show.table(show.INCIDENTS, found)
 
 
-class ShowIncident(command.ShowOne):  # type: ignore[misc]
+class ShowIncident(ShowOne):
     """Show one incident: why it is where it is, what to do, the proof, and each VM's way"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -201,7 +206,7 @@ class ShowIncident(command.ShowOne):  # type: ignore[misc]
         return show.one(show.INCIDENT, answer["incident"])
 
 
-class ReleaseIncident(command.ShowOne):  # type: ignore[misc]
+class ReleaseIncident(ShowOne):
     """Let a held incident go on, or close one that is only kept open"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -215,7 +220,7 @@ class ReleaseIncident(command.ShowOne):  # type: ignore[misc]
         return show.one(show.INCIDENT, client.post("incidents", number, "release")["incident"])
 
 
-class RetryIncident(command.ShowOne):  # type: ignore[misc]
+class RetryIncident(ShowOne):
     """Try now what an incident would try again later"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -226,7 +231,7 @@ class RetryIncident(command.ShowOne):  # type: ignore[misc]
         return show.one(show.INCIDENT, answer["incident"])
 
 
-class CancelIncident(command.ShowOne):  # type: ignore[misc]
+class CancelIncident(ShowOne):
     """Close an incident before its host is fenced
 
     The host is in maintenance from then on, or its failure would only be opened anew; end that
@@ -248,7 +253,7 @@ class CancelIncident(command.ShowOne):  # type: ignore[misc]
         return show.one(show.INCIDENT, answer["incident"])
 
 
-class WatchIncident(command.Command):  # type: ignore[misc]
+class WatchIncident(Command):
     """Follow an incident: print each step as it happens, until it is over or needs a person
 
     Exit status: 0 it is over or recovered; 1 it is held and needs a person.
@@ -257,7 +262,11 @@ class WatchIncident(command.Command):  # type: ignore[misc]
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = _incident(super().get_parser(prog_name))
         parser.add_argument(
-            "--interval", metavar="<s>", type=float, default=2.0, help=_("Seconds between looks")
+            "--interval",
+            metavar="<s>",
+            type=positive,
+            default=2.0,
+            help=_("Seconds between looks"),
         )
         return parser
 
@@ -282,14 +291,14 @@ class WatchIncident(command.Command):  # type: ignore[misc]
             time.sleep(parsed_args.interval)
 
 
-class ListAlarms(command.Lister):  # type: ignore[misc]
+class ListAlarms(Lister):
     """List the alarms that watch the hosts"""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         return show.table(show.ALARMS, _client(self).get("alarms")["alarms"])
 
 
-class ListCapacity(command.Lister):  # type: ignore[misc]
+class ListCapacity(Lister):
     """List what would happen to the protected VMs of each host if it failed: is there room?
 
     The VMs are packed into what Placement says is free on the other healthy, enabled hosts.
@@ -302,16 +311,20 @@ class ListCapacity(command.Lister):  # type: ignore[misc]
     failed = False
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        answer = _client(self).get("capacity")
+        for _try in range(READING):
+            answer = _client(self).get("capacity")
+            if not answer["reading"]:
+                break
+            time.sleep(1)
         self.app.stderr.write(f"{answer['says']}\n")
         self.failed = answer["fit"] != "fits"
         return show.table(show.CAPACITY, answer["hosts"])
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        return int(super().run(parsed_args)) or int(self.failed)
+        return super().run(parsed_args) or int(self.failed)
 
 
-class ListProtection(command.Lister):  # type: ignore[misc]
+class ListProtection(Lister):
     """List which VMs are protected, at what priority, and which cannot be and why"""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

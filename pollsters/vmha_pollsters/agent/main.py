@@ -31,6 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"vmha-agent: {exc}", file=sys.stderr)
     except OSError as exc:
         print(f"vmha-agent: {exc.filename or 'I/O'}: {exc.strerror or exc}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("vmha-agent: interrupted", file=sys.stderr)
+        return 130
+    except (KeyError, TypeError, AttributeError) as exc:
+        if args.func is run or args.func is feed_watchdog:
+            raise  # a daemon's: it belongs into the log
+        what = f"{type(exc).__name__}: {exc}"
+        print(f"vmha-agent: not understood: {what}; are both of one release?", file=sys.stderr)
     return 1
 
 

@@ -41,8 +41,8 @@ _SLOT = struct.Struct("<8sHHHhHH16s16s16sQQdf255s64sf")
 _VIEWS_AT = 512
 #: Where a slot's sequence and wall clock are: all that most renewals change.
 _BEAT = struct.Struct("<Qd")
-_BEAT_AT = struct.calcsize("<8sHHHhHH16s16s16sQ")
-_BEAT_END = _BEAT_AT + _BEAT.size
+SEQUENCE_AT = struct.calcsize("<8sHHHhHH16s16s16sQ")
+_BEAT_END = SEQUENCE_AT + _BEAT.size
 HEADER_MAGIC, ROSTER_MAGIC, SLOT_MAGIC = b"VMHALEAS", b"VMHAROST", b"VMHASLOT"
 
 assert _SLOT.size <= _VIEWS_AT and BLOCK - _CRC.size >= _VIEWS_AT + MAX_BYTES
@@ -308,7 +308,7 @@ class Kept:
         #: Overwritten in place: half of a thousand blocks kept anew with every look would have
         #: the process return that memory to the kernel and fetch it again.
         self.data, self.slot = bytearray(data), slot
-        self._head, self._tail = data[:_BEAT_AT], data[_BEAT_END:_VIEWS_AT]
+        self._head, self._tail = data[:SEQUENCE_AT], data[_BEAT_END:_VIEWS_AT]
 
     def renew(self, data: bytes) -> bool:
         """Take in `data` if that is the same slot, renewed, and whole; False: it is not.
@@ -323,7 +323,7 @@ class Kept:
             or not is_whole(data)
         ):
             return False
-        sequence, wall = _BEAT.unpack_from(data, _BEAT_AT)
+        sequence, wall = _BEAT.unpack_from(data, SEQUENCE_AT)
         try:
             views = slot.views and _views(data, len(slot.views), "slot")
         except Damaged:

@@ -10,7 +10,7 @@ from tests.lab.services.base import Service
 CLOUD: tuple[Service, ...] = infra.SERVICES + openstack.SERVICES
 ALL: tuple[Service, ...] = CLOUD + vmha.SERVICES
 #: Not started by `up`, and missed by nobody when they do not run.
-OPTIONAL: tuple[Service, ...] = heat.SERVICES
+OPTIONAL: tuple[Service, ...] = (*heat.SERVICES, vmha.SECOND)
 
 
 def lookup(name: str) -> Service | None:

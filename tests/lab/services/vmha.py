@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from tests.lab import config, layout, redfish
+from tests.lab import config, layout, process, redfish
+from tests.lab.services import base
 from tests.lab.services.base import Service, http_ready
 from tests.lab.services.databases import run_tool
 
@@ -33,6 +35,16 @@ def _prepare_remediator() -> None:
     manage("db", "upgrade")
 
 
+def _stands_by() -> bool:
+    """Return whether the second engine has found that it does not lead."""
+    found = process.find(SECOND.name)
+    return found is not None and "standing by" in base.tail(Path(found.log))
+
+
+def _config_words() -> list[str]:
+    return [f"--config-file={path}" for path in config.vmha_config_files()]
+
+
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or [""])[-1]
 
@@ -46,13 +58,18 @@ SERVICES = (
     ),
     Service(
         name="remediator",
-        argv=lambda: [
-            layout.VENV_BIN / "vmha-remediator",
-            *(f"--config-file={path}" for path in config.vmha_config_files()),
-        ],
+        argv=lambda: [layout.VENV_BIN / "vmha-remediator", *_config_words()],
         ready=http_ready("vmha", "/healthcheck"),
         needs=("keystone", "nova", "gnocchi", "aodh"),
         ports=("vmha",),
         prepare=_prepare_remediator,
     ),
+)
+
+#: Another engine on the same database; of use where [engine] coordination_url is a service.
+SECOND = Service(
+    name="engine-2",
+    argv=lambda: [layout.VENV_BIN / "vmha-engine", *_config_words()],
+    ready=_stands_by,
+    needs=("remediator", "redis"),
 )

@@ -44,16 +44,33 @@ class Cloud:
         """Heal everything, and wait until all is well and all VMs run."""
         return calm(self.observer, none_open)
 
-    def wait_for_word(self, service: str, timeout: float = 60.0) -> None:
-        """Wait until the engine's latest sentence, or an open incident's, names `service`."""
+    def wait_for_word(self, *either: str, timeout: float = 60.0) -> None:
+        """Wait until the engine's latest sentence, or an open incident's, has one of `either`."""
 
         def said() -> bool:
             leader = self.observer.store.leader()
             open_ones = self.observer.store.incidents(active_only=True)
             words = [leader.said if leader else "", *(i.said for i in open_ones)]
-            return any(service in sentence.lower() for sentence in words)
+            return any(word in sentence.lower() for sentence in words for word in either)
 
-        process.wait_for(said, f"the engine to name {service}", timeout, interval=0.5)
+        process.wait_for(said, f"the engine to say: {either[0]}", timeout, interval=0.3)
+
+    def leads(self, service: str) -> bool:
+        """Tell whether the engine in this process of the controller leads."""
+        leader, running = self.observer.store.leader(), process.find(service)
+        if leader is None or running is None:
+            return False
+        return leader.owner.endswith(f":{running.pid}")
+
+    def wait_for_a_move(self, host: str, timeout: float = 60.0) -> None:
+        """Wait until Nova has been asked to start some of a host's VMs elsewhere."""
+
+        def moving() -> bool:
+            active = self.observer.store.active(host)
+            vms = self.observer.store.incident(active.id).vms if active else ()
+            return any(vm.started is not None for vm in vms)
+
+        process.wait_for(moving, f"the VMs of {host} to move", timeout)
 
 
 @pytest.fixture(scope="session")

@@ -1,35 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An operator says that a host is to be left alone: that holds on the real cloud, too."""
+"""Reasons to leave a host alone although it fails: each holds, says why, and ends."""
 
 from __future__ import annotations
 
-import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.lab import hosts, layout
+from tests.lab import hosts, layout, net, nova_api, services, storage
+from tests.lab.drill.outcome import RECOVERED
 from tests.lab.gather import evacuations
 from tests.lab.invariants import NOVA_ROUNDING
+from tests.lab.services import base
 from tests.lab.suite.conftest import Cloud
+from tests.lab.suite.remediator import manage, otherwise
 from tests.lab.suite.test_failure import recovered
-from tests.lab.watch import verdict
+from tests.lab.watch import all_well, both, incident_state, verdict
 
 pytestmark = pytest.mark.lab
 
 LOOKS = 12  # looks while nothing may happen: an engine that would act had several cycles for it
+REPORT_INTERVAL = 10.0  # s, Nova's own
 
 
-def manage(*words: str) -> str:
-    """Run vmha-manage as an operator does and return what it prints."""
-    done = subprocess.run(
-        [f"{layout.VENV_BIN}/vmha-manage", "--config-file", f"{layout.ETC}/vmha.conf", *words],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def service(host: str) -> dict[str, Any]:
+    """Return Nova's view of a host's nova-compute."""
+    (found,) = nova_api.get(f"/os-services?binary=nova-compute&host={host}")["services"]
+    return dict(found)
 
 
 def untouched(cloud: Cloud) -> None:
@@ -38,6 +37,21 @@ def untouched(cloud: Cloud) -> None:
     for _ in range(LOOKS):
         cloud.look()
         assert [e.vm for e in evacuations() if e.created >= since] == []
+
+
+def held_by(cloud: Cloud, host: str, guard: str) -> int:
+    """Wait until the failure of a host is held by a guard; return its incident's number.
+
+    Its advice must name the command that lets it go on.
+    """
+    cloud.wait(
+        incident_state(host, "failure", "held", "fencing", *RECOVERED),
+        f"the failure of {host} is held",
+    )
+    incident = cloud.observer.latest(host)
+    assert (str(incident.state), incident.held_by) == ("held", guard), incident.reason
+    assert f"vmha-manage incident release {incident.id}" in incident.advice
+    return incident.id
 
 
 def test_a_host_in_maintenance_is_left_alone_until_the_flag_is_taken_back(cloud: Cloud) -> None:
@@ -54,3 +68,53 @@ def test_a_host_in_maintenance_is_left_alone_until_the_flag_is_taken_back(cloud:
     finally:
         manage("host", "maintenance", "unset", host)
     recovered(cloud, host, protected)
+
+
+@pytest.fixture
+def cut_off(cloud: Cloud) -> Iterator[str]:
+    """Yield a host that its peers neither hear nor see, on either path, and that lives.
+
+    It reaches the controllers, as over a network of their own, and its VMs their disks. It is cut
+    off so that its nova-compute reports while it is still only suspected.
+    """
+    host = cloud.busiest()
+    reported = nova_api.epoch(service(host)["updated_at"])
+    time.sleep((reported + 0.4 * REPORT_INTERVAL - time.time()) % REPORT_INTERVAL)
+    net.partition([(host,), tuple(h for h in layout.HOSTS if h != host)], shared=True)
+    storage.set_mode(host, "error", under="/vmha")
+    yield host
+    storage.set_mode(host, "ok", under="/vmha")
+    for name in layout.HOSTS:
+        net.heal(name)
+    cloud.wait(both(all_well, incident_state(host, "failure", "cleared")), f"{host} is well")
+
+
+def test_a_nova_compute_that_reports_contradicts_the_death_of_its_host(
+    cloud: Cloud, cut_off: str
+) -> None:
+    held_by(cloud, cut_off, "contradiction")
+    untouched(cloud)
+    assert hosts.power_state(cut_off) == "on"
+    incident = cloud.observer.latest(cut_off)
+    assert str(incident.state) == "held"
+    assert "reported to Nova" in incident.reason
+
+
+def test_more_failures_than_are_believed_are_held_and_let_go_by_a_person_or_when_it_is_over(
+    cloud: Cloud,
+) -> None:
+    """An engine that starts finds both at once: else it might have fenced the first by then."""
+    one, two = layout.HOSTS[2:4]
+    protected = {host: cloud.tagged_on(host) for host in (one, two)}
+    base.stop(services.find("remediator"))
+    for host in (one, two):
+        hosts.kill(host)
+    cloud.wait(both(verdict(one, "failure"), verdict(two, "failure")), "both of them fail")
+    with otherwise({"guards": {"storm_share": 0.25, "storm_window": 5}}):
+        released, _ = (held_by(cloud, host, "storm") for host in (one, two))
+        untouched(cloud)
+        manage("incident", "release", str(released), "--yes")
+        recovered(cloud, one, protected[one])
+        assert str(cloud.observer.latest(two).state) == "held"
+        hosts.boot_host(one)
+        recovered(cloud, two, protected[two])  # nobody else fails now

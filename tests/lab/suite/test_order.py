@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab import boot, config, hosts, layout, nova_api, process, services, timeline
-from tests.lab.services import base, cloudapi
-from tests.lab.settings import Settings
+from tests.lab import boot, hosts, layout, nova_api, process, timeline
+from tests.lab.services import cloudapi
 from tests.lab.suite.conftest import Cloud
+from tests.lab.suite.remediator import otherwise
 from tests.lab.suite.test_failure import recovered
 from tests.lab.watch import both, incident_state, runs_well, verdict
 from vmha_remediator.remedy import reserves
@@ -20,22 +20,6 @@ from vmha_remediator.remedy import reserves
 pytestmark = pytest.mark.lab
 
 FLAVOR, IMAGE = "m1.ha", "tiny-ha"  # both with evacuable=true
-
-
-@contextmanager
-def otherwise(**evacuation: Any) -> Iterator[None]:
-    """Run the remediator with another [evacuation] for a while."""
-    _restart({"evacuation": evacuation})
-    try:
-        yield
-    finally:
-        _restart({})
-
-
-def _restart(table: Settings) -> None:
-    config.vmha_otherwise(table)
-    base.stop(services.find("remediator"))
-    base.start(services.find("remediator"))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +80,10 @@ def test_protected_in_four_ways_in_order_of_priority_and_dependence_and_spread(
         "o-image": usual | {"imageRef": image, "metadata": {"vmha:priority": "5"}},
         "o-nobody": usual,
     }
-    with servers(host, wanted) as made, otherwise(parallel=1, candidates="spread"):
+    with (
+        servers(host, wanted) as made,
+        otherwise({"evacuation": {"parallel": 1, "candidates": "spread"}}),
+    ):
         ours = {made[name] for name in wanted}
         cloud.wait(
             lambda shot: sum(vm.id in ours and runs_well(vm) for vm in shot.vms) == len(ours),
@@ -139,7 +126,7 @@ def test_a_reserve_is_enabled_for_a_failure_and_rests_again_when_it_is_empty(clo
     protected = cloud.tagged_on(host)
     _set(reserve, status="disabled", disabled_reason=reserves.REASON)
     try:
-        with otherwise(candidates="reserved", reserved_hosts=reserve):
+        with otherwise({"evacuation": {"candidates": "reserved", "reserved_hosts": reserve}}):
             hosts.kill(host)
             recovered(cloud, host, protected)
             assert {vm.dest for vm in cloud.observer.latest(host).vms} == {reserve}

@@ -17,7 +17,7 @@ from keystoneauth1.session import Session
 from playwright.sync_api import Page, expect
 
 from tests.chromium import chromium
-from tests.lab import config, hosts, layout
+from tests.lab import config, hosts, layout, process
 from tests.lab.credentials import passwords
 from tests.lab.drill.outcome import RECOVERED
 from tests.lab.suite.conftest import Cloud
@@ -107,10 +107,16 @@ def test_the_commands_speak_to_the_catalogues_endpoint(cloud: Cloud) -> None:
 
 def test_capacity_is_read_from_placements_books(cloud: Cloud) -> None:
     """The answer is of the real Placement: as many VMs a host as Nova shows, and room for them."""
+    tagged = Counter(vm.host for vm in cloud.look().vms if vm.tagged)
+
+    def known() -> bool:
+        """Tell whether the books have been read since the VMs of an earlier test came to rest."""
+        hosts = ask("lab-admin", "/v1/capacity").json()["hosts"]
+        return {h["host"]: h["protected"] for h in hosts} == dict(tagged)
+
+    process.wait_for(known, "every host's VMs to be in the answer", 60.0, interval=1.0)
     answer = ask("lab-admin", "/v1/capacity").json()
     assert answer["fit"] == "fits", answer["says"]
-    tagged = Counter(vm.host for vm in cloud.look().vms if vm.tagged)
-    assert {h["host"]: h["protected"] for h in answer["hosts"]} == dict(tagged)
 
 
 def test_the_page_knows_the_master_and_its_witnesses(cloud: Cloud) -> None:

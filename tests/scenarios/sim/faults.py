@@ -203,6 +203,18 @@ def nova_refuses(world: World, *actions: str) -> None:
     world.nova.refuses = set(actions)
 
 
+@verb("nova-loses")
+def nova_loses(world: World, *vms: str) -> None:
+    """Let Nova's own message about the next evacuation of these VMs be lost on its way."""
+    world.nova.loses = set(vms)
+
+
+@verb("reset-vm")
+def reset_vm(world: World, vm: str, state: str) -> None:
+    """Let a person reset a VM's state in Nova."""
+    world.nova.change(vm, vm_state=state, status=state.upper(), task_state=None)
+
+
 # -- network --------------------------------------------------------------------------------
 
 

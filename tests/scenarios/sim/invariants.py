@@ -168,7 +168,8 @@ class Invariants:
             self.violation("proof first", f"{what}, but the proof is not of this boot")
         if source.powered and server.id in source.guests:
             self.violation("proof first", f"{what}, where it still runs")
-        for other in self._world.nova.records:
+        nova = self._world.nova
+        for other in (r for r in nova.records if r.id not in nova.lost):
             if other.server_id == server.id and other.status in ("accepted", "pre-migrating"):
                 dest = self._world.hosts.get(str(other.dest))
                 if dest is None or dest.powered:

@@ -61,6 +61,8 @@ class Nova:
         self.stays_stopped = False  # what it evacuates
         self.apart: dict[str, frozenset[str]] = {}  # strict anti-affinity groups
         self.refuses: set[str] = set()  # actions
+        self.loses: set[str] = set()  # servers whose next evacuation no service hears of
+        self.lost: set[str] = set()  # and the records of those
 
     def boot(self, name: str, host: str, tagged: bool = True, **fields: Any) -> None:
         """Create a server that runs on `host`, or is there in another state."""
@@ -161,6 +163,10 @@ class Nova:
         self._world.evacuation_accepted(server, record)
         self.records.append(record)
         self._world.log("nova", f"accepts the evacuation of {server_id} from {server.host}")
+        if server_id in self.loses:
+            self.loses.remove(server_id)
+            self.lost.add(record.id)
+            return
         self._world.clockwork.after(SCHEDULING, lambda: self._schedule(record.id))
 
     def reset_state(self, server_id: str, to: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vmha_remediator.errors import CloudUnavailable, TelemetryUnavailable
+from vmha_remediator.errors import CloudUnavailable, StillReading, TelemetryUnavailable
 from vmha_remediator.remedy.capacity import Space
 from vmha_remediator.remedy.facts import Server, Service
 from vmha_remediator.remedy.look import Look, Sight
@@ -71,6 +71,7 @@ class Cloud:
     rooms: dict[str, Room] = field(
         default_factory=lambda: {h: room(8192) for h in ("h1", "h2", "h3")}
     )
+    reading: int = 0  # so often the room is still being read
     away: set[str] = field(default_factory=set)
 
     def look(self) -> Look:
@@ -88,6 +89,9 @@ class Cloud:
         )
 
     def space(self, wait: float) -> Space:
+        if self.reading:
+            self.reading -= 1
+            raise StillReading("room on the hosts is still being read; ask again in a few seconds")
         if "placement" in self.away:
             raise CloudUnavailable("GET /resource_providers: no answer in time")
         return Space(dict(self.rooms), {}, self.servers())

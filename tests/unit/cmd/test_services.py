@@ -21,12 +21,14 @@ from oslo_config import cfg
 
 from tests.unit.cmd.conftest import KEY, Machine
 from vmha_remediator.cmd import api, remediator
+from vmha_remediator.cmd import engine as alone
 from vmha_remediator.errors import StoreUnavailable
 from vmha_remediator.rules import signing
 from vmha_remediator.store import Store
 
 Main = Callable[[list[str]], int]
 MAINS: list[Main] = [api.main, remediator.main]
+EVERY: list[Main] = [*MAINS, alone.main]
 
 
 class Engine:
@@ -47,7 +49,8 @@ class Engine:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     made = Engine()
-    monkeypatch.setattr(remediator, "make_engine", lambda conf, store: made)
+    for module in (remediator, alone):
+        monkeypatch.setattr(module, "make_engine", lambda conf, store: made)
     return made
 
 
@@ -105,7 +108,7 @@ class TestStart:
         assert ended.value.code == 0
         assert "[webhook] key_file" in text and "vmha-manage db upgrade" in text
 
-    @pytest.mark.parametrize("main", MAINS)
+    @pytest.mark.parametrize("main", EVERY)
     def test_without_its_configuration_names_the_file(
         self, main: Main, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -132,7 +135,7 @@ class TestStart:
         assert f"127.0.0.1:{port}: Address already in use" in err and "Traceback" not in err
         assert not engine.running.is_set()
 
-    @pytest.mark.parametrize("main", MAINS)
+    @pytest.mark.parametrize("main", EVERY)
     def test_on_tables_of_another_version_names_the_command(
         self, main: Main, machine: Machine, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -142,6 +145,22 @@ class TestStart:
 
         assert main(["--config-file", str(machine.config_file)]) == 1
         assert "run: vmha-manage db upgrade" in machine.capture.readouterr().err
+
+
+class TestEngineAlone:
+    def test_help_teaches_what_it_needs(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            alone.main(["--help"])
+
+        text = capsys.readouterr().out
+        assert ended.value.code == 0
+        assert "[fencing] hosts_file" in text and "vmha-manage db upgrade" in text
+
+    def test_that_gives_up_says_why(self, machine: Machine, engine: Engine) -> None:
+        engine.trouble = StoreUnavailable("the database is gone for good")
+
+        assert alone.main(["--config-file", str(machine.config_file)]) == 1
+        assert "the database is gone for good" in machine.capture.readouterr().err
 
 
 class TestRemediator:

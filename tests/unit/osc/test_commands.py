@@ -121,6 +121,7 @@ def test_capacity_says_whether_any_one_host_can_fail(openstack: Run, cloud: Clou
     assert "Any one host can fail" in err
 
     cloud.rooms = {host: room(0) for host in cloud.rooms}
+    cloud.reading = 1
     status, out, err = openstack("vmha", "capacity", "list", "-f", "json")
     assert (status, [h["Without room"] for h in json.loads(out)]) == (1, [1, 1])
     assert "Not every host can fail" in err

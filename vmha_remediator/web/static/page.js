@@ -9,6 +9,10 @@ const DONE = new Set(["done", "skipped"]);
 let timer = null;
 let latest = 0;            // when the last good look was, ms since the epoch
 
+const SILENT = { reason: "the API does not answer", way_out: "is it running, and the network?" };
+const ODD = { reason: "the API answers something that this page does not understand",
+  way_out: "load the page anew; is that the vmha API, or something before it?" };
+
 class Refused extends Error {
   constructor(status, error) {
     super(error ? `${error.reason}; ${error.way_out}` : `the API answers ${status}`);
@@ -17,22 +21,26 @@ class Refused extends Error {
 }
 
 async function ask(method, path, body) {
-  const answer = await fetch(`/v1/${path}`, {
-    method,
-    credentials: "same-origin",
-    headers: { Accept: "application/json", "X-Vmha-Page": "1" },
-    body: body === undefined ? undefined : JSON.stringify(body),
-    signal: AbortSignal.timeout(PATIENCE),
-  });
-  let found = null;
+  let answer = null;
   try {
-    found = await answer.json();
+    answer = await fetch(`/v1/${path}`, {
+      method,
+      credentials: "same-origin",
+      headers: { Accept: "application/json", "X-Vmha-Page": "1" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: AbortSignal.timeout(PATIENCE),
+    });
   } catch {
-    throw new Refused(answer.status, null);
+    throw new Refused(0, SILENT);
   }
-  if (!answer.ok) throw new Refused(answer.status, found.error);
+  const found = await answer.json().catch(() => null);
+  if (!answer.ok) throw new Refused(answer.status, found?.error);
+  if (found === null) throw new Refused(answer.status, ODD);
   return found;
 }
+
+// What went wrong, in words: never what the browser says of a line of this file.
+const inWords = (problem) => (problem instanceof Refused ? problem : new Refused(0, ODD)).message;
 
 // -- looking --------------------------------------------------------------------------------
 
@@ -58,7 +66,7 @@ async function look() {
     });
   } catch (problem) {
     if (problem.status === 401) return logIn();
-    trouble([`What you see is old: ${problem.message}`]);
+    trouble([`What you see is old: ${inWords(problem)}`]);
   }
   timer = setTimeout(look, EVERY);
 }
@@ -241,7 +249,7 @@ function sure(title, text, name, action) {
       byId("sure").close();
       look();
     } catch (problem) {
-      byId("sure-error").textContent = problem.message;
+      byId("sure-error").textContent = inWords(problem);
     }
   };
   byId("sure").showModal();
@@ -286,7 +294,7 @@ login.addEventListener("submit", async (event) => {
     byId("logout").hidden = false;
     look();
   } catch (problem) {
-    byId("login-error").textContent = problem.message;
+    byId("login-error").textContent = inWords(problem);
   }
 });
 
