@@ -3,6 +3,9 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 LAB := $(BIN)/python -m tests.lab
+# WORKERS=2: all but the lab in two processes, a file at a time. The lab has the machine to itself.
+WORKERS ?=
+UNIT := $(BIN)/python -m pytest -m 'not lab' $(if $(WORKERS),-n $(WORKERS) --dist loadfile)
 N ?= 10
 RUNS ?= 3
 .DEFAULT_GOAL := help
@@ -25,7 +28,8 @@ down:  ## Take the lab down; nothing is left behind
 	$(LAB) down
 
 test: deps lint docs  ## Everything below the nightly soak: style, types, documents, all tests
-	$(BIN)/python -m pytest
+	$(UNIT)
+	$(BIN)/python -m pytest -m lab
 
 lint: deps  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
@@ -34,7 +38,7 @@ lint: deps  ## ruff, mypy, import-linter
 	$(BIN)/lint-imports
 
 unit: deps  ## Tests that need no lab
-	$(BIN)/python -m pytest -m 'not lab'
+	$(UNIT)
 
 lab-test: deps  ## Tests on the real cloud only
 	$(BIN)/python -m pytest -m lab

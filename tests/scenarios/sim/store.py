@@ -34,7 +34,7 @@ class FlakyDatabase(Database):
     """
 
     def __init__(self) -> None:
-        super().__init__("sqlite://")
+        super().__init__("sqlite://", recycle=-1)  # a new connection would find no table
         sa.event.listen(self.engine(), "before_cursor_execute", self._watch)
         self.empty()
 

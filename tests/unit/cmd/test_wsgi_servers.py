@@ -110,4 +110,5 @@ def test_a_mistake_in_the_configuration_is_one_line_and_an_end(machine: Machine)
     log = (machine.folder / "log").read_text()
     assert process.returncode != 0
     assert "vmha-api: " in log and "webhook.key: No such file" in log
-    assert "Traceback" not in log
+    # gunicorn's master may trace its own end, when a second worker fails meanwhile
+    assert "/vmha_remediator/" not in log
