@@ -85,6 +85,10 @@ class Executor:
     def _note(self, incident: Incident, step: steps.Note, epoch: int) -> Incident:
         return self.store.update(incident, epoch=epoch, **step.fields)
 
+    def _count_onset(self, incident: Incident, step: steps.CountOnset, epoch: int) -> Incident:
+        self.store.count_onset(incident.host, step.window, epoch=epoch)
+        return incident
+
     def _hold(self, incident: Incident, step: steps.Hold, epoch: int) -> Incident:
         return self.store.move(
             incident,
@@ -316,6 +320,7 @@ class Executor:
 _HANDLERS: Mapping[type[steps.Step], Callable[[Executor, Incident, Any, int], Incident]] = {
     steps.Move: Executor._move,
     steps.Note: Executor._note,
+    steps.CountOnset: Executor._count_onset,
     steps.Hold: Executor._hold,
     steps.Fence: Executor._fence,
     steps.ForceDown: Executor._force_down,

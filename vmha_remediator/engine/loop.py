@@ -62,6 +62,7 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
         fence_again_limit=guards.fence_again_limit,
         heard_after=guards.heard_after,
         flap_calm=guards.flap_calm,
+        flap_window=guards.flap_window,
         quarantine_after=guards.quarantine_after,
         quarantine_window=guards.quarantine_window,
         vm_window=conf.vm_failure.window,

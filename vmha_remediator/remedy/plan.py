@@ -16,7 +16,7 @@ from vmha_remediator.remedy.facts import Facts
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
-from vmha_remediator.remedy.steps import Move, Note, Plan, Step
+from vmha_remediator.remedy.steps import CountOnset, Move, Note, Plan, Step
 from vmha_remediator.rules.judge import State
 from vmha_remediator.rules.vm_rule import RULE
 
@@ -44,15 +44,28 @@ def reported(incident: Incident, facts: Facts, now: float, policy: Policy) -> Pl
     if state is State.UNKNOWN:
         return Plan((), f"{host}: {incident.rule} reported; no measures now, so it stands")
     if state is State.ALARM:
-        steps: list[Step] = [] if incident.well_since is None else [Note({"well_since": None})]
+        again = () if incident.well_since is None else came_again(incident, facts, policy)
         return Plan(
-            (*steps, *pieces.disable(incident, facts)), f"{host}: {incident.rule} reported"
+            (*again, *pieces.disable(incident, facts)), f"{host}: {incident.rule} reported"
         )
     if incident.well_since is None:
         return Plan((Note({"well_since": now}),), f"{host}: {incident.rule} no longer holds")
     if now - incident.well_since < calm:
         return Plan((), f"{host}: {incident.rule} no longer holds; waiting whether it stays so")
     return pieces.clear(incident, facts, f"has become {standing.rule}" if standing else "is over")
+
+
+def came_again(incident: Incident, facts: Facts, policy: Policy) -> tuple[Step, ...]:
+    """Take back that a report seemed to be over.
+
+    A host's situation is counted once more. While it comes back before the report is cleared,
+    that one report says it all; the next that is due says `flapping`.
+    """
+    note = Note({"well_since": None})
+    standing = facts.standing
+    if standing is None or standing.rule != incident.rule or standing.rule == SILENT:
+        return (note,)
+    return (note, CountOnset(policy.flap_window))
 
 
 def moot(incident: Incident, facts: Facts) -> str:

@@ -39,6 +39,7 @@ class Policy:
     fence_again_limit: float = 300.0
     clear_after: float = 15.0  # a report is cleared when its rule has not held for so long
     flap_calm: float = 300.0  # the same for a host that is reported as flapping
+    flap_window: float = 300.0  # in which its situations are counted
     quarantine_after: int = 3  # a host fenced more often is not re-admitted; 0: never mind
     quarantine_window: float = 86400.0
     vm_window: float = 3600.0  # a VM that was given up must run for so long

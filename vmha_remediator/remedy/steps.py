@@ -37,6 +37,13 @@ class Note(Step):
 
 
 @dataclass(frozen=True)
+class CountOnset(Step):
+    """Note that the host has got into its situation again; counted for `window` seconds."""
+
+    window: float
+
+
+@dataclass(frozen=True)
 class Hold(Step):
     """Stop and wait for a person: why, and what they can do."""
 

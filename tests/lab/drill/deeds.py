@@ -176,15 +176,15 @@ def loss(percent: int) -> Deed:
     return deed
 
 
-def flap(times: int, seconds: float) -> Deed:
-    """Return a deed: the host's network is down and up for so long each."""
+def flap(times: int, seconds: float, up: float | None = None) -> Deed:
+    """Return a deed: the host's network is down for `seconds` and up for as long, or for `up`."""
 
     def deed(ground: Ground) -> None:
         for _ in range(times):
             net.cut(ground.victim)
             ground.look(seconds)
             net.heal(ground.victim)
-            ground.look(seconds)
+            ground.look(seconds if up is None else up)
 
     return deed
 

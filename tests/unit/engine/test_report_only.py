@@ -106,6 +106,15 @@ def test_a_flapping_network_is_reported_once(sim: Sim) -> None:
     assert _untouched(sim)
 
 
+def test_what_came_back_before_its_report_was_cleared_counts_for_flapping(sim: Sim) -> None:
+    _flap(sim, down=14, up=4, times=2)  # one report for both
+    sim.run(40)
+    assert sim.reports.told() == ["h1:reported", "h1:cleared"]
+    _flap(sim, down=14, up=40, times=1)
+    assert sim.incident("h1").rule == "flapping"
+    assert _untouched(sim)
+
+
 def test_a_reported_situation_that_turns_into_another_is_reported_anew(sim: Sim) -> None:
     sim.world.hosts["h1"].network = False
     sim.run_until(lambda: sim.state("h1") == "reported")

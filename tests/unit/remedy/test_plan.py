@@ -181,10 +181,10 @@ CASES: list[tuple[str, Incident, Facts, list[str]]] = [
         ["-> cleared"],
     ),
     (
-        "reported, back again: the note is taken back",
+        "reported, back again: the note is taken back, and it counts once more",
         incident("reported", rule="isolation", well_since=NOW - 2),
         facts("isolation"),
-        ["note"],
+        ["note", "count-onset"],
     ),
     ("reported, silence: stands", incident("reported", rule="isolation"), no_measures(), []),
     (
