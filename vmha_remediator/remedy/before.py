@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from vmha_remediator.remedy import guards, pieces
+from vmha_remediator.remedy import guards, home, pieces
 from vmha_remediator.remedy.facts import Facts
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.policy import Policy
@@ -29,7 +29,7 @@ def before_fencing(
     """Go on only while the failure stands and no guard objects."""
     host, state = incident.host, facts.state_of(incident.rule)
     if state is State.OK:
-        return pieces.clear(incident, facts, "is over before anything was done")
+        return over(incident, facts, "is over before anything was done")
     if state is State.UNKNOWN or facts.standing is None or facts.standing.rule != incident.rule:
         return Plan((), f"{host}: waiting, the measures give no clear verdict now")
     objection = guards.objection(incident, facts, now, policy)
@@ -37,6 +37,18 @@ def before_fencing(
         hold = Hold(objection.guard, objection.reason, objection.advice)
         return Plan((hold,), f"{host}: held, {objection.reason}")
     return Plan(onward, f"{host}: {incident.rule} stands, no guard objects")
+
+
+def over(incident: Incident, facts: Facts, why: str) -> Plan:
+    """Clear a failure that is over before it was fenced, unless it had been fenced once already.
+
+    Then the host still has our force-down, and perhaps VMs that were not moved: it is taken back
+    like any other that returns.
+    """
+    if not incident.forced_by_us and all(vm.status in home.OVER for vm in incident.vms):
+        return pieces.clear(incident, facts, why)
+    sentence = f"{incident.host} lives again before it was fenced anew; {pieces.tally(incident)}"
+    return pieces.resume(incident, S.RECOVERED, sentence, {"fencing_since": incident.opened})
 
 
 def fencing(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:

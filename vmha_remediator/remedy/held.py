@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from vmha_remediator.remedy import guards, home, pieces, proof, vms
+from vmha_remediator.remedy import before, guards, home, pieces, proof, vms
 from vmha_remediator.remedy.facts import Facts
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.policy import Policy
@@ -31,11 +31,11 @@ def held(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
 
 
 def over(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan | None:
-    """Clear what nothing was done about and is over; once fencing has begun it never is."""
+    """Close what nothing was done about and is over; once fencing has begun it never is."""
     if incident.fencing_begun:
         return None
     if pieces.gone(incident, facts):
-        return pieces.clear(incident, facts, "is over, nothing was done")
+        return before.over(incident, facts, "is over, nothing was done")
     if pieces.unknown_everywhere(incident, facts):
         return pieces.clear(incident, facts, pieces.UNKNOWN_EVERYWHERE)
     return None

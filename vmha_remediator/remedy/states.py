@@ -29,10 +29,11 @@ _S = IncidentState
 #: state -> states that may follow. What is absent is illegal. Once fencing has begun, no healthy
 #: reading leads back to cleared: the host may be off already, whatever the readings say. Only a
 #: person's release gets out of there. A fenced host that lives again and fails again is detected
-#: anew: its old proof is worth nothing.
+#: anew: its old proof is worth nothing. One that then lives before it is fenced is recovered: it
+#: is taken back with our force-down and with the VMs that were not moved.
 TRANSITIONS: Mapping[IncidentState, frozenset[IncidentState]] = {
-    _S.DETECTED: frozenset({_S.CONFIRMED, _S.CLEARED, _S.HELD}),
-    _S.CONFIRMED: frozenset({_S.FENCING, _S.CLEARED, _S.HELD}),
+    _S.DETECTED: frozenset({_S.CONFIRMED, _S.CLEARED, _S.RECOVERED, _S.HELD}),
+    _S.CONFIRMED: frozenset({_S.FENCING, _S.CLEARED, _S.RECOVERED, _S.HELD}),
     _S.FENCING: frozenset({_S.FENCED, _S.HELD}),
     _S.FENCED: frozenset({_S.EVACUATING, _S.DETECTED, _S.HELD}),
     _S.EVACUATING: frozenset({_S.RECOVERED, _S.DETECTED, _S.HELD}),

@@ -213,6 +213,30 @@ CASES: list[tuple[str, Incident, Facts, list[str]]] = [
     ),
     ("held before fencing, over", incident("held", held_by="storm"), facts(None), ["-> cleared"]),
     (
+        "fenced once, held before it was fenced anew, lives: taken back",
+        incident("held", held_by="storm", forced_by_us=True),
+        facts(None, service=FORCED),
+        ["-> recovered"],
+    ),
+    (
+        "fenced once, judged anew, lives: taken back",
+        incident("detected", forced_by_us=True),
+        facts(None, service=FORCED),
+        ["-> recovered"],
+    ),
+    (
+        "fenced once, failing anew, lives: taken back",
+        incident("confirmed", forced_by_us=True),
+        facts(None, service=FORCED),
+        ["-> recovered"],
+    ),
+    (
+        "recovered without a proof, fails again: judged anew",
+        incident("recovered", forced_by_us=True, proof=None),
+        facts(service=FORCED),
+        ["-> detected"],
+    ),
+    (
         "held before fencing, stands",
         incident("held", held_by="operator-force-down"),
         facts(service=FORCED),
