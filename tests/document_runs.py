@@ -265,7 +265,7 @@ PLANS: Mapping[str, Plan] = {
     "openstack vmha incident show ID": InLab(refusable=True),
     "openstack vmha incident watch ID": InLab(refusable=True),
     "openstack vmha incident release ID": InLab(add="--yes", refusable=True),
-    "openstack vmha incident retry ID": InLab(add="--yes", refusable=True),
+    "openstack vmha incident retry ID": InLab(refusable=True),
     'openstack vmha incident cancel ID --reason "a drill"': InLab(add="--yes", refusable=True),
     'openstack vmha maintenance set HOST --reason "new memory" --hours 2': InLab(story="pause"),
     "openstack vmha maintenance unset HOST": InLab(story="pause"),
