@@ -94,9 +94,7 @@ def test_several_workers_write_each_word_once(machine: Machine, program: str) ->
             assert len(taken) == len(set(taken))
             rung |= set(taken)
             time.sleep(0.1)
-        served = (
-            machine.folder / "log"
-        ).read_text()  # what the servers say at their end is theirs
+        served = (machine.folder / "log").read_text()  # its last words are its own
 
     log = (machine.folder / "log").read_text()
     assert answers == [expected for _, expected in requests], log
