@@ -44,12 +44,15 @@ def test_an_engine_that_starts_without_keystone_goes_on_when_that_is_there(cloud
     moved_once(cloud, host, protected)
 
 
-def test_the_database_of_all_services_dies_in_the_middle_of_an_evacuation(cloud: Cloud) -> None:
+def test_the_database_of_all_services_dies_before_the_first_evacuation(cloud: Cloud) -> None:
+    """One that Nova has taken on and lost with its database waits for a person: see the guide."""
     host = cloud.busiest()
     protected = cloud.tagged_on(host)
+    redfish.set_mode(host, "refuse")
     hosts.kill(host)
-    cloud.wait_for_a_move(host)
+    cloud.wait(incident_state(host, "failure", "held"), f"the failure of {host} is held")
     process.kill("mariadb")
+    manage("fence", "confirm", host, "--yes")
     cloud.wait_for_word("nova failed")
     base.start(services.find("mariadb"))
     recovered(cloud, host, protected, timeout=180.0)
