@@ -57,23 +57,3 @@ def test_the_database_of_all_services_dies_before_the_first_evacuation(cloud: Cl
     base.start(services.find("mariadb"))
     recovered(cloud, host, protected, timeout=180.0)
     moved_once(cloud, host, protected)
-
-
-def test_what_nova_takes_on_without_its_message_bus_is_not_asked_for_twice(cloud: Cloud) -> None:
-    """Nova's API waits for RabbitMQ, and so does whoever asks it for an evacuation."""
-    host = cloud.busiest()
-    protected = cloud.tagged_on(host)
-    redfish.set_mode(host, "refuse")
-    hosts.kill(host)
-    cloud.wait(incident_state(host, "failure", "held"), f"the failure of {host} is held")
-    process.kill("rabbitmq")
-    manage("fence", "confirm", host, "--yes")
-
-    def unanswered() -> bool:
-        steps = cloud.observer.latest(host).steps
-        return any("Nova did not answer in time" in step.sentence for step in steps)
-
-    process.wait_for(unanswered, "Nova to keep the engine waiting", 60, interval=0.5)
-    base.start(services.find("rabbitmq"))
-    recovered(cloud, host, protected, timeout=180.0)
-    moved_once(cloud, host, protected)
