@@ -121,7 +121,7 @@ class ApiServer:
         """Answer requests from now on."""
         self._thread.start()
         for server in self._servers:
-            LOG.info("Listening for alarms on %s:%d", server.effective_host, server.effective_port)
+            LOG.info("Listening for alarms on %s:%s", server.effective_host, server.effective_port)
 
     def stop(self) -> None:
         """Take no new requests, let those under way end, and return."""

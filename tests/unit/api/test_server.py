@@ -170,9 +170,13 @@ def test_requests_on_one_connection_are_answered_in_their_order(server: ApiServe
 
 
 def test_every_address_of_a_name_is_listened_on(
-    conf: cfg.ConfigOpts, bell: Bell, monkeypatch: pytest.MonkeyPatch
+    conf: cfg.ConfigOpts,
+    bell: Bell,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """As localhost has two on many machines; other names are looked up as ever."""
+    caplog.set_level("INFO")
     addresses, ask = ("127.0.0.1", "127.0.0.2"), socket.getaddrinfo
 
     def two(host: str, *more: Any) -> list[Any]:
@@ -186,6 +190,8 @@ def test_every_address_of_a_name_is_listened_on(
     monkeypatch.setattr(socket, "getaddrinfo", two)
     server = ApiServer(create_app(conf, bell.ring), conf)
     server.start()
+    for address in addresses:
+        assert f"Listening for alarms on {address}:{port}" in caplog.messages
 
     for address in addresses:
         with socket.create_connection((address, server.port), timeout=30) as connection:
