@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,8 @@ from vmha_remediator.store import open_store
 SHOWN = {command.text for command in commands()}
 RUN = {text: plan for text, plan in PLANS.items() if isinstance(plan, Here)}
 INSTEAD = sorted({plan.test for plan in PLANS.values() if isinstance(plan, Not) and plan.test})
+#: Alembic makes one database at a time in a process.
+ONE_AT_A_TIME = threading.Lock()
 #: Places on a real machine -> folders of the test's own.
 PLACES = {
     "/etc/vmha": "etc", "/mnt/shared/vmha": "shared", "/shared/vmha": "shared",
@@ -62,7 +65,8 @@ class Machine:
 
     def hold(self) -> None:
         """Open a failure that is held for want of a proof."""
-        store = open_store(config.load(config_files=[str(self.folder / "etc/vmha.conf")]))
+        with ONE_AT_A_TIME:
+            store = open_store(config.load(config_files=[str(self.folder / "etc/vmha.conf")]))
         epoch = store.claim_epoch("engine")
         opened = store.open_incident(
             "compute-1", "failure", "recover", "critical", "gone", epoch=epoch
