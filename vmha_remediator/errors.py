@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One tree of errors; the edges (API, commands, loop) translate them for people."""
 
+#: What an answer of another shape than it should have ends in, when it is taken apart.
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+
 
 class VmhaError(Exception):
     """Anything that this project raises on purpose; its text is fit for an operator."""

@@ -18,16 +18,13 @@ from pathlib import Path
 
 from tests.chromium import chromium
 from tests.unit.api.cloud import DEAD, WELL, Cloud, room, server, service
-from vmha_remediator import conf as config
-from vmha_remediator.api.app import create_app
-from vmha_remediator.api.backend import Backend
+from tests.unit.api.served import serve, settings
 from vmha_remediator.api.server import ApiServer
 from vmha_remediator.remedy.facts import Server
 from vmha_remediator.remedy.incident import ProofRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.look import Look
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.rules import metrics
-from vmha_remediator.rules.model import Thresholds
 from vmha_remediator.store import Store, open_store
 
 HOSTS = tuple(f"compute-{n}" for n in range(1, 7))
@@ -158,19 +155,11 @@ def serving() -> Iterator[ApiServer]:
     """Serve the page of that cloud."""
     with tempfile.TemporaryDirectory() as name:
         folder, clock = Path(name), Clock()
-        (folder / "webhook.key").write_bytes(b"0123456789abcdef")
-        conf = config.load(config_files=[])
-        conf.set_override("key_file", str(folder / "webhook.key"), group="webhook")
-        conf.set_override("connection", f"sqlite:///{folder}/vmha.sqlite", group="database")
-        conf.set_override("port", 0, group="api")
-        conf.set_override("auth_strategy", "noauth", group="api")
+        conf = settings(folder)
         store = open_store(conf, clock)
         tell(store, clock)
-        backend = Backend(store, make_cloud(), time.time, lambda agents: Thresholds())
-        running = ApiServer(create_app(conf, lambda rule, host: None, backend=backend), conf)
-        running.start()
-        yield running
-        running.stop()
+        with serve(conf, store, make_cloud(), time.time) as running:
+            yield running
         store.close()
 
 

@@ -29,6 +29,11 @@ WEBHOOKS = ("/v1/alarms/", "/v1/vms/")
 CREDENTIALS = ("HTTP_X_AUTH_TOKEN", "HTTP_X_SERVICE_TOKEN", "HTTP_COOKIE")
 
 
+def is_webhook(method: object, path: str) -> bool:
+    """Tell whether a request is what an alarm sends."""
+    return method == "POST" and path.startswith(WEBHOOKS)
+
+
 @dataclass(frozen=True)
 class Caller:
     """Who makes a request: a name for the records, and what policy looks at."""
@@ -80,7 +85,7 @@ def _check_tokens(app: Flask, conf: cfg.ConfigOpts) -> None:
     def choose(environ: dict[str, Any], start_response: Any) -> Any:
         path = str(environ.get(PATH))
         signed = "sig=" in str(environ.get("QUERY_STRING"))
-        webhook = signed and environ.get("REQUEST_METHOD") == "POST" and path.startswith(WEBHOOKS)
+        webhook = signed and is_webhook(environ.get("REQUEST_METHOD"), path)
         public = path == "/healthcheck"
         if webhook or public:
             environ.pop(STATUS, None)  # only keystonemiddleware may say so, and it is passed by

@@ -15,7 +15,7 @@ from typing import Any
 from oslo_log import log
 
 from vmha_remediator.api import problem
-from vmha_remediator.api.caller import CREDENTIALS, WEBHOOKS
+from vmha_remediator.api.caller import CREDENTIALS, is_webhook
 from vmha_remediator.api.problem import Problem, Refused
 from vmha_remediator.api.webhook import Call, Receiver
 
@@ -41,7 +41,7 @@ def is_quick(method: str, path: str, query: str, headers: Container[str]) -> boo
 
     `headers` has names as in a WSGI environment.
     """
-    if method != "POST" or not path.startswith(WEBHOOKS):
+    if not is_webhook(method, path):
         return False
     return "sig=" in query or not any(name in headers for name in CREDENTIALS)
 
@@ -61,7 +61,7 @@ class Door:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a webhook, or let the request go on."""
         path: str = environ.get("PATH_INFO", "")
-        if environ.get("REQUEST_METHOD") != "POST" or not path.startswith(WEBHOOKS):
+        if not is_webhook(environ.get("REQUEST_METHOD"), path):
             return self._inside(environ, start_response)
         names, call = path.split("/")[2:], self._call(environ)
         if call is None or not path.isascii() or not all(names):

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from openstack.connection import Connection
 
 from vmha_remediator.effects import nova_parse as parse
-from vmha_remediator.errors import CloudRefused, CloudUnavailable
+from vmha_remediator.errors import MALFORMED, CloudRefused, CloudUnavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,7 +28,7 @@ def understood(read: Callable[P, R]) -> Callable[P, R]:
     def reading(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return read(*args, **kwargs)
-        except parse.MALFORMED as exc:
+        except MALFORMED as exc:
             raise CloudUnavailable(
                 f"{type(args[0]).__name__} answered something unexpected "
                 f"({read.__name__}): {type(exc).__name__}: {exc}"

@@ -24,10 +24,9 @@ from vmha_remediator.doctor.finding import Clock, Fence, Seen, Unread
 from vmha_remediator.effects.aodh import Aodh
 from vmha_remediator.effects.gnocchi import Gnocchi
 from vmha_remediator.effects.nova import make_nova
-from vmha_remediator.effects.nova_parse import MALFORMED
 from vmha_remediator.effects.placement import Placement, read_space
 from vmha_remediator.effects.session import make_connection, make_session
-from vmha_remediator.errors import ConfigError, VmhaError
+from vmha_remediator.errors import MALFORMED, ConfigError, VmhaError
 from vmha_remediator.fencing.fencer import Fencer
 from vmha_remediator.remedy.capacity import Space
 from vmha_remediator.remedy.facts import Server

@@ -13,11 +13,8 @@ from keystoneauth1 import exceptions as ks_exc
 from openstack import exceptions as sdk_exc
 
 from vmha_remediator.effects.translate import who
-from vmha_remediator.errors import CloudUnavailable
+from vmha_remediator.errors import MALFORMED, CloudUnavailable
 from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
-
-#: What an answer that is not what it should be ends in, when it is taken apart.
-MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 
 
 def seconds(text: str | None) -> float | None:

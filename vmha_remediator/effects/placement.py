@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
-from openstack.connection import Connection
-
 from vmha_remediator.effects.asking import Asking, understood
 from vmha_remediator.effects.nova import Nova
 from vmha_remediator.remedy.capacity import Space
@@ -27,9 +25,6 @@ Taken = dict[str, dict[str, int]]
 
 class Placement(Asking):
     """What is needed of Placement. Raises `CloudUnavailable` or `CloudRefused`."""
-
-    def __init__(self, connection: Connection, timeout: float) -> None:
-        super().__init__(connection, timeout)
 
     @understood
     def read(self, hypervisors: Mapping[str, str]) -> tuple[dict[str, Room], Taken]:

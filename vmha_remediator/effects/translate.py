@@ -13,11 +13,12 @@ from gnocchiclient import exceptions as gnocchi_exc
 from keystoneauth1 import exceptions as ks_exc
 from keystoneauth1.session import Session
 
+from vmha_remediator import errors
 from vmha_remediator.errors import TelemetryUnavailable
 from vmha_remediator.rules.alarms import redact
 
 #: What a reply that is not what it should be ends in, when it is taken apart.
-MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError)
+MALFORMED = (*errors.MALFORMED, RuntimeError)
 MAX_TEXT = 300
 #: Where Keystone is asked for a token, on the way to another service.
 TOKENS = "/auth/tokens"

@@ -10,8 +10,8 @@ from typing import Any
 from osc_lib import exceptions
 from osc_lib.command import command
 
-#: What an answer that has another shape than ours ends in, when it is taken apart.
-MALFORMED = (KeyError, TypeError, AttributeError, IndexError, ValueError)
+from vmha_remediator.errors import MALFORMED
+
 ODD = (
     "the vmha API answers something that this client does not understand ({}); is the address the "
     "vmha API's, and is this client of the same release?"

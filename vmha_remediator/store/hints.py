@@ -74,7 +74,7 @@ class Doorbells(Part):
                 if (rule, host) not in there
             ]
             if new:
-                session.execute(sa.insert(DoorbellRow), new)
+                session.execute(_RING, new)
 
         try:
             self.database.write(insert)

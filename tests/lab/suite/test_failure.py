@@ -29,6 +29,13 @@ def recovered(cloud: Cloud, host: str, protected: list[str], timeout: float = 90
     )
 
 
+def held_without_proof(cloud: Cloud, host: str) -> None:
+    """Kill a host whose BMC refuses: its incident waits for a person."""
+    redfish.set_mode(host, "refuse")
+    hosts.kill(host)
+    cloud.wait(incident_state(host, "failure", "held"), f"the incident of {host} is held")
+
+
 def moved_once(cloud: Cloud, host: str, protected: list[str]) -> None:
     """Nova took each of them away from the host once, in this test."""
     since = cloud.observer.since - NOVA_ROUNDING
@@ -67,9 +74,7 @@ def test_a_host_that_returns_is_taken_back(cloud: Cloud) -> None:
 def test_without_proof_the_incident_is_held_and_nothing_moves(cloud: Cloud) -> None:
     host = cloud.busiest()
     protected = cloud.tagged_on(host)
-    redfish.set_mode(host, "refuse")
-    hosts.kill(host)
-    cloud.wait(incident_state(host, "failure", "held"), f"the incident of {host} is held")
+    held_without_proof(cloud, host)
     held = cloud.observer.latest(host)
     assert f"vmha-manage fence confirm {host}" in held.advice
     assert [vm for vm in held.vms if vm.started is not None] == []

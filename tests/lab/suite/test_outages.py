@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.lab import hosts, process, redfish, services
+from tests.lab import hosts, process, services
 from tests.lab.services import base
 from tests.lab.suite.conftest import Cloud
 from tests.lab.suite.remediator import crash, manage
-from tests.lab.suite.test_failure import moved_once, recovered
-from tests.lab.watch import incident_state
+from tests.lab.suite.test_failure import held_without_proof, moved_once, recovered
 
 pytestmark = pytest.mark.lab
 
@@ -48,9 +47,7 @@ def test_the_database_of_all_services_dies_before_the_first_evacuation(cloud: Cl
     """One that Nova has taken on and lost with its database waits for a person: see the guide."""
     host = cloud.busiest()
     protected = cloud.tagged_on(host)
-    redfish.set_mode(host, "refuse")
-    hosts.kill(host)
-    cloud.wait(incident_state(host, "failure", "held"), f"the failure of {host} is held")
+    held_without_proof(cloud, host)
     process.kill("mariadb")
     manage("fence", "confirm", host, "--yes")
     cloud.wait_for_word("nova failed")

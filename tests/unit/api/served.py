@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,32 @@ from vmha_remediator.rules.model import Thresholds
 from vmha_remediator.store import Store, open_store
 
 
-@pytest.fixture
-def conf(tmp_path: Path) -> cfg.ConfigOpts:
-    (tmp_path / "webhook.key").write_bytes(b"0123456789abcdef")
+def settings(folder: Path) -> cfg.ConfigOpts:
+    """Return a configuration whose key and database are in `folder`."""
+    (folder / "webhook.key").write_bytes(b"0123456789abcdef")
     loaded = config.load(config_files=[])
-    loaded.set_override("key_file", str(tmp_path / "webhook.key"), group="webhook")
-    loaded.set_override("connection", f"sqlite:///{tmp_path}/vmha.sqlite", group="database")
+    loaded.set_override("key_file", str(folder / "webhook.key"), group="webhook")
+    loaded.set_override("connection", f"sqlite:///{folder}/vmha.sqlite", group="database")
     loaded.set_override("port", 0, group="api")
     loaded.set_override("auth_strategy", "noauth", group="api")
     return loaded
+
+
+@contextmanager
+def serve(
+    conf: cfg.ConfigOpts, store: Store, cloud: Cloud, clock: Callable[[], float]
+) -> Iterator[ApiServer]:
+    """Serve the API over this cloud; what rings is not heard."""
+    backend = Backend(store, cloud, clock, lambda agents: Thresholds())
+    running = ApiServer(create_app(conf, lambda rule, host: None, backend=backend), conf)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> cfg.ConfigOpts:
+    return settings(tmp_path)
 
 
 @pytest.fixture
@@ -43,8 +61,5 @@ def store(conf: cfg.ConfigOpts) -> Iterator[Store]:
 
 @pytest.fixture
 def server(conf: cfg.ConfigOpts, store: Store, cloud: Cloud) -> Iterator[ApiServer]:
-    backend = Backend(store, cloud, lambda: 2000.0, lambda agents: Thresholds())
-    running = ApiServer(create_app(conf, lambda rule, host: None, backend=backend), conf)
-    running.start()
-    yield running
-    running.stop()
+    with serve(conf, store, cloud, lambda: 2000.0) as running:
+        yield running
