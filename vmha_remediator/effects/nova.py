@@ -160,14 +160,18 @@ class Nova(NovaActs):
 
     @understood
     def groups(self) -> list[ServerGroup]:
-        """Return every server group of every project."""
+        """Return every server group of every project.
+
+        Nothing says whether there are more of them, and Nova's own limit is not known.
+        """
         path = f"/os-server-groups?all_projects=1&limit={PAGE}"
-        found: list[ServerGroup] = []
+        found: dict[str, ServerGroup] = {}
         while True:
             body = self._json("GET", f"{path}&offset={len(found)}", GROUPS)
-            found += [parse.group(raw) for raw in body["server_groups"]]
-            if len(body["server_groups"]) < PAGE:
-                return found
+            page = {group.id: group for group in map(parse.group, body["server_groups"])}
+            if page.keys() <= found.keys():
+                return list(found.values())
+            found |= page
 
     @understood
     def free_memory(self) -> dict[str, int]:

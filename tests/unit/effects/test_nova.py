@@ -170,6 +170,34 @@ def test_a_long_list_is_read_page_by_page(server: Server, nova: Nova) -> None:
     assert "marker=v-499" in server.requests[-1].path
 
 
+def test_a_nova_that_gives_less_at_a_time_than_was_asked_for_hides_no_server(
+    server: Server, nova: Nova
+) -> None:
+    """[api] max_limit is below our page: a VM on a further page must not be forgotten."""
+
+    def page(request: Request) -> tuple[int, Any]:
+        if "marker=v-99" in request.path:
+            return 200, {"servers": [SERVER | {"id": "last"}]}
+        some = [SERVER | {"id": f"v-{n}"} for n in range(100)]
+        return 200, {"servers": some, "servers_links": [{"rel": "next", "href": "..."}]}
+
+    server.decide["GET", "/servers/detail"] = page
+    assert len(nova.servers("h1")) == 101
+
+
+def test_a_nova_that_gives_few_groups_at_a_time_hides_none(server: Server, nova: Nova) -> None:
+    groups = [
+        {"id": f"g-{n}", "name": "db", "policy": "anti-affinity", "members": []} for n in range(5)
+    ]
+
+    def page(request: Request) -> tuple[int, Any]:
+        offset = int(request.path.rpartition("offset=")[2])
+        return 200, {"server_groups": groups[offset : offset + 2]}
+
+    server.decide["GET", "/os-server-groups"] = page
+    assert [group.id for group in nova.groups()] == [f"g-{n}" for n in range(5)]
+
+
 def test_records_of_evacuations_are_read(server: Server, nova: Nova) -> None:
     record = {
         "id": 5,
