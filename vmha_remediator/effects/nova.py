@@ -124,12 +124,16 @@ class Nova(NovaActs):
 
     @understood
     def evacuations(self, host: str) -> list[Migration]:
-        """Return the records of all evacuations away from `host`."""
+        """Return the records of all evacuations away from `host`, the oldest first.
+
+        Nova stamps whole seconds and gives the newest first: those of one second go by number.
+        """
         path = (
             f"/os-migrations?migration_type=evacuation&source_compute={quote(host, safe='')}"
             f"&limit={PAGE}"
         )
-        return [parse.migration(raw) for raw in self._pages(path, "migrations", MIGRATIONS)]
+        pages = self._pages(path, "migrations", MIGRATIONS)
+        return [parse.migration(raw) for raw in sorted(pages, key=lambda raw: int(raw["id"]))]
 
     @understood
     def examined(self, servers: Iterable[Server]) -> list[Server]:

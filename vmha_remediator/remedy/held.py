@@ -107,7 +107,7 @@ def fence_again_due(incident: Incident, facts: Facts, now: float, policy: Policy
     last = max(begun, incident.last_step(frozenset({"fence"})))
     # As long again as it has been tried already: the pause doubles, without a counter.
     pause = min(max(last - begun, policy.fence_again), policy.fence_again_limit)
-    if now - last < pause:
+    if 0 <= now - last < pause:  # a clock that was set back makes nobody wait
         return False
     return guards.objection(incident, facts, now, policy) is None
 

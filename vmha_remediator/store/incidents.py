@@ -27,9 +27,7 @@ _SAY = (
     .where(IncidentRow.id == sa.bindparam("incident"))
     .values(said=sa.bindparam("sentence"))
 )
-_FORGET = sa.delete(ConfirmationRow).where(
-    ConfirmationRow.incident_id == sa.bindparam("incident")
-)
+_FORGET = sa.delete(ConfirmationRow).where(ConfirmationRow.incident_id == sa.bindparam("incident"))
 
 
 class Incidents(Part):

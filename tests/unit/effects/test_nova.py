@@ -212,6 +212,24 @@ def test_records_of_evacuations_are_read(server: Server, nova: Nova) -> None:
     assert nova.evacuations("h1") == [Migration("m-5", "v-1", "h1", "h2", "done", 1795330800.0)]
 
 
+def test_records_of_one_second_are_in_the_order_of_their_numbers(
+    server: Server, nova: Nova
+) -> None:
+    """A VM that one host refused is asked for anew at once; Nova gives the newest record first."""
+    first = {
+        "id": 5,
+        "uuid": "m-5",
+        "instance_uuid": "v-1",
+        "source_compute": "h1",
+        "dest_compute": "h2",
+        "status": "error",
+        "created_at": "2026-11-22T07:00:00.000000",
+    }
+    second = first | {"id": 6, "uuid": "m-6", "dest_compute": "h3", "status": "failed"}
+    server.say("GET", "/os-migrations", 200, {"migrations": [second, first]})
+    assert [record.id for record in nova.evacuations("h1")] == ["m-5", "m-6"]
+
+
 def test_a_missing_server_is_none(server: Server, nova: Nova) -> None:
     server.say("GET", "/servers/v-9", 404, {"itemNotFound": {"message": "gone", "code": 404}})
     assert nova.server("v-9") is None
