@@ -20,7 +20,14 @@ from vmha_remediator.effects.nova_acts import NovaActs
 from vmha_remediator.effects.nova_api import MIN_VERSION, PAGE, SERVICES, Version
 from vmha_remediator.effects.session import make_connection
 from vmha_remediator.errors import CloudRefused, CloudUnavailable
-from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
+from vmha_remediator.remedy.facts import (
+    Aggregate,
+    Migration,
+    Server,
+    ServerGroup,
+    Service,
+    Stop,
+)
 from vmha_remediator.remedy.protect import EVACUABLE
 
 LOG = log.getLogger(__name__)
@@ -176,6 +183,12 @@ class Nova(NovaActs):
             if page.keys() <= found.keys():
                 return list(found.values())
             found |= page
+
+    @understood
+    def aggregates(self) -> list[Aggregate]:
+        """Return every host aggregate."""
+        body = self._json("GET", "/os-aggregates", MIN_VERSION)
+        return [parse.aggregate(raw) for raw in body["aggregates"]]
 
     @understood
     def free_memory(self) -> dict[str, int]:

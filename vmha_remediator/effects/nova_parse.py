@@ -14,7 +14,7 @@ from openstack import exceptions as sdk_exc
 
 from vmha_remediator.effects.translate import who
 from vmha_remediator.errors import MALFORMED, CloudUnavailable
-from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
+from vmha_remediator.remedy.facts import Aggregate, Migration, Server, ServerGroup, Service, Stop
 
 
 def seconds(text: str | None) -> float | None:
@@ -95,6 +95,16 @@ def group(raw: Mapping[str, Any]) -> ServerGroup:
         name=str(raw["name"]),
         policy=str(raw.get("policy") or next(iter(raw.get("policies") or ()), "")),
         members=frozenset(str(member) for member in raw.get("members") or ()),
+        per_host=int((raw.get("rules") or {}).get("max_server_per_host") or 1),
+    )
+
+
+def aggregate(raw: Mapping[str, Any]) -> Aggregate:
+    """Return a host aggregate."""
+    return Aggregate(
+        name=str(raw["name"]),
+        hosts=frozenset(str(host) for host in raw.get("hosts") or ()),
+        metadata={k: str(v) for k, v in (raw.get("metadata") or {}).items()},
     )
 
 

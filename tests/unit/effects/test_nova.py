@@ -22,7 +22,7 @@ from vmha_remediator.effects.nova import Nova, make_nova
 from vmha_remediator.effects.nova_acts import EVACUATE
 from vmha_remediator.effects.view import CloudView
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
-from vmha_remediator.remedy.facts import Migration, Service
+from vmha_remediator.remedy.facts import Aggregate, Migration, Service
 
 SERVICE = {
     "id": "s-1",
@@ -325,6 +325,24 @@ def test_server_groups_are_read(server: Server, nova: Nova) -> None:
     (found,) = nova.groups()
     assert (found.name, found.policy) == ("db", "anti-affinity")
     assert found.members == {"v-1", "v-2"}
+    assert found.per_host == 1
+
+
+def test_a_group_may_let_several_members_meet(server: Server, nova: Nova) -> None:
+    raw = {"id": "g-1", "name": "db", "policy": "anti-affinity", "members": [],
+           "rules": {"max_server_per_host": 3}}  # fmt: skip
+    server.say("GET", "/os-server-groups", 200, {"server_groups": [raw]})
+    assert nova.groups()[0].per_host == 3
+
+
+def test_aggregates_are_read(server: Server, nova: Nova) -> None:
+    raw = {"id": 1, "name": "fast", "hosts": ["h1"], "metadata": {"ssd": "true"}}
+    bare = {"id": 2, "name": "bare", "hosts": []}
+    server.say("GET", "/os-aggregates", 200, {"aggregates": [raw, bare]})
+    assert nova.aggregates() == [
+        Aggregate("fast", frozenset({"h1"}), {"ssd": "true"}),
+        Aggregate("bare", frozenset()),
+    ]
 
 
 def test_a_nova_that_is_too_old_is_named(server: Server, nova: Nova) -> None:
