@@ -153,6 +153,28 @@ def test_a_glance_that_is_away_hides_no_server(server: Server, nova: Nova) -> No
     assert len([r for r in server.requests if "images" in r.path]) == 1, "nobody waits for it"
 
 
+def test_a_glance_that_is_away_hides_no_server_of_an_older_nova_either(
+    server: Server, nova: Nova
+) -> None:
+    _versions(server, "2.90")
+    _glance(server)
+    some = [SERVER | {"id": f"v-{n}", "image": {"id": f"i-{n}"}} for n in range(5)]
+    server.say("GET", "/servers/detail", 200, {"servers": some})
+    for n in range(5):
+        server.say("GET", f"/glance/v2/images/i-{n}", 503, {})
+    assert [s.tags for s in nova.servers("h1")] == [{"vmha"}] * 5
+    assert len([r for r in server.requests if "/images/" in r.path]) == 1, "one is waited for"
+
+
+def test_an_image_that_only_its_owner_may_see_hides_no_other(server: Server, nova: Nova) -> None:
+    _glance(server)
+    some = [SERVER | {"id": f"v-{n}", "image": {"id": f"i-{n}", "properties": {}}} for n in (1, 2)]
+    server.say("GET", "/servers/detail", 200, {"servers": some})
+    server.say("GET", "/glance/v2/images/i-1", 403, {})
+    server.say("GET", "/glance/v2/images/i-2", 200, {"id": "i-2", "evacuable": "true"})
+    assert [s.image_properties.get("evacuable") for s in nova.servers("h1")] == [None, "true"]
+
+
 def test_a_volume_has_no_image(server: Server, nova: Nova) -> None:
     server.say("GET", "/servers/detail", 200, {"servers": [SERVER | {"image": ""}]})
     assert nova.servers("h1")[0].image_properties == {}
