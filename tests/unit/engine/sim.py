@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
+from vmha_remediator.engine.lookout import Lookout
 from vmha_remediator.engine.observer import Observer
 from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, TelemetryUnavailable
@@ -620,14 +621,21 @@ class Sim:
             policy=self.policy,
             pool=pool,
         )
-        return Engine(
+        lookout = Lookout(
             store=self.store,
             observer=observer,
             telemetry=world.telemetry,
             alarms=world.telemetry,
+            clock=world.clock,
+            crew=crew,
+            policy=self.policy,
+        )
+        return Engine(
+            store=self.store,
             leader=AlwaysLeads(),
             clock=world.clock,
             crew=crew,
+            lookout=lookout,
             upkeep=Upkeep(observer, world.nova, world.clock, self.policy),
         )
 
@@ -651,23 +659,19 @@ class Sim:
         """Let virtual time pass, with cycles as often as the engine itself would have them."""
         end = self.world.clock.time + seconds
         while self.world.clock.time < end:
-            self.turn(min(end - self.world.clock.time, self._pause()))
+            self.turn(min(end - self.world.clock.time, self.engine.pause))
 
     def turn(self, seconds: float) -> None:
         """Let time pass, then look once."""
         self.world.pass_time(seconds)
         self.engine._guarded_cycle()
 
-    def _pause(self) -> float:
-        engine = self.engine
-        return engine.active_interval if engine._hot else engine.interval
-
     def run_until(self, happened: Callable[[], bool], seconds: float = 300.0) -> None:
         """Let time pass until `happened`; fails when it does not within `seconds`."""
         end = self.world.clock.time + seconds
         while not happened():
             assert self.world.clock.time < end, f"not within {seconds} s; {self.story()}"
-            self.turn(self._pause())
+            self.turn(self.engine.pause)
 
     def incident(self, host: str) -> Any:
         """Return the host's latest incident."""
