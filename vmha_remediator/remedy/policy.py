@@ -46,6 +46,13 @@ class Policy:
     quarantine_window: float = 86400.0
     vm_window: float = 3600.0  # a VM that was given up must run for so long
 
+    def due(self, moment: float, now: float) -> bool:
+        """Tell whether a pause until `moment` is over.
+
+        No pause is longer than the longest of them: where it looks so, the clock was set back.
+        """
+        return not 0 < moment - now <= max(self.retry_limit, self.settle)
+
     def retry_after(self, attempts: int) -> float:
         """Return the pause after the given number of failed attempts."""
         return float(min(self.retry_first * 2 ** max(attempts - 1, 0), self.retry_limit))
