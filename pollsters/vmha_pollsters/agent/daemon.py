@@ -84,15 +84,26 @@ class Picture:
     problems: tuple[str, ...] = ()
     armed: Armed | None = None  # the watchdog that may be promised
 
-    def readings(self, peers: Iterable[Peer], limits: Limits) -> tuple[Reading, ...]:
-        """Return what all qualified witnesses say of `peers`, which are some of this picture's.
+    def readings(self, limits: Limits, skip: frozenset[int] = frozenset()) -> list[Reading]:
+        """Return what all qualified witnesses say of the hosts, but for the slots to `skip`,
+        which the suspects are not.
 
         Fused when it is asked for: of most hosts of a crowd nobody asks in most cycles.
         """
-        return tuple(
-            r._replace(suspect=True) if r.host in self.suspects else r
-            for r in witness.fuse(tuple(peers), self.views, limits)
-        )
+        if not self.views:
+            return []
+        everybody = self.peers
+        if isinstance(everybody, Crew):
+            wanted = everybody.but(skip, self.suspects)
+            looked_at = [p for p in self.few if p.slot in wanted]
+            well = everybody.fuse(wanted.difference(p.slot for p in self.few), self.views)
+        else:
+            looked_at = [p for p in everybody if p.slot not in skip or p.host in self.suspects]
+            well = []
+        found = sorted([*witness.fuse(looked_at, self.views, limits), *well])
+        if not self.suspects:
+            return found
+        return [r._replace(suspect=True) if r.host in self.suspects else r for r in found]
 
     @property
     def role(self) -> str:
