@@ -152,6 +152,19 @@ class Prober:
             self._running.add(host)
         self._pool.submit(self._run, host, address, healthy, well)
 
+    def due(self, hosts: Iterable[str], now: float) -> list[str]:
+        """Return those of `hosts`, all of which are well, whose turn to be probed has come."""
+        found = []
+        with self._lock:
+            again = self._again()
+            for host in hosts:
+                record = self._records.get(host)
+                if record is None or record.due(True, now, again):
+                    found.append(host)
+                else:
+                    record.silent = 0
+        return found
+
     def _run(self, host: str, address: str, healthy: Callable[[], bool], was: bool) -> None:
         outcome: Outcome = {}
         try:
