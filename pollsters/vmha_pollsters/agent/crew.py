@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple, overload
 
 from vmha_pollsters.agent.witness import NOBODY, Aged, Limits, Peer, Reading, Rest, View
@@ -104,6 +104,11 @@ class Crew(Sequence[Peer]):
         places = self._cast.places
         return (self._cast.everybody - skip) | {places[h] for h in never if h in places}
 
+    def part(self, turn: int, turns: int, but: Set[int]) -> dict[str, int]:
+        """Return one of so many parts of the crew, without the slots `but`: host -> slot."""
+        places = zip(self._cast.hosts[turn::turns], self._cast.indexes[turn::turns], strict=True)
+        return {host: index for host, index in places if index not in but}
+
     def pick(self, indexes: Iterable[int]) -> list[Peer]:
         """Return the hosts of these slots."""
         return [self._known.peer(n, self._slots[n]) for n in indexes]
@@ -113,12 +118,10 @@ class Crew(Sequence[Peer]):
         the rest, who are live, heard, qualified and without any trouble."""
         cast, known = self._cast, self._known
         heard, most, longest = known.heard, limit.suspect_heard, limit.suspect_lease
-        late = {
-            n
-            for n, host in zip(cast.indexes, cast.hosts, strict=True)
-            if (age := heard.get(host)) is None or age > most
-        }
-        some = {*also, *late, *cast.odd, *(cast.everybody - known.sights.keys())}
+        late = {host for host, age in heard.items() if age is None or age > most}
+        late |= cast.places.keys() - heard.keys()
+        some = {cast.places[host] for host in late if host in cast.places}
+        some |= {*also, *cast.odd, *(cast.everybody - known.sights.keys())}
         some |= {
             n
             for n, sight in known.sights.items()
@@ -133,9 +136,12 @@ class Crew(Sequence[Peer]):
         slots = cast.everybody - few
         if not slots:
             return self.pick(sorted(few)), NOBODY
+        clocks = dict(known.clocks)
         others = cast.places.keys() - {self._slots[n].host for n in few}
-        clocks = [offset for host, offset in known.clocks.items() if host in others]
-        return self.pick(sorted(few)), Rest(slots, clocks, tuple(self._best(slots)), self.opinions)
+        for host in known.clocks.keys() - others:
+            del clocks[host]
+        best = tuple(self._best(slots))
+        return self.pick(sorted(few)), Rest(slots, [*clocks.values()], best, self.opinions)
 
     def fuse(
         self, indexes: Iterable[int], views: Mapping[int, Mapping[int, Opinion]]

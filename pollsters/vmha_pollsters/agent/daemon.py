@@ -409,8 +409,10 @@ class Agent:
         if mine is None or not (watching or small):
             return
         self._turn = (self._turn + 1) % TURNS
-        if peers is not everybody:
-            peers = [*peers, *everybody[self._turn :: TURNS]]
+        if isinstance(everybody, Crew):
+            turn = everybody.part(self._turn, TURNS, but={p.slot for p in peers})
+            due = self.prober.due(turn, now)
+            peers = [*peers, *everybody.pick(turn[host] for host in due)]
         for peer in peers:
             if peer.slot == mine or has(peer.flags, Flag.LEAVING) or peer.slot not in seen.slots:
                 continue
