@@ -127,6 +127,10 @@ class Executor:
             return incident
         return self.store.update(incident, epoch=epoch, reason=hold.reason, advice=hold.advice)
 
+    def _forget_word(self, incident: Incident, step: steps.ForgetWord, epoch: int) -> Incident:
+        self.store.forget_word(incident, step.sentence, epoch=epoch)
+        return incident
+
     def _force_down(self, incident: Incident, step: steps.ForceDown, epoch: int) -> Incident:
         if not incident.forced_by_us:
             # Written before it is done: after a crash it must not pass for an operator's.
@@ -323,6 +327,7 @@ _HANDLERS: Mapping[type[steps.Step], Callable[[Executor, Incident, Any, int], In
     steps.CountOnset: Executor._count_onset,
     steps.Hold: Executor._hold,
     steps.Fence: Executor._fence,
+    steps.ForgetWord: Executor._forget_word,
     steps.ForceDown: Executor._force_down,
     steps.Unforce: Executor._unforce,
     steps.DisableScheduling: Executor._disable,
