@@ -88,7 +88,7 @@ def test_a_plan_is_not_carried_out_long_after_the_look_on_which_it_rests(
             pause()
 
     crew.observer.facts = slow_look  # type: ignore[method-assign]
-    crew._tell = slow_tell  # type: ignore[method-assign]
+    crew._tell = slow_tell  # type: ignore[method-assign, assignment]
     sim.world.power_off("h1")
     sim.run(120)
 
