@@ -14,10 +14,12 @@ from typing import Any
 
 from vmha_pollsters.agent.hearing import Hearing
 from vmha_pollsters.agent.heart import Heart, Route, Standing, Station
-from vmha_pollsters.agent.keeper import Content, Identity, Keeper
 from vmha_pollsters.agent.probe import Prober
-from vmha_pollsters.agent.slots import NEAR, SlotFile
-from vmha_pollsters.agent.storage import Reader, Seen, Writer
+from vmha_pollsters.agent.storage.keeper import Content, Identity, Keeper
+from vmha_pollsters.agent.storage.reader import Reader, Seen
+from vmha_pollsters.agent.storage.slotfile import SlotFile
+from vmha_pollsters.agent.storage.table import NEAR
+from vmha_pollsters.agent.storage.writer import Writer
 from vmha_pollsters.agent.watchdog.tether import Armed, Tether
 from vmha_pollsters.agent.witness.crew import Cast, Crew, Known
 from vmha_pollsters.agent.witness.fusion import Reading, aged, believed, fuse

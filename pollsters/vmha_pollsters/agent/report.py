@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from vmha_pollsters.agent.daemon import Agent, Picture
-from vmha_pollsters.agent.storage import Seen, Written
+from vmha_pollsters.agent.storage.reader import Seen
+from vmha_pollsters.agent.storage.writer import Written
 from vmha_pollsters.agent.witness.fusion import Reading
 from vmha_pollsters.agent.witness.peers import Peer
 from vmha_pollsters.agent.witness.roster import targets
