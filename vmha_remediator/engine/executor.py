@@ -16,10 +16,10 @@ from typing import Any
 from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
-from vmha_remediator.engine.journal import journaled
+from vmha_remediator.engine.journal import Journal
 from vmha_remediator.engine.ports import Cloud, Fencing
 from vmha_remediator.engine.vm_deeds import AT_ONCE, VmDeeds
-from vmha_remediator.errors import CloudRefused
+from vmha_remediator.errors import CloudRefused, CloudUnavailable
 from vmha_remediator.remedy import pieces, reserves, steps
 from vmha_remediator.remedy import proof as proofs
 from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord
@@ -43,14 +43,20 @@ class Executor:
     after_service: Callable[[], None] = field(default=lambda: None)
 
     def __post_init__(self) -> None:
-        self.vms = VmDeeds(self.store, self.cloud, self.clock, self.policy, self.pool)
+        self.journal = Journal(self.store, self.clock)
+        self.vms = VmDeeds(self.journal, self.cloud, self.policy, self.pool)
 
-    def run(self, incident: Incident, plan: steps.Plan, epoch: int) -> Incident:
+    def run(
+        self, incident: Incident, plan: steps.Plan, epoch: int, looked: float | None = None
+    ) -> Incident:
         """Do every step in order and return the incident as it is then.
 
-        Raises what the first failing step raises.
+        `looked` is when the facts were read (monotonic s). Raises what the first failing step
+        raises, and `CloudUnavailable` when that was too long ago.
         """
+        looked = self.clock.monotonic() if looked is None else looked
         for kind, group in itertools.groupby(plan.steps, type):
+            self.journal.check_pause(looked)
             if kind in AT_ONCE:
                 AT_ONCE[kind](self.vms, incident, list(group), epoch)
                 continue
@@ -86,8 +92,13 @@ class Executor:
     # -- the host -----------------------------------------------------------------------
 
     def _fence(self, incident: Incident, step: steps.Fence, epoch: int) -> Incident:
-        doing = f"switch {step.host} off"
+        doing, began = f"switch {step.host} off", self.clock.monotonic()
         number = self.store.begin_step(incident, step.name, doing, epoch=epoch)
+        try:
+            self.journal.check_pause(began)
+        except CloudUnavailable as exc:
+            self.store.finish_step(number, False, f"{doing}: {exc}")
+            raise
         result = self.fencing.fence(step.host)
         proven = result.proof is not None and result.proof.value == POWER_OFF
         told = f"{result.driver}: {result.evidence}"
@@ -117,30 +128,30 @@ class Executor:
             # Written before it is done: after a crash it must not pass for an operator's.
             incident = self.store.update(incident, epoch=epoch, forced_by_us=True)
         doing = f"force nova-compute on {step.host} down"
-        with journaled(self.store, incident, step, doing, epoch):
+        with self.journal.around(incident, step, doing, epoch):
             self.cloud.force_down(step.service_id, True)
         return self._service_changed(incident)
 
     def _unforce(self, incident: Incident, step: steps.Unforce, epoch: int) -> Incident:
         doing = f"take the force-down of nova-compute on {step.host} back"
-        with journaled(self.store, incident, step, doing, epoch):
+        with self.journal.around(incident, step, doing, epoch):
             self.cloud.force_down(step.service_id, False)
         incident = self.store.update(incident, epoch=epoch, forced_by_us=False)
         return self._service_changed(incident)
 
     def _disable(self, incident: Incident, step: steps.DisableScheduling, epoch: int) -> Incident:
-        with journaled(self.store, incident, step, f"keep new VMs off {step.host}", epoch):
+        with self.journal.around(incident, step, f"keep new VMs off {step.host}", epoch):
             self.cloud.disable(step.service_id, step.reason)
         return self._service_changed(incident)
 
     def _enable(self, incident: Incident, step: steps.EnableScheduling, epoch: int) -> Incident:
-        with journaled(self.store, incident, step, f"let new VMs onto {step.host} again", epoch):
+        with self.journal.around(incident, step, f"let new VMs onto {step.host} again", epoch):
             self.cloud.enable(step.service_id)
         return self._service_changed(incident)
 
     def _use_reserve(self, incident: Incident, step: steps.UseReserve, epoch: int) -> Incident:
         try:
-            with journaled(self.store, incident, step, reserves.said(step.host), epoch):
+            with self.journal.around(incident, step, reserves.said(step.host), epoch):
                 self.cloud.enable(step.service_id)
         except CloudRefused:
             pass  # it is in the journal, and others are left
@@ -153,7 +164,7 @@ class Executor:
     def _journal_vms(self, incident: Incident, step: steps.JournalVms, epoch: int) -> Incident:
         names = ", ".join(sorted(record.name for record in step.records))
         doing = "; ".join((f"wrote down {len(step.records)} VMs: {names}", *step.remarks))
-        with journaled(self.store, incident, step, doing, epoch):
+        with self.journal.around(incident, step, doing, epoch):
             self.store.save_vms(incident, step.records, epoch=epoch)
         return self.store.incident(incident.id)
 

@@ -10,14 +10,12 @@ from typing import Any
 
 from oslo_log import log
 
-from vmha_remediator.effects.clock import Clock
-from vmha_remediator.engine.journal import journaled
+from vmha_remediator.engine.journal import Journal
 from vmha_remediator.engine.ports import Cloud
 from vmha_remediator.errors import CloudRefused, VmhaError
 from vmha_remediator.remedy import home, steps, vm_case
 from vmha_remediator.remedy.incident import Incident, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
-from vmha_remediator.store import Store
 
 LOG = log.getLogger(__name__)
 
@@ -26,11 +24,13 @@ LOG = log.getLogger(__name__)
 class VmDeeds:
     """Does steps on VMs, each written down before Nova is asked."""
 
-    store: Store
+    journal: Journal
     cloud: Cloud
-    clock: Clock
     policy: Policy
     pool: Pool
+
+    def __post_init__(self) -> None:
+        self.store, self.clock = self.journal.store, self.journal.clock
 
     def follow(self, incident: Incident, batch: Sequence[steps.FollowVm], epoch: int) -> None:
         """Write down what was seen of several VMs, in one transaction."""
@@ -53,7 +53,7 @@ class VmDeeds:
         """Reset one VM; return what must stop the plan, once all have been reset."""
         doing = f"{step.record.name}: reset to {step.to}, {step.because}"
         try:
-            with journaled(self.store, incident, step, doing, epoch):
+            with self.journal.around(incident, step, doing, epoch):
                 self.cloud.reset_state(step.record.server_id, step.to)
         except CloudRefused as exc:
             tried = replace(step.record, attempts=step.record.attempts + 1)
@@ -86,7 +86,7 @@ class VmDeeds:
         """Ask for one thing; return what must stop the plan, once all have been asked."""
         record, action = step.record, step.record.acted
         try:
-            with journaled(self.store, incident, step, f"{record.name}: {action}", epoch):
+            with self.journal.around(incident, step, f"{record.name}: {action}", epoch):
                 self.cloud.act(record.server_id, action)
         except CloudRefused as exc:
             why = vm_case.not_restored(record, action, str(exc), self.clock.now(), self.policy)
@@ -113,7 +113,7 @@ class VmDeeds:
         self.store.save_vms(incident, [record], epoch=epoch)
         doing = f"{record.name}: hard reboot on its own host {record.old_host}, attempt {number}"
         try:
-            with journaled(self.store, incident, step, doing, epoch):
+            with self.journal.around(incident, step, doing, epoch):
                 self.cloud.reboot(record.server_id)
         except CloudRefused as exc:
             refused = replace(record, reason=f"attempt {number} refused: {exc}")
@@ -127,7 +127,7 @@ class VmDeeds:
 
     def evacuate(self, incident: Incident, batch: Sequence[steps.Evacuate], epoch: int) -> None:
         """Ask for several evacuations at the same time; one that fails hinders no other."""
-        now = self.clock.now()
+        now, began = self.clock.now(), self.clock.monotonic()
         asked = [
             replace(
                 step,
@@ -147,18 +147,19 @@ class VmDeeds:
         numbers = self.store.begin_steps(incident, batch[0].name, sentences, records, epoch=epoch)
         _raise_first(
             self.pool.map(
-                lambda step, number: self._evacuate_one(incident, step, number, epoch),
+                lambda step, number: self._evacuate_one(incident, step, number, began, epoch),
                 asked,
                 numbers,
             )
         )
 
     def _evacuate_one(
-        self, incident: Incident, step: steps.Evacuate, number: int, epoch: int
+        self, incident: Incident, step: steps.Evacuate, number: int, began: float, epoch: int
     ) -> VmhaError | None:
         """Ask for one evacuation; return what must stop the plan, once all have been asked."""
         record, doing = step.record, _evacuation(step)
         try:
+            self.journal.check_pause(began)
             self.cloud.evacuate(record.server_id, step.dest)
         except VmhaError as exc:
             self.store.finish_step(number, False, f"{doing}: {exc}")
