@@ -118,6 +118,32 @@ def test_a_host_that_is_back_ends_nothing_while_a_vm_moves() -> None:
     assert steps(back, known) == []
 
 
+# -- asked for, and nobody could write down how that went ---------------------------------------
+
+ASKED = replace(WAITS, status=Vm.REQUESTED, attempts=1, not_before=NOW - 5)
+
+
+def test_a_vm_that_was_asked_for_and_has_left_is_ours_to_bring_back_to_what_it_was() -> None:
+    """The database was away when Nova accepted, and its record looks too old to be ours."""
+    there = server("a", host="h2", vm_state="stopped")
+    known = facts(servers=(there,), service=FORCED)
+    assert steps(incident("evacuating", vms=(ASKED,)), known) == ["start-vm"]
+
+
+def test_a_host_some_of_whose_vms_were_asked_for_is_not_released_as_if_nothing_had_moved() -> None:
+    back = incident("held", held_by="still-alive", vms=(ASKED,), released_by="ann")
+    back = replace(back, fencing_since=NOW - 60, forced_by_us=True)
+    assert steps(back, facts(None, service=FORCED)) == ["-> recovered"]
+
+
+def test_a_half_way_failure_of_which_nova_does_not_say_where_is_left_for_a_person() -> None:
+    failed = replace(AT_WORK, dest=None, status="failed")
+    found = (server("a", vm_state="error"),)
+    known = facts(servers=found, migrations=(failed,), service=FORCED)
+    asked = replace(ASKED, migration_id="m1", status=Vm.WAITING)
+    assert steps(incident("evacuating", vms=(asked,)), known) == ["pending"]
+
+
 # -- under way ------------------------------------------------------------------------------
 
 
