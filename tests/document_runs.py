@@ -62,7 +62,7 @@ _SYSTEMD = Not(
     "needs systemd as the first process",
     "tests/unit/docs/test_commands.py::test_every_unit_is_one_that_systemd_takes",
 )
-_FIRST = Not("a package index has no vmha yet", "tests/unit/packaging/test_wheel.py::"
+_FIRST = Not("makes an environment of the machine's", "tests/unit/packaging/test_wheel.py::"
              "test_the_command_runs_from_the_wheel")  # fmt: skip
 _CRASHES = (
     "tests/scenarios/test_crashes.py::test_an_engine_killed_anywhere_ends_the_story_the_same"
@@ -71,6 +71,7 @@ _STACK = (
     "tests/lab/suite/test_heat.py::"
     "test_a_stacks_server_is_protected_and_survives_its_guest_and_its_host"
 )
+_SERVED = "VMHA_CONFIG_FILES=/etc/vmha/vmha.conf PROMETHEUS_MULTIPROC_DIR=/run/vmha/metrics"
 _WSGI = Not("serves until it is ended", "tests/unit/cmd/test_wsgi_servers.py::"
             "test_several_workers_write_each_word_once")  # fmt: skip
 _LAB_ITSELF = Not("changes the lab under the other tests", "tests/conftest.py::lab")
@@ -134,9 +135,11 @@ PLANS: Mapping[str, Plan] = {
     "python -m tests.scenarios explore --seed 17": Here(),
     "python -m tests.scenarios explore --seeds 1000": Here(instead=(("1000", "2"),)),
     # --- installing
-    "pip install 'vmha[cli]'": _FIRST,
-    "pip install 'vmha[cli,mysql]'": _FIRST,
-    "pip install 'vmha[pollsters]'": _FIRST,
+    "python3 -m venv /opt/vmha": _FIRST,
+    "pip install '.[cli]'": _FIRST,
+    "/opt/vmha/bin/pip install '.[pollsters,cli,mysql]'": _FIRST,
+    "/opt/vmha/bin/pip install '.[pollsters]'": _FIRST,
+    "ln -s /opt/vmha/bin/vmha-* /usr/local/bin/": _FIRST,
     "oslo-config-generator --namespace vmha.remediator": Here("[fencing]"),
     "oslopolicy-sample-generator --namespace vmha": Here("vmha_reader"),
     'python -c "import vmha_alarm_templates as t; print(t.__path__[0])"': Here(
@@ -147,9 +150,8 @@ PLANS: Mapping[str, Plan] = {
         "makes an account of the machine's"),
     "chown root:vmha /etc/vmha/webhook.key": Not("needs that account"),
     "cp etc/systemd/vmha-*.service /etc/systemd/system/": Here(),
-    'sed -i "s|=/usr/bin/|=$(dirname "$(command -v vmha-manage)")/|" '
-    "/etc/systemd/system/vmha-*.service": Here(
-        "/bin/vmha-engine --config-file", before=("cp etc/systemd/vmha-*.service "
+    'sed -i "s|=/usr/bin/|=/opt/vmha/bin/|" /etc/systemd/system/vmha-*.service': Here(
+        "=/opt/vmha/bin/vmha-engine --config-file", before=("cp etc/systemd/vmha-*.service "
         "/etc/systemd/system/",), add="&& grep ^ExecStart= /etc/systemd/system/*.service"),
     "head -c 32 /dev/urandom | base64 > /etc/vmha/heartbeat.key": Here(),
     "chmod 600 /etc/vmha/heartbeat.key": Here(before=("touch /etc/vmha/heartbeat.key",)),
@@ -157,11 +159,10 @@ PLANS: Mapping[str, Plan] = {
     "chmod 640 /etc/vmha/webhook.key": Here(before=("touch /etc/vmha/webhook.key",)),
     "openssl rand -hex 32 | install -m 640 -g vmha /dev/stdin /etc/vmha/webhook.key": Here(),
     "install -m 600 -o vmha /dev/stdin /etc/vmha/bmc.password": Here(),
-    "VMHA_CONFIG_FILES=/etc/vmha/vmha.conf gunicorn --bind 0.0.0.0:8778 --workers 3 --threads 4 "
+    f"{_SERVED} gunicorn --bind 0.0.0.0:8778 --workers 3 --threads 4 "
     "vmha_remediator.api.wsgi:application": _WSGI,
-    "VMHA_CONFIG_FILES=/etc/vmha/vmha.conf uwsgi --http 0.0.0.0:8778 --module "
-    "vmha_remediator.api.wsgi --master --processes 3 --threads 4 --lazy-apps --need-app "
-    "--disable-logging --die-on-term": _WSGI,
+    f"{_SERVED} uwsgi --http 0.0.0.0:8778 --module vmha_remediator.api.wsgi --master "
+    "--processes 3 --threads 4 --lazy-apps --need-app --disable-logging --die-on-term": _WSGI,
     **{
         f"systemctl {words}": _SYSTEMD
         for words in (

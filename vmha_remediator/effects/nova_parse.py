@@ -13,7 +13,7 @@ from keystoneauth1 import exceptions as ks_exc
 from openstack import exceptions as sdk_exc
 
 from vmha_remediator.effects.translate import who
-from vmha_remediator.errors import MALFORMED, CloudUnavailable
+from vmha_remediator.errors import MALFORMED, CloudUnavailable, in_short
 from vmha_remediator.remedy.facts import Aggregate, Migration, Server, ServerGroup, Service, Stop
 
 
@@ -181,9 +181,8 @@ def translated(service: str, what: str) -> Iterator[None]:
         requests.RequestException,
         OSError,
     ) as exc:
-        text = " ".join(str(exc).split())[:300]
         raise CloudUnavailable(
-            f"{who(service, exc)} cannot be reached ({what}): {text or type(exc).__name__}"
+            f"{who(service, exc)} cannot be reached ({what}): {in_short(exc)}"
         ) from exc
     except MALFORMED as exc:  # keystoneauth takes Keystone's answers apart without looking
         raise CloudUnavailable(

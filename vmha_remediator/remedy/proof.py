@@ -74,9 +74,9 @@ def _is_young(proof: ProofRecord, now: float, policy: Policy) -> bool:
 def proof_is_void(incident: Incident, facts: Facts) -> bool:
     """Tell whether the host has lived since it was proven off, and has failed again.
 
-    Recovered without a proof it has lived: its last one was taken away for that.
+    Without a proof it has lived: its last one was taken away for that.
     """
-    taken = incident.proof is None and incident.state is S.RECOVERED
+    taken = incident.proof is None
     lived = taken or incident.heard_since is not None or facts.power == "on"
     failed = facts.state_of(incident.rule) is State.ALARM
     return lived and failed and not facts.heard and facts.power != "off"
