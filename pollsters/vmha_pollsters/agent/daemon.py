@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from vmha_pollsters.agent.hearing import Hearing
-from vmha_pollsters.agent.heart import Heart, Route, Standing, Station
+from vmha_pollsters.agent.heartbeat.hearing import Hearing
+from vmha_pollsters.agent.heartbeat.heart import Heart
+from vmha_pollsters.agent.heartbeat.station import Route, Standing, Station
 from vmha_pollsters.agent.probe import Prober
 from vmha_pollsters.agent.storage.keeper import Content, Identity, Keeper
 from vmha_pollsters.agent.storage.reader import Reader, Seen

@@ -16,7 +16,7 @@ import pytest
 from vmha_pollsters import conf as configuration
 from vmha_pollsters.agent import report, text
 from vmha_pollsters.agent.daemon import Agent
-from vmha_pollsters.agent.heart import Standing
+from vmha_pollsters.agent.heartbeat.station import Standing
 from vmha_pollsters.agent.storage.events import Events
 from vmha_pollsters.agent.storage.reader import Seen
 from vmha_pollsters.agent.storage.writer import Written
