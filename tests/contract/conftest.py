@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Databases to keep a word on: SQLite, and servers that a test run starts for itself."""
+"""Databases and lock services: SQLite, and servers that a test run starts for itself."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ def postgresql() -> Iterator[servers.Server]:
     """A PostgreSQL server of this run's own."""
     with servers.running(servers.postgresql()) as server:
         yield server
+
+
+@pytest.fixture(params=["redis", "etcd"])
+def lock_service(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    """A lock service of the test's own."""
+    with servers.running(getattr(servers, request.param)()) as found:
+        yield found
 
 
 @pytest.fixture(params=["sqlite", "mariadb", "postgresql"])
