@@ -1,8 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """One tree of errors; the edges (API, commands, loop) translate them for people."""
 
+import re
+
 #: What an answer of another shape than it should have ends in, when it is taken apart.
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+#: How requests tells of a connection that came to nothing, and where in it the reason is.
+_TAG = re.compile(r"<[^>]*>")
+_POOL = re.compile(r"HTTPS?ConnectionPool\(.*?\): .*", re.DOTALL)
+_ERRNO = re.compile(r"\[Errno -?\d+\] ([^\"'()\]]+)")
+_CAUSE = re.compile(r"\(Caused by \w+\((.*)\)\)", re.DOTALL)
+
+
+def in_short(exc: BaseException, longest: int = 300) -> str:
+    """Return an exception's text on one line, of at most `longest` characters.
+
+    Of a connection that failed the reason is left, without the libraries' account of its way up,
+    and of a proxy's page its words.
+    """
+    text = " ".join(_TAG.sub(" ", str(exc)).split())
+    text = _POOL.sub(lambda found: _reason(found[0]), text)
+    text = text or type(exc).__name__
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def _reason(account: str) -> str:
+    found = _ERRNO.search(account) or _CAUSE.search(account)
+    return found[1].strip() if found else account
 
 
 class VmhaError(Exception):

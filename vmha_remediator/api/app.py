@@ -9,11 +9,11 @@ from typing import Any
 from flask import Flask, Response, jsonify
 from oslo_config import cfg
 from oslo_middleware import RequestId
-from prometheus_client import CollectorRegistry
 
 from vmha_remediator import version, web
 from vmha_remediator.api import caller, login, metrics, openapi, policies, problem, rest
 from vmha_remediator.api.backend import Backend
+from vmha_remediator.api.counts import Counts
 from vmha_remediator.api.door import Door
 from vmha_remediator.api.routes import ROUTES
 from vmha_remediator.api.webhook import Receiver
@@ -35,7 +35,7 @@ def create_app(
 
     `ring` must be quick and raise a `VmhaError` when it could not store the call. Without
     `rules` the names of the rule files are taken; without a `backend` only webhooks are
-    received. Raises `ConfigError` for a key file that
+    received. Raises `ConfigError` for a key file or a folder that
     cannot be used and `RuleError` for rules that cannot be trusted.
     """
     app = Flask("vmha", static_folder=None)
@@ -52,18 +52,16 @@ def create_app(
         "/healthcheck", view_func=_healthcheck, methods=["GET"], provide_automatic_options=False
     )
     problem.register(app)
-    registry = CollectorRegistry()
+    counts = Counts()
     if backend is not None:
-        _serve_people(app, conf, backend, registry)
+        _serve_people(app, conf, backend, counts)
     app.wsgi_app = Door(  # type: ignore[method-assign]
-        app.wsgi_app, receiver, conf.api.max_body, metrics.webhook_counter(registry)
+        app.wsgi_app, receiver, conf.api.max_body, metrics.webhook_counter(counts)
     )
     return app
 
 
-def _serve_people(
-    app: Flask, conf: cfg.ConfigOpts, backend: Backend, registry: CollectorRegistry
-) -> None:
+def _serve_people(app: Flask, conf: cfg.ConfigOpts, backend: Backend, counts: Counts) -> None:
     """Add the REST API and what describes it."""
     rest.register(app, ROUTES, backend, caller.make(app, conf), policies.make_enforcer(conf))
     document = openapi.document(
@@ -83,7 +81,7 @@ def _serve_people(
         )
     app.register_blueprint(login.blueprint(_keystone(conf)))
     app.register_blueprint(web.blueprint())
-    app.register_blueprint(metrics.blueprint(conf, backend, registry))
+    app.register_blueprint(metrics.blueprint(conf, backend, counts))
     app.wsgi_app = RequestId(app.wsgi_app)  # type: ignore[method-assign]
 
 

@@ -17,6 +17,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from vmha_remediator.api import foresight, views
 from vmha_remediator.api.backend import Backend
+from vmha_remediator.api.counts import Counts
 from vmha_remediator.api.problem import Problem, Refused
 from vmha_remediator.errors import ConfigError, ServiceUnavailable, StoreUnavailable
 from vmha_remediator.remedy.capacity import Outlook
@@ -132,31 +133,34 @@ class Status:
 
 
 class Stages:
-    """How long each stage took, for incidents that reach a state while this process runs."""
+    """How long each stage took, for incidents that reach a state while this server runs."""
 
-    def __init__(self, backend: Backend, registry: CollectorRegistry) -> None:
+    def __init__(self, backend: Backend, counts: Counts) -> None:
         self._store = backend.store
-        self._seen: int | None = None
+        self._mark = counts.mark
         self._seconds = Histogram(
             "vmha_stage_seconds",
             "How long a stage of a recovery took",
             ["stage"],
             buckets=BUCKETS,
-            registry=registry,
+            registry=counts.kept,
         )
         for stage in STAGES:
             self._seconds.labels(stage)
 
     def take(self) -> None:
         """Count what has been reached since the last call; raises `StoreUnavailable`."""
-        if self._seen is None:
-            self._seen = self._store.last_change()
-            return
-        for change in self._store.changes_after(self._seen):
-            self._seen = change.id
+        self._mark.move(self._count)
+
+    def _count(self, seen: int | None) -> int:
+        if seen is None:
+            return self._store.last_change()
+        for change in self._store.changes_after(seen):
+            seen = change.id
             for stage, (begin, end) in STAGES.items():
                 if change.after is end:
                     self._observe(stage, change.incident_id, begin, change.time)
+        return seen
 
     def _observe(self, stage: str, incident: int, begin: IncidentState, end: float) -> None:
         times = [c.time for c in self._store.changes(incident) if c.after is begin]
@@ -165,10 +169,11 @@ class Stages:
             self._seconds.labels(stage).observe(end - began)
 
 
-def blueprint(conf: cfg.ConfigOpts, backend: Backend, registry: CollectorRegistry) -> Blueprint:
+def blueprint(conf: cfg.ConfigOpts, backend: Backend, counts: Counts) -> Blueprint:
     """Return GET /metrics, for [api] metrics_allow."""
-    registry.register(Status(backend))
-    stages = Stages(backend, registry)
+    status = CollectorRegistry()
+    status.register(Status(backend))
+    stages = Stages(backend, counts)
     allowed = _networks(conf)
 
     def scrape() -> Response:
@@ -179,9 +184,12 @@ def blueprint(conf: cfg.ConfigOpts, backend: Backend, registry: CollectorRegistr
         mapped = getattr(address, "ipv4_mapped", None) or address
         if not any(mapped in network for network in allowed):
             raise Refused(FORBIDDEN)
-        with contextlib.suppress(StoreUnavailable):  # vmha_up says so
-            stages.take()
-        return Response(generate_latest(registry), content_type=CONTENT_TYPE)
+        text = generate_latest(status)
+        if counts.whole(request.environ):
+            with contextlib.suppress(StoreUnavailable):  # vmha_up says so
+                stages.take()
+            text += counts.show()
+        return Response(text, content_type=CONTENT_TYPE)
 
     routes = Blueprint("metrics", __name__)
     routes.add_url_rule("/metrics", "metrics", scrape, methods=["GET"])
@@ -195,10 +203,10 @@ def _networks(conf: cfg.ConfigOpts) -> list[Any]:
         raise ConfigError(f"[api] metrics_allow: {exc}") from exc
 
 
-def webhook_counter(registry: CollectorRegistry) -> Callable[[int], None]:
+def webhook_counter(counts: Counts) -> Callable[[int], None]:
     """Return what counts a webhook by its HTTP status: 401 and 403 are forged or stale."""
     webhooks = PrometheusCounter(
-        "vmha_webhooks", "Webhooks received", ["status"], registry=registry
+        "vmha_webhooks", "Webhooks received", ["status"], registry=counts.kept
     )
     for status in ("202", "401", "403", "503"):
         webhooks.labels(status)

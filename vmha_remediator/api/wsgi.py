@@ -3,8 +3,9 @@
 
 The configuration files are those in VMHA_CONFIG_FILES, separated by colons (default:
 /etc/vmha/vmha.conf). Keep the server's access log from writing the query string: it holds the
-signature of the address. Import it in each worker, not before they are forked: connections to
-the database must not be shared.
+signature of the address. Several workers count together for /metrics in the folder that
+PROMETHEUS_MULTIPROC_DIR names. Import it in each worker, not before they are forked: connections
+to the database must not be shared.
 """
 
 from __future__ import annotations

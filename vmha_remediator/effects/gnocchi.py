@@ -29,6 +29,10 @@ METHOD = "last"
 #: Gnocchi's filter of "every resource of this type and id" is one request for any number of
 #: hosts; more than this would make the request very long.
 HOSTS_PER_REQUEST = 200
+#: A step of the archive may begin so much after our now: clocks differ a little.
+SLOW = datetime.timedelta(seconds=metrics.ARCHIVE_POLICY.granularity)
+#: When a step of the archive begins (UTC, without saying so), and its value.
+Point = tuple[datetime.datetime, float]
 
 
 class _Refused(TelemetryUnavailable):
@@ -124,14 +128,13 @@ class Gnocchi:
         ids = {metrics.resource_id(host): host for host in hosts}
         now = self._utcnow().replace(tzinfo=None)  # as Aodh does: UTC, without saying so
         with telemetry(SERVICE, f"reading the measures of {_some(hosts)}"):
-            reply = self._fetch(sorted(ids), now)
-            measures = reply["measures"]
-            return {
-                host: Readings(host, _last(measures.get(resource_id, {})))
-                for resource_id, host in ids.items()
-            }
+            measures = self._fetch(sorted(ids), now)["measures"]
+            last = {host: _last(measures.get(id_, {})) for id_, host in ids.items()}
+            _check_clock([point for found in last.values() for point in found.values()], now)
+        return {host: Readings(host, _values(found, now)) for host, found in last.items()}
 
     def _fetch(self, ids: list[str], now: datetime.datetime) -> Any:
+        """Read all since the window's start, so that a clock that is slow is noticed."""
         try:
             return self._client.aggregates.fetch(
                 ["metric", *([name, METHOD] for name in metrics.METRICS)],
@@ -139,7 +142,6 @@ class Gnocchi:
                 resource_type=metrics.RESOURCE_TYPE,
                 granularity=metrics.ARCHIVE_POLICY.granularity,
                 start=now - datetime.timedelta(seconds=timing.window()),
-                stop=now,
             )
         except gnocchi_exc.MetricNotFound:
             return {"measures": {}}  # nobody has published anything about these hosts
@@ -235,16 +237,37 @@ def _define(definition: list[tuple[str, int]]) -> str:
     return ", ".join(f"{points} points of {granularity}" for granularity, points in definition)
 
 
-def _last(of_resource: dict[str, dict[str, list[Any]]]) -> dict[str, float]:
-    """Return the last value in the window for each metric that has one."""
-    values: dict[str, float] = {}
+def _last(of_resource: dict[str, dict[str, list[Any]]]) -> dict[str, Point]:
+    """Return the last point since the window's start for each metric that has one."""
+    found: dict[str, Point] = {}
     for name in metrics.METRICS:
         points = of_resource.get(name, {}).get(METHOD, [])
         if points:
-            value = float(points[-1][2])
-            if math.isfinite(value):
-                values[name] = value
-    return values
+            time, _, value = points[-1]
+            found[name] = (time.replace(tzinfo=None), float(value))
+    return found
+
+
+def _values(found: dict[str, Point], now: datetime.datetime) -> dict[str, float]:
+    """Return the values; one that is not finite, or from the future, says nothing."""
+    return {
+        name: value
+        for name, (time, value) in found.items()
+        if math.isfinite(value) and time - now <= SLOW
+    }
+
+
+def _check_clock(points: list[Point], now: datetime.datetime) -> None:
+    """Refuse to read where everything is from the future: then our own clock is wrong.
+
+    It would call new what is old, and have a host that lives again switched off.
+    """
+    ahead = [time - now for time, _ in points]
+    if ahead and min(ahead) > SLOW:
+        raise TelemetryUnavailable(
+            f"the measures are {max(ahead).total_seconds():.0f} s ahead of this machine's clock: "
+            "set it right (see 'chronyc tracking')"
+        )
 
 
 def _done(what: str, dry_run: bool) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,14 @@ from vmha_remediator.effects.nova_acts import NovaActs
 from vmha_remediator.effects.nova_api import MIN_VERSION, PAGE, SERVICES, Version
 from vmha_remediator.effects.session import make_connection
 from vmha_remediator.errors import CloudRefused, CloudUnavailable
-from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
+from vmha_remediator.remedy.facts import (
+    Aggregate,
+    Migration,
+    Server,
+    ServerGroup,
+    Service,
+    Stop,
+)
 from vmha_remediator.remedy.protect import EVACUABLE
 
 LOG = log.getLogger(__name__)
@@ -38,6 +46,9 @@ NOT_RUNNING = "power state"
 GROUPS: Version = (2, 64)
 #: From 2.88 on hypervisors no longer show how much is free.
 HYPERVISORS: Version = (2, 87)
+#: A Glance that did not answer is not waited for again so soon, in seconds: a list of servers
+#: may need as many images.
+GLANCE_AWAY = 30.0
 
 
 def make_nova(conf: cfg.ConfigOpts, connection: Connection | None = None) -> Nova:
@@ -59,6 +70,7 @@ class Nova(NovaActs):
         """Use `connection`; `cap` is the highest microversion to ask for, None: no limit."""
         super().__init__(connection, timeout, cap)
         self._images: dict[str, Mapping[str, str]] = {}
+        self._glance_away_until = 0.0
 
     @understood
     def services(self) -> list[Service]:
@@ -124,12 +136,16 @@ class Nova(NovaActs):
 
     @understood
     def evacuations(self, host: str) -> list[Migration]:
-        """Return the records of all evacuations away from `host`."""
+        """Return the records of all evacuations away from `host`, the oldest first.
+
+        Nova stamps whole seconds and gives the newest first: those of one second go by number.
+        """
         path = (
             f"/os-migrations?migration_type=evacuation&source_compute={quote(host, safe='')}"
             f"&limit={PAGE}"
         )
-        return [parse.migration(raw) for raw in self._pages(path, "migrations", MIGRATIONS)]
+        pages = self._pages(path, "migrations", MIGRATIONS)
+        return [parse.migration(raw) for raw in sorted(pages, key=lambda raw: int(raw["id"]))]
 
     @understood
     def examined(self, servers: Iterable[Server]) -> list[Server]:
@@ -160,14 +176,24 @@ class Nova(NovaActs):
 
     @understood
     def groups(self) -> list[ServerGroup]:
-        """Return every server group of every project."""
+        """Return every server group of every project.
+
+        Nothing says whether there are more of them, and Nova's own limit is not known.
+        """
         path = f"/os-server-groups?all_projects=1&limit={PAGE}"
-        found: list[ServerGroup] = []
+        found: dict[str, ServerGroup] = {}
         while True:
             body = self._json("GET", f"{path}&offset={len(found)}", GROUPS)
-            found += [parse.group(raw) for raw in body["server_groups"]]
-            if len(body["server_groups"]) < PAGE:
-                return found
+            page = {group.id: group for group in map(parse.group, body["server_groups"])}
+            if page.keys() <= found.keys():
+                return list(found.values())
+            found |= page
+
+    @understood
+    def aggregates(self) -> list[Aggregate]:
+        """Return every host aggregate."""
+        body = self._json("GET", "/os-aggregates", MIN_VERSION)
+        return [parse.aggregate(raw) for raw in body["aggregates"]]
 
     @understood
     def free_memory(self) -> dict[str, int]:
@@ -186,18 +212,27 @@ class Nova(NovaActs):
         return {str(raw["id"]): str(raw["service"]["host"]) for raw in pages}
 
     def _server(self, raw: Mapping[str, Any]) -> Server:
-        shown = parse.image_properties(raw)
-        if shown is None:
-            return parse.server(raw, self._image(str(raw["image"]["id"])))
-        image = raw.get("image")
-        if not isinstance(image, Mapping) or EVACUABLE in shown:
-            return parse.server(raw, shown)
+        shown, image = parse.image_properties(raw), raw.get("image")
+        if not isinstance(image, Mapping) or EVACUABLE in (shown or ()):
+            return parse.server(raw, shown or {})
         # From 2.98 on Nova shows what it uses itself of an image; ours is for Glance to tell.
+        return parse.server(raw, {**self._told_by_glance(str(image["id"])), **(shown or {})})
+
+    def _told_by_glance(self, image_id: str) -> Mapping[str, str]:
+        """Return an image's properties, none while Glance is away: it must not stop a recovery.
+
+        A VM that only its image protects is recovered once Glance answers again.
+        """
+        if time.monotonic() < self._glance_away_until and image_id not in self._images:
+            return {}
         try:
-            return parse.server(raw, {**self._image(str(image["id"])), **shown})
-        except (CloudRefused, CloudUnavailable) as exc:
-            LOG.warning("%s: its image's properties are not known now: %s", raw["name"], exc)
-            return parse.server(raw, shown)
+            return self._image(image_id)
+        except CloudRefused as exc:
+            LOG.warning("image %s: its properties are not known: %s", image_id, exc)
+        except CloudUnavailable as exc:
+            LOG.warning("VMs that only their images protect are not known now: %s", exc)
+            self._glance_away_until = time.monotonic() + GLANCE_AWAY
+        return {}
 
     def _image(self, image_id: str) -> Mapping[str, str]:
         """Return an image's properties from Glance; they hardly change, so once is enough."""

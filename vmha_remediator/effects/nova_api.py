@@ -67,15 +67,17 @@ class NovaApi(Asking):
         return found
 
     def _pages(self, path: str, key: str, version: Version) -> Iterator[Mapping[str, Any]]:
-        """Yield the items of a list, page after page."""
+        """Yield the items of a list, page after page.
+
+        Nova says itself whether there is more: its own limit ([api] max_limit) may be below ours.
+        """
         marker = ""
         while True:
             body = self._json("GET", f"{path}{marker}", version)
             items = body[key]
             yield from items
-            if len(items) < PAGE or not any(
-                link.get("rel") == "next" for link in body.get(f"{key}_links", ())
-            ):
+            more = any(link.get("rel") == "next" for link in body.get(f"{key}_links", ()))
+            if not items or not more:
                 return
             last = items[-1]
             marker = f"&marker={quote(str(last.get('uuid') or last['id']))}"

@@ -13,8 +13,8 @@ from keystoneauth1 import exceptions as ks_exc
 from openstack import exceptions as sdk_exc
 
 from vmha_remediator.effects.translate import who
-from vmha_remediator.errors import MALFORMED, CloudUnavailable
-from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service, Stop
+from vmha_remediator.errors import MALFORMED, CloudUnavailable, in_short
+from vmha_remediator.remedy.facts import Aggregate, Migration, Server, ServerGroup, Service, Stop
 
 
 def seconds(text: str | None) -> float | None:
@@ -95,6 +95,16 @@ def group(raw: Mapping[str, Any]) -> ServerGroup:
         name=str(raw["name"]),
         policy=str(raw.get("policy") or next(iter(raw.get("policies") or ()), "")),
         members=frozenset(str(member) for member in raw.get("members") or ()),
+        per_host=int((raw.get("rules") or {}).get("max_server_per_host") or 1),
+    )
+
+
+def aggregate(raw: Mapping[str, Any]) -> Aggregate:
+    """Return a host aggregate."""
+    return Aggregate(
+        name=str(raw["name"]),
+        hosts=frozenset(str(host) for host in raw.get("hosts") or ()),
+        metadata={k: str(v) for k, v in (raw.get("metadata") or {}).items()},
     )
 
 
@@ -171,9 +181,8 @@ def translated(service: str, what: str) -> Iterator[None]:
         requests.RequestException,
         OSError,
     ) as exc:
-        text = " ".join(str(exc).split())[:300]
         raise CloudUnavailable(
-            f"{who(service, exc)} cannot be reached ({what}): {text or type(exc).__name__}"
+            f"{who(service, exc)} cannot be reached ({what}): {in_short(exc)}"
         ) from exc
     except MALFORMED as exc:  # keystoneauth takes Keystone's answers apart without looking
         raise CloudUnavailable(

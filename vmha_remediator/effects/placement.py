@@ -69,7 +69,7 @@ class Placement(Asking):
 def read_space(nova: Nova, placement: Placement, servers: tuple[Server, ...]) -> Space:
     """Return what there is and who takes it; raises `CloudUnavailable` or `CloudRefused`."""
     rooms, taken = placement.read(nova.hypervisors())
-    return Space(rooms, taken, servers, tuple(nova.groups()))
+    return Space(rooms, taken, servers, tuple(nova.groups()), tuple(nova.aggregates()))
 
 
 class _Provider:

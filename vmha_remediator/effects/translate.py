@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,7 +18,6 @@ from vmha_remediator.rules.alarms import redact
 
 #: What a reply that is not what it should be ends in, when it is taken apart.
 MALFORMED = (*errors.MALFORMED, RuntimeError)
-MAX_TEXT = 300
 #: Where Keystone is asked for a token, on the way to another service.
 TOKENS = "/auth/tokens"
 
@@ -75,6 +73,5 @@ def telemetry(service: str, doing: str) -> Iterator[None]:
 
 
 def _text(exc: BaseException) -> str:
-    """Return an exception's text on one line, not too long and without signatures."""
-    text = redact(" ".join(re.sub(r"<[^>]*>", " ", str(exc)).split()))
-    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "..."
+    """Return an exception's text in short and without signatures."""
+    return redact(errors.in_short(exc))

@@ -12,10 +12,11 @@ from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.effects.report import Reporter
-from vmha_remediator.engine.executor import Executor
+from vmha_remediator.engine.executor import STOOD_STILL, Executor
 from vmha_remediator.engine.observer import Observer
 from vmha_remediator.errors import IncidentChanged, StaleEpoch, VmhaError
 from vmha_remediator.remedy import plan as planning
+from vmha_remediator.remedy.facts import Facts
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.store import Store
@@ -150,16 +151,28 @@ class Crew:
         for _ in range(ROUNDS):
             if not incident.active:
                 break
-            facts = self.observer.facts(incident)
+            facts, looked = self._look(incident)
             plan = planning.next_steps(incident, facts, self.clock.now(), self.policy)
             self._tell(incident, plan.sentence, epoch)
             if not plan.steps:
                 break
-            self.executor.run(incident, plan, epoch)
+            self.executor.run(incident, plan, epoch, looked)
             self.report(epoch)
             incident = self.store.incident(incident_id)
         if not incident.active:
             self._look_again(incident.host)
+
+    def _look(self, incident: Incident) -> tuple[Facts, float]:
+        """Return the facts, and when they were read (monotonic s).
+
+        Where that took so long that the first of them are old by now, they are read once more: the
+        engine stood still. A service that is slow every time stops nothing.
+        """
+        began = self.clock.monotonic()
+        facts = self.observer.facts(incident)
+        if self.clock.monotonic() - began > STOOD_STILL:
+            facts = self.observer.facts(incident)
+        return facts, self.clock.monotonic()
 
     def _look_again(self, host: str) -> None:
         """Another verdict may stand where one has just ended."""

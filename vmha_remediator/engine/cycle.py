@@ -18,11 +18,9 @@ from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.helm import Helm
 from vmha_remediator.engine.lookout import Lookout
-from vmha_remediator.engine.observer import Observer
-from vmha_remediator.engine.ports import Alarms, Leading, Telemetry
+from vmha_remediator.engine.ports import Leading
 from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.engine.vm_watch import VmWatch
-from vmha_remediator.engine.watch import Timing
 from vmha_remediator.errors import ServiceUnavailable, StaleEpoch, StoreUnavailable
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.states import IncidentState as S
@@ -41,37 +39,26 @@ class Engine:
     """One engine: leads or stands by."""
 
     store: Store
-    observer: Observer
-    telemetry: Telemetry
-    alarms: Alarms
     leader: Leading
     clock: Clock
     crew: Crew
+    lookout: Lookout
     name: str = "engine"
-    interval: float = 2.0
-    active_interval: float = 0.5
-    report_after: float = 6.0
+    active_interval: float = 0.5  # s between two cycles while seconds count
     upkeep: Upkeep | None = None
-    watching: Timing = field(default_factory=Timing)
     vms: VmWatch | None = None  # None: single VMs are not looked after
     closing: Callable[[], None] = field(default=lambda: None)
 
     def __post_init__(self) -> None:
         self.helm = Helm(self.store, self.leader, self.clock, self.name)
-        self.lookout = Lookout(
-            store=self.store,
-            observer=self.observer,
-            telemetry=self.telemetry,
-            alarms=self.alarms,
-            clock=self.clock,
-            crew=self.crew,
-            interval=self.interval,
-            report_after=self.report_after,
-            timing=self.watching,
-        )
         self._next_say = 0.0
         self._hot = False
         self._sentence = self._stored = ""
+
+    @property
+    def pause(self) -> float:
+        """The seconds until the next cycle, unless a doorbell rings."""
+        return self.active_interval if self._hot else self.lookout.interval
 
     @property
     def epoch(self) -> int | None:
@@ -113,7 +100,7 @@ class Engine:
 
     def _sleep(self, stop: threading.Event, doorbell: threading.Event) -> None:
         """Wait for the next cycle, for a doorbell here or for one in the database."""
-        deadline = self.clock.monotonic() + (self.active_interval if self._hot else self.interval)
+        deadline = self.clock.monotonic() + self.pause
         while not stop.is_set():
             left = deadline - self.clock.monotonic()
             if left <= 0:

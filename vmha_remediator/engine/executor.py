@@ -19,7 +19,7 @@ from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.ports import Cloud, Fencing
-from vmha_remediator.errors import CloudRefused, VmhaError
+from vmha_remediator.errors import CloudRefused, CloudUnavailable, VmhaError
 from vmha_remediator.remedy import home, pieces, reserves, steps, vm_case
 from vmha_remediator.remedy import proof as proofs
 from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord, VmRecord, VmStatus
@@ -28,6 +28,11 @@ from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.store import Store
 
 LOG = log.getLogger(__name__)
+
+#: An engine that needs longer (s) from the look to a step, or from a step's line in the journal
+#: to the deed, has stood still: the host may live again, another engine may lead. A step waits for
+#: its turn, and each request takes 10 s.
+STOOD_STILL = 30.0
 
 
 @dataclass
@@ -49,12 +54,17 @@ class Executor:
     pool: Pool
     after_service: Callable[[], None] = field(default=lambda: None)
 
-    def run(self, incident: Incident, plan: steps.Plan, epoch: int) -> Incident:
+    def run(
+        self, incident: Incident, plan: steps.Plan, epoch: int, looked: float | None = None
+    ) -> Incident:
         """Do every step in order and return the incident as it is then.
 
-        Raises what the first failing step raises.
+        `looked` is when the facts were read (monotonic s). Raises what the first failing step
+        raises, and `CloudUnavailable` when that was too long ago.
         """
+        looked = self.clock.monotonic() if looked is None else looked
         for kind, group in itertools.groupby(plan.steps, type):
+            self._check_pause(looked)
             if kind in _AT_ONCE:
                 _AT_ONCE[kind](self, incident, list(group), epoch)
                 continue
@@ -67,15 +77,23 @@ class Executor:
         self, incident: Incident, step: steps.Step, doing: str, epoch: int
     ) -> Iterator[_Said]:
         """Write the step down before it is done, and how it ended after."""
+        began = self.clock.monotonic()
         number = self.store.begin_step(incident, step.name, doing, epoch=epoch)
         said = _Said(doing)
         try:
+            self._check_pause(began)
             yield said
         except VmhaError as exc:
             self.store.finish_step(number, False, f"{doing}: {exc}")
             raise
         self.store.finish_step(number, True, said.sentence)
         LOG.info("incident %s: %s", incident.id, said.sentence)
+
+    def _check_pause(self, began: float) -> None:
+        """Refuse to act on what was read and written down before a pause; the next plan looks."""
+        pause = self.clock.monotonic() - began
+        if pause > STOOD_STILL:
+            raise CloudUnavailable(f"not done, this engine stood still for {pause:.0f} s")
 
     # -- the incident -------------------------------------------------------------------
 
@@ -105,8 +123,13 @@ class Executor:
     # -- the host -----------------------------------------------------------------------
 
     def _fence(self, incident: Incident, step: steps.Fence, epoch: int) -> Incident:
-        doing = f"switch {step.host} off"
+        doing, began = f"switch {step.host} off", self.clock.monotonic()
         number = self.store.begin_step(incident, step.name, doing, epoch=epoch)
+        try:
+            self._check_pause(began)
+        except CloudUnavailable as exc:
+            self.store.finish_step(number, False, f"{doing}: {exc}")
+            raise
         result = self.fencing.fence(step.host)
         proven = result.proof is not None and result.proof.value == POWER_OFF
         told = f"{result.driver}: {result.evidence}"
@@ -126,6 +149,10 @@ class Executor:
         if incident.reason == hold.reason:
             return incident
         return self.store.update(incident, epoch=epoch, reason=hold.reason, advice=hold.advice)
+
+    def _forget_word(self, incident: Incident, step: steps.ForgetWord, epoch: int) -> Incident:
+        self.store.forget_word(incident, step.sentence, epoch=epoch)
+        return incident
 
     def _force_down(self, incident: Incident, step: steps.ForceDown, epoch: int) -> Incident:
         if not incident.forced_by_us:
@@ -273,7 +300,7 @@ class Executor:
         self, incident: Incident, batch: Sequence[steps.Evacuate], epoch: int
     ) -> None:
         """Ask for several evacuations at the same time; one that fails hinders no other."""
-        now = self.clock.now()
+        now, began = self.clock.now(), self.clock.monotonic()
         asked = [
             replace(
                 step,
@@ -293,16 +320,19 @@ class Executor:
         numbers = self.store.begin_steps(incident, batch[0].name, sentences, records, epoch=epoch)
         self._raise_first(
             self.pool.map(
-                lambda step, number: self._evacuate(incident, step, number, epoch), asked, numbers
+                lambda step, number: self._evacuate(incident, step, number, began, epoch),
+                asked,
+                numbers,
             )
         )
 
     def _evacuate(
-        self, incident: Incident, step: steps.Evacuate, number: int, epoch: int
+        self, incident: Incident, step: steps.Evacuate, number: int, began: float, epoch: int
     ) -> VmhaError | None:
         """Ask for one evacuation; return what must stop the plan, once all have been asked."""
         record, doing = step.record, _evacuation(step)
         try:
+            self._check_pause(began)
             self.cloud.evacuate(record.server_id, step.dest)
         except VmhaError as exc:
             self.store.finish_step(number, False, f"{doing}: {exc}")
@@ -323,6 +353,7 @@ _HANDLERS: Mapping[type[steps.Step], Callable[[Executor, Incident, Any, int], In
     steps.CountOnset: Executor._count_onset,
     steps.Hold: Executor._hold,
     steps.Fence: Executor._fence,
+    steps.ForgetWord: Executor._forget_word,
     steps.ForceDown: Executor._force_down,
     steps.Unforce: Executor._unforce,
     steps.DisableScheduling: Executor._disable,

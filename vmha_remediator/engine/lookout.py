@@ -25,6 +25,7 @@ from vmha_remediator.errors import TelemetryUnavailable
 from vmha_remediator.remedy import services
 from vmha_remediator.remedy.cluster import EVERYBODY
 from vmha_remediator.remedy.incident import Incident
+from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.vm_failure import is_subject
 from vmha_remediator.rules.judge import Verdict
 from vmha_remediator.rules.vm_rule import RULE as VM_RULE
@@ -46,8 +47,8 @@ class Lookout:
     alarms: Alarms
     clock: Clock
     crew: Crew
-    interval: float = 2.0
-    report_after: float = 6.0
+    policy: Policy
+    interval: float = 2.0  # s between two looks while nothing happens
     timing: Timing = field(default_factory=Timing)
     #: VMs of which an alarm stands or has rung.
     ringing: set[str] = field(default_factory=set, init=False)
@@ -57,7 +58,7 @@ class Lookout:
     def __post_init__(self) -> None:
         self.watch = Watch(self.observer, self.clock, self.timing)
         self.health = Health(self.clock, self.timing.unreachable_after)
-        self.opening = Opening(self.store, self.clock, self.watch, self.report_after)
+        self.opening = Opening(self.store, self.clock, self.watch, self.policy)
         self.evaluator = Evaluator(self.alarms, self.clock, self.timing.evaluator_after)
         self._suspects: set[str] = set()
         self._known: list[str] = []

@@ -22,6 +22,7 @@ from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
 from vmha_remediator.engine.leader import Leader, engine_name, is_local
+from vmha_remediator.engine.lookout import Lookout
 from vmha_remediator.engine.observer import Observer
 from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.engine.vm_watch import VmWatch
@@ -57,12 +58,14 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
         boot_grace=guards.boot_grace,
         min_healthy=guards.min_healthy,
         contradiction_tolerance=guards.contradiction_tolerance,
+        report_after=guards.report_after,
         clear_after=guards.clear_after,
         fence_again=guards.fence_again,
         fence_again_limit=guards.fence_again_limit,
         heard_after=guards.heard_after,
-        flap_calm=guards.flap_calm,
+        flap_after=guards.flap_after,
         flap_window=guards.flap_window,
+        flap_calm=guards.flap_calm,
         quarantine_after=guards.quarantine_after,
         quarantine_window=guards.quarantine_window,
         vm_window=conf.vm_failure.window,
@@ -70,8 +73,8 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
 
 
 def make_timing(conf: cfg.ConfigOpts) -> Timing:
-    """Return when something is wrong with most hosts, or comes and goes too often."""
-    whole, guards = conf.cluster, conf.guards
+    """Return when something is wrong with most hosts."""
+    whole = conf.cluster
     return Timing(
         share=whole.share,
         scan_interval=whole.scan_interval,
@@ -80,8 +83,6 @@ def make_timing(conf: cfg.ConfigOpts) -> Timing:
         unreachable_after=whole.unreachable_after,
         evaluator_after=whole.evaluator_after,
         compute_after=whole.compute_after,
-        flap_after=guards.flap_after,
-        flap_window=guards.flap_window,
     )
 
 
@@ -127,7 +128,6 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         thresholds=lambda agents: rules_conf.thresholds(conf, agents),
         clock=clock,
         policy=policy,
-        storm_window=conf.guards.storm_window,
         pool=requests,
     )
     executor = Executor(
@@ -162,20 +162,26 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         deposed=crew.depose,
     )
     observer.vm_facts = vms.facts
-    name = engine_name(conf)
-    return Engine(
+    lookout = Lookout(
         store=store,
         observer=observer,
         telemetry=telemetry,
         alarms=Aodh(session, conf),
+        clock=clock,
+        crew=crew,
+        policy=policy,
+        interval=conf.engine.interval,
+        timing=make_timing(conf),
+    )
+    name = engine_name(conf)
+    return Engine(
+        store=store,
         leader=Leader(conf.engine.coordination_url, name),
         clock=clock,
         crew=crew,
+        lookout=lookout,
         name=name,
-        interval=conf.engine.interval,
         active_interval=conf.engine.active_interval,
-        report_after=conf.guards.report_after,
-        watching=make_timing(conf),
         upkeep=Upkeep(observer, cloud, clock, policy),
         vms=vms if conf.vm_failure.enabled else None,
         closing=lambda: _close(requests, reporters),

@@ -58,13 +58,11 @@ class Observer:
         clock: Clock,
         policy: Policy,
         pool: Pool,
-        storm_window: float = 300.0,
     ) -> None:
         self._telemetry, self._cloud, self._fencing = telemetry, cloud, fencing
         self._store, self._clock, self._policy = store, clock, policy
         self._templates = tuple(templates)
         self._thresholds = thresholds
-        self._storm_window = storm_window
         self._pool = pool
         self._services: tuple[float, list[Service]] | None = None
         self._server_groups: tuple[float, tuple[ServerGroup, ...]] | None = None
@@ -242,7 +240,7 @@ class Observer:
     ) -> Cluster:
         active = list(active)
         services = list(services)
-        recent = self._clock.now() - self._storm_window
+        recent = self._clock.now() - self._policy.storm_window
         failures = [i for i in active if i.action == "recover"]
         down = frozenset(s.host for s in services if not s.up or s.forced_down)
         return Cluster(

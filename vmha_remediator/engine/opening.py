@@ -11,6 +11,7 @@ from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.watch import Watch, flapping
 from vmha_remediator.remedy.cluster import SILENT
+from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.rules.judge import Verdict
 from vmha_remediator.store import Store
 
@@ -24,7 +25,7 @@ class Opening:
     store: Store
     clock: Clock
     watch: Watch
-    report_after: float = 6.0
+    policy: Policy
 
     def __post_init__(self) -> None:
         self._silent: set[str] = set()
@@ -67,11 +68,11 @@ class Opening:
 
     def _flaps(self, standing: Verdict, epoch: int) -> bool:
         """Count that a host has got into a situation; tell whether it is told as flapping."""
-        timing = self.watch.timing
-        if not timing.flap_after:
+        policy = self.policy
+        if not policy.flap_after:
             return False
-        onsets = self.store.count_onset(standing.host, timing.flap_window, epoch=epoch)
-        if len(onsets) < timing.flap_after:
+        onsets = self.store.count_onset(standing.host, policy.flap_window, epoch=epoch)
+        if len(onsets) < policy.flap_after:
             return False
         self.open(flapping(standing, onsets), epoch)
         return True
@@ -90,7 +91,7 @@ class Opening:
         if rule != standing.rule:
             since = now
         self._young[standing.host] = (standing.rule, since)
-        return now - since < self.report_after
+        return now - since < self.policy.report_after
 
     def _note_silence(self, host: str) -> None:
         """Say once that a name which nobody knows has no measures; a host's silence is told."""

@@ -30,8 +30,6 @@ class Timing:
     unreachable_after: float = 30.0  # Aodh or Gnocchi without an answer
     evaluator_after: float = 90.0  # no alarm evaluated, though Aodh's API answers; 0: never told
     compute_after: float = 30.0  # a nova-compute that Nova calls down on a host that is heard
-    flap_after: int = 3  # situations of one host that make it flapping; 0: never
-    flap_window: float = 300.0
 
 
 @dataclass

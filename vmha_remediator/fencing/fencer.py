@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,6 +16,7 @@ from vmha_remediator.fencing import inventory
 from vmha_remediator.fencing.bounded import Bounded
 from vmha_remediator.fencing.contract import FenceResult, Finding, Power
 from vmha_remediator.fencing.inventory import Confirmed, Inventory, Level, Method
+from vmha_remediator.fencing.poweroff import POLL
 from vmha_remediator.fencing.watchdog import Evidence
 
 LOG = log.getLogger(__name__)
@@ -106,17 +108,21 @@ class Fencer:
         return FenceResult(results[-1].driver, None, _told(results))
 
     def power(self, host: str) -> Power:
-        """Return the power state from the first level that knows it; never raises."""
+        """Return the power state from the first level that knows it; never raises.
+
+        Off is believed, as by the drivers themselves, only when it is read twice in a row.
+        """
         try:
             levels = self._inventory().levels.get(host, ())
         except ConfigError:
             return Power.UNKNOWN
         for level in levels:
-            states = {reading.power for reading in self._read_level(host, level)}
-            if Power.ON in states:
-                return Power.ON
-            if states == {Power.OFF}:
-                return Power.OFF
+            state = self._power_of(host, level)
+            if state is Power.OFF:
+                time.sleep(POLL)
+                state = self._power_of(host, level)
+            if state is not Power.UNKNOWN:
+                return state
         return Power.UNKNOWN
 
     def powers(self, host: str) -> list[Reading]:
@@ -188,6 +194,13 @@ class Fencer:
             results[-1].proof,
             "; ".join(result.evidence for result in results),
         )
+
+    def _power_of(self, host: str, level: Level) -> Power:
+        """Return what all of a level's methods read now: on if one does, off if all do."""
+        states = {reading.power for reading in self._read_level(host, level)}
+        if Power.ON in states:
+            return Power.ON
+        return Power.OFF if states == {Power.OFF} else Power.UNKNOWN
 
     def _read_level(self, host: str, level: Level) -> list[Reading]:
         return [self._read(host, method) for method in level]

@@ -12,6 +12,9 @@ from osc_lib.command import command
 
 from vmha_remediator.errors import MALFORMED
 
+#: Exit status of a command that was answered, when somebody has to do something. 1 is every
+#: failure, openstackclient's own included, and 2 a command line that was not understood.
+WANTED = 3
 ODD = (
     "the vmha API answers something that this client does not understand ({}); is the address the "
     "vmha API's, and is this client of the same release?"
@@ -50,6 +53,11 @@ def positive(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
+
+
+def not_negative(text: str) -> float:
+    """Return 0 or a number above it; raises argparse's own error for anything else."""
+    return 0.0 if text == "0" else positive(text)
 
 
 def count(text: str) -> int:

@@ -11,6 +11,7 @@ from keystoneauth1 import exceptions as ks_exc
 from keystoneauth1.adapter import Adapter
 from osc_lib import exceptions
 
+from vmha_remediator.errors import in_short
 from vmha_remediator.osc.careful import ODD
 
 SERVICE = "vmha"
@@ -20,6 +21,10 @@ NO_ENDPOINT = (
     "vmha vmha; openstack endpoint create vmha public http://CONTROLLER:8778) or give "
     "--os-vmha-endpoint"
 )
+
+
+class Away(exceptions.CommandError):  # type: ignore[misc]
+    """The API cannot be reached, or what is before it cannot; a moment later it may be there."""
 
 
 class Client:
@@ -88,8 +93,7 @@ class Client:
         except ks_exc.Unauthorized as exc:
             raise exceptions.CommandError("Keystone refused the login") from exc
         except ks_exc.ClientException as exc:
-            text = " ".join(str(exc).split())
-            raise exceptions.CommandError(f"the vmha API cannot be reached: {text}") from exc
+            raise Away(f"the vmha API cannot be reached: {in_short(exc)}") from exc
         return _read(answer)
 
 
@@ -102,10 +106,11 @@ def _text(value: Any) -> str:
 
 def _read(answer: Any) -> Any:
     """Return the body of a good answer; raises `CommandError` with the refusal's sentence."""
+    refused = Away if answer.status_code >= 500 else exceptions.CommandError
     try:
         body = answer.json()
     except ValueError as exc:
-        raise exceptions.CommandError(
+        raise refused(
             f"{answer.url.split('?')[0]} answers {answer.status_code} without JSON: is that "
             "address the vmha API's?"
         ) from exc
@@ -115,5 +120,5 @@ def _read(answer: Any) -> Any:
         return body
     error = body.get("error") if isinstance(body, Mapping) else None
     if not isinstance(error, Mapping):
-        raise exceptions.CommandError(f"the vmha API answers {answer.status_code}")
-    raise exceptions.CommandError(f"{error.get('reason')}; {error.get('way_out')}")
+        raise refused(f"the vmha API answers {answer.status_code}")
+    raise refused(f"{error.get('reason')}; {error.get('way_out')}")

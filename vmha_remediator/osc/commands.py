@@ -12,15 +12,13 @@ from osc_lib import exceptions
 from osc_lib.i18n import _
 
 from vmha_remediator.osc import show
-from vmha_remediator.osc.careful import Command, Lister, ShowOne, count, positive
+from vmha_remediator.osc.careful import WANTED, Lister, ShowOne, count, positive
 from vmha_remediator.osc.client import Client
 
 Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 One = tuple[tuple[str, ...], tuple[Any, ...]]
 #: So many seconds the room on the hosts may take to be read: three requests a host.
 READING = 30
-#: States in which an incident needs nobody and changes no more, or needs a person to go on.
-RESTING = frozenset({"recovered", "readmitted", "cleared", "held", "reported"})
 
 
 def _client(command: Any) -> Client:
@@ -253,44 +251,6 @@ class CancelIncident(ShowOne):
         return show.one(show.INCIDENT, answer["incident"])
 
 
-class WatchIncident(Command):
-    """Follow an incident: print each step as it happens, until it is over or needs a person
-
-    Exit status: 0 it is over or recovered; 1 it is held and needs a person.
-    """
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = _incident(super().get_parser(prog_name))
-        parser.add_argument(
-            "--interval",
-            metavar="<s>",
-            type=positive,
-            default=2.0,
-            help=_("Seconds between looks"),
-        )
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
-        client, printed = _client(self), 0
-        while True:
-            found = client.get("incidents", parsed_args.incident)["incident"]
-            ended = [step for step in found["steps"] if step["ok"] is not None]
-            for step in ended[printed:]:
-                after = step["time"] - found["opened"]
-                mark = "" if step["ok"] else " FAILED:"
-                self.app.stdout.write(
-                    f"+{after:7.1f} s {step['step']}:{mark} {step['sentence']}\n"
-                )
-            printed = len(ended)
-            self.app.stdout.flush()
-            if found["state"] in RESTING:
-                self.app.stdout.write(f"{found['state']}: {found['says']}\n")
-                if found["state"] == "held":
-                    self.app.stdout.write(f"To do: {found['advice']}\n")
-                return 1 if found["state"] == "held" else 0
-            time.sleep(parsed_args.interval)
-
-
 class ListAlarms(Lister):
     """List the alarms that watch the hosts"""
 
@@ -305,7 +265,8 @@ class ListCapacity(Lister):
     "may not fit" means that no way was found although there may be one, or that only Nova's
     scheduler can tell.
 
-    Exit status: 0 every host's VMs fit; 1 some do not, may not, or it is not known.
+    Exit status: 0 every host's VMs fit; 3 some do not, may not, or it is not known; 1 there is no
+    answer.
     """
 
     failed = False
@@ -321,7 +282,7 @@ class ListCapacity(Lister):
         return show.table(show.CAPACITY, answer["hosts"])
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        return super().run(parsed_args) or int(self.failed)
+        return super().run(parsed_args) or (WANTED if self.failed else 0)
 
 
 class ListProtection(Lister):

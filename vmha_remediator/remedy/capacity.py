@@ -3,8 +3,8 @@
 
 The packing is best-fit decreasing: it finds a place for all or it does not, and where it does
 not there may still be one. So three answers are told apart. *Fits*: a place was found for every
-VM. *Does not fit*: no packing can work, since one VM is too large for every host, or all of them
-together are. *May not fit*: anything between, and whatever only Nova's scheduler can tell.
+VM. *Does not fit*: no packing can work, since one VM finds no host for itself, or all of them
+together are too many. *May not fit*: anything between, and what only Nova's scheduler can tell.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from vmha_remediator.remedy import protect, reserves, unprotectable
-from vmha_remediator.remedy.facts import Server, ServerGroup, Service
+from vmha_remediator.remedy import groups, protect, reserves, unprotectable
+from vmha_remediator.remedy.aggregates import Aggregates
+from vmha_remediator.remedy.facts import Aggregate, Server, ServerGroup, Service
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.room import Need, Packing, Refusal, Room, Taker, amount, need
 
@@ -40,6 +41,7 @@ class Space:
     taken: Mapping[str, Mapping[str, int]]  # by server id: resource class -> amount
     servers: tuple[Server, ...]
     groups: tuple[ServerGroup, ...] = ()
+    aggregates: tuple[Aggregate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,16 @@ def outlooks(space: Space, able: tuple[Taker, ...], policy: Policy) -> tuple[Out
         if server.host and _moves(server, policy):
             by_host.setdefault(server.host, []).append(server)
     at = {s.id: s.host for s in space.servers if s.host}
-    apart = _rivals(space.groups)
+    bound, aggregates = _bound(space.groups), Aggregates(space.aggregates)
+    rooms = [(taker, space.rooms[taker.host]) for taker in able if taker.host in space.rooms]
+    hosts = [taker.host for taker, _ in rooms]
+
+    def wants(server: Server) -> Need:
+        taken, strict = space.taken.get(server.id), bound.get(server.id, ())
+        return need(server, taken, strict, aggregates.objections(server, hosts))
+
     return tuple(
-        _outlook(
-            host,
-            [need(s, space.taken.get(s.id), apart.get(s.id, frozenset())) for s in servers],
-            [(taker, space.rooms[taker.host]) for taker in able if taker.host in space.rooms],
-            at,
-        )
+        _outlook(host, [wants(server) for server in servers], rooms, at)
         for host, servers in sorted(by_host.items())
     )
 
@@ -93,13 +97,13 @@ def _moves(server: Server, policy: Policy) -> bool:
     return kept and not unprotectable.why(server, policy.disks)
 
 
-def _rivals(groups: Iterable[ServerGroup]) -> dict[str, frozenset[str]]:
-    """Return whom each server must never share a host with."""
-    found: dict[str, frozenset[str]] = {}
-    for group in groups:
-        if group.policy == "anti-affinity":
+def _bound(known: Iterable[ServerGroup]) -> dict[str, tuple[ServerGroup, ...]]:
+    """Return the groups that bind each server."""
+    found: dict[str, tuple[ServerGroup, ...]] = {}
+    for group in known:
+        if group.policy in groups.STRICT:
             for member in group.members:
-                found[member] = found.get(member, frozenset()) | (group.members - {member})
+                found[member] = (*found.get(member, ()), group)
     return found
 
 
@@ -119,7 +123,7 @@ def _outlook(
     left = packing.place(sorted(needs, key=lambda n: (-n.priority, -packing.share(n), n.id)))
     if not left:  # this order has found the way that the other has not
         return _all_placed(host, needs, packing)
-    fit = Fit.NOT if _hopeless(needs, Packing(others, at)) else Fit.MAY_NOT
+    fit = Fit.NOT if _hopeless(needs, Packing(others, at, hopeful=True)) else Fit.MAY_NOT
     missing: Counter[str] = Counter()
     for one, refusal in left:
         missing.update({name: one.amounts[name] for name in refusal.short})
@@ -145,8 +149,11 @@ def _all_placed(host: str, needs: Sequence[Need], packing: Packing) -> Outlook:
 
 
 def _hopeless(needs: Sequence[Need], empty: Packing) -> bool:
-    """Tell whether no packing at all can work: one VM is too large, or all together are."""
+    """Tell whether no packing at all can work: for one VM alone, or for all together."""
     if any(not empty.could_hold(n) for n in needs):
+        return True
+    members = Counter(group for one in needs for group in one.groups)
+    if any(g.policy in groups.APART and n > empty.places(g) for g, n in members.items()):
         return True
     for zone in {n.zone for n in needs} | {None}:
         wanted: Counter[str] = Counter()

@@ -111,6 +111,16 @@ class ServerGroup:
     name: str
     policy: str
     members: frozenset[str]
+    per_host: int = 1  # so many members of an anti-affinity group may meet on one host
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A host aggregate with its metadata, as Nova reports it to an administrator."""
+
+    name: str
+    hosts: frozenset[str]
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

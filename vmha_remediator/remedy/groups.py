@@ -13,6 +13,8 @@ from vmha_remediator.remedy.facts import ServerGroup
 
 #: Policies by which members avoid each other.
 APART = frozenset({"anti-affinity", "soft-anti-affinity"})
+#: Policies that Nova enforces; the others are wishes.
+STRICT = frozenset({"anti-affinity", "affinity"})
 #: The policy under which Nova goes on counting the dead host as the one to be on.
 TOGETHER = "affinity"
 

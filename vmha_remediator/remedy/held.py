@@ -8,7 +8,7 @@ from vmha_remediator.remedy.facts import Facts
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
-from vmha_remediator.remedy.steps import Fence, Note, Plan, Step
+from vmha_remediator.remedy.steps import Fence, ForgetWord, Note, Plan, Step
 from vmha_remediator.rules.judge import State
 
 #: Holds of a host that is back: when it fails again, that is judged and fenced anew.
@@ -18,7 +18,7 @@ BACK = frozenset({pieces.QUARANTINE, pieces.LEFT_VMS})
 def held(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
     """Wait for a person, for the evidence to go, or for what holds it to dissolve."""
     host = incident.host
-    for planner in (over, by_a_person, guard_gone, back):
+    for planner in (over, word_is_void, by_a_person, guard_gone, back):
         plan = planner(incident, facts, now, policy)
         if plan is not None:
             return plan
@@ -39,6 +39,14 @@ def over(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan |
     if pieces.unknown_everywhere(incident, facts):
         return pieces.clear(incident, facts, pieces.UNKNOWN_EVERYWHERE)
     return None
+
+
+def word_is_void(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan | None:
+    """Drop the word of a person who was mistaken: it must not count once nobody hears the host."""
+    if not facts.confirmed or not facts.heard:
+        return None
+    sentence = f"{facts.confirmed}, but it is heard: that word does not count any more"
+    return Plan((ForgetWord(sentence),), f"{incident.host}: {sentence}")
 
 
 def by_a_person(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan | None:
@@ -99,7 +107,7 @@ def fence_again_due(incident: Incident, facts: Facts, now: float, policy: Policy
     last = max(begun, incident.last_step(frozenset({"fence"})))
     # As long again as it has been tried already: the pause doubles, without a counter.
     pause = min(max(last - begun, policy.fence_again), policy.fence_again_limit)
-    if now - last < pause:
+    if 0 <= now - last < pause:  # a clock that was set back makes nobody wait
         return False
     return guards.objection(incident, facts, now, policy) is None
 

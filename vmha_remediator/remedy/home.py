@@ -93,7 +93,7 @@ def starts(vm: VmRecord) -> int:
 
 def _last(facts: Facts, vm: VmRecord) -> Migration | None:
     own = [m for m in facts.migrations or () if m.server_id == vm.server_id]
-    return max(own, key=lambda m: m.created, default=None)
+    return max(reversed(own), key=lambda m: m.created, default=None)
 
 
 def _elsewhere(found: Homecoming, vm: VmRecord) -> None:
@@ -105,7 +105,7 @@ def _elsewhere(found: Homecoming, vm: VmRecord) -> None:
 
 
 def _on_its_way(vm: VmRecord, server: Server, now: float, back: float, policy: Policy) -> bool:
-    if now < vm.not_before and starts(vm):
+    if starts(vm) and not policy.due(vm.not_before, now):
         return True
     return bool(server.task_state) and now < max(vm.not_before, back) + policy.stuck_after
 

@@ -79,7 +79,7 @@ def _elsewhere(case: Case, server: Server) -> Step | None:
     if case.facts.cluster is not None and dest in case.facts.cluster.in_trouble:
         # What is asked of a dead nova-compute waits in its queue until it lives again.
         return pending(case, f"is {server.vm_state} on {dest}, which is in trouble itself")
-    if action == vm.acted and case.now < vm.not_before:
+    if action == vm.acted and not case.policy.due(vm.not_before, case.now):
         return None
     return StartVm(vm) if action == "start" else RestoreVm(vm, action)
 

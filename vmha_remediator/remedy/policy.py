@@ -37,12 +37,21 @@ class Policy:
     heard_after: float = 10.0  # heard again for so long counts as being back
     fence_again: float = 10.0  # first pause before fencing is tried again; it doubles
     fence_again_limit: float = 300.0
+    report_after: float = 6.0  # what is only reported must stand for so long first
     clear_after: float = 15.0  # a report is cleared when its rule has not held for so long
-    flap_calm: float = 300.0  # the same for a host that is reported as flapping
-    flap_window: float = 300.0  # in which its situations are counted
+    flap_after: int = 3  # situations of one host that make it flapping; 0: never
+    flap_window: float = 300.0  # in which they are counted
+    flap_calm: float = 300.0  # a flapping host must be in no situation for so long
     quarantine_after: int = 3  # a host fenced more often is not re-admitted; 0: never mind
     quarantine_window: float = 86400.0
     vm_window: float = 3600.0  # a VM that was given up must run for so long
+
+    def due(self, moment: float, now: float) -> bool:
+        """Tell whether a pause until `moment` is over.
+
+        No pause is longer than the longest of them: where it looks so, the clock was set back.
+        """
+        return not 0 < moment - now <= max(self.retry_limit, self.settle)
 
     def retry_after(self, attempts: int) -> float:
         """Return the pause after the given number of failed attempts."""

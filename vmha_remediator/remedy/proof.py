@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from vmha_remediator.remedy import guards, pieces
 from vmha_remediator.remedy.facts import Facts
-from vmha_remediator.remedy.incident import Incident, VmStatus
+from vmha_remediator.remedy.incident import Incident, ProofRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.remedy.steps import Hold, Move, Note, Plan, Step
@@ -28,12 +28,11 @@ def wants_power(incident: Incident, facts: Facts, now: float, policy: Policy) ->
         (vm.status is VmStatus.MOVING and vm.dest in gone)  # it is to be moved once more
         or (
             vm.status in (VmStatus.WAITING, VmStatus.PENDING, VmStatus.REQUESTED)
-            and vm.not_before <= now
+            and policy.due(vm.not_before, now)
         )
         for vm in incident.vms
     )
-    old = now - incident.proof.time > policy.proof_age
-    return incident.heard_since is not None or (old and due)
+    return incident.heard_since is not None or (due and not _is_young(incident.proof, now, policy))
 
 
 def no_proof(incident: Incident, evidence: str) -> Hold:
@@ -60,19 +59,24 @@ def may_not_start(incident: Incident, facts: Facts, now: float, policy: Policy) 
         return "the host was heard after it had been proven off"
     if incident.powered_since is not None and facts.power != "off":
         return "the host was seen switched on after it had been proven off"
-    if now - proof.time <= policy.proof_age or facts.power == "off":
+    if _is_young(proof, now, policy) or facts.power == "off":
         return ""
     if facts.state_of(incident.rule) is State.ALARM:
         return ""
     return "the proof is old, and neither power nor measures can be read now"
 
 
+def _is_young(proof: ProofRecord, now: float, policy: Policy) -> bool:
+    """Tell whether a proof needs no second look; of one from the future nobody knows its age."""
+    return 0 <= now - proof.time <= policy.proof_age
+
+
 def proof_is_void(incident: Incident, facts: Facts) -> bool:
     """Tell whether the host has lived since it was proven off, and has failed again.
 
-    Recovered without a proof it has lived: its last one was taken away for that.
+    Without a proof it has lived: its last one was taken away for that.
     """
-    taken = incident.proof is None and incident.state is S.RECOVERED
+    taken = incident.proof is None
     lived = taken or incident.heard_since is not None or facts.power == "on"
     failed = facts.state_of(incident.rule) is State.ALARM
     return lived and failed and not facts.heard and facts.power != "off"

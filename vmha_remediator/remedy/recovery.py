@@ -157,6 +157,8 @@ def recovered(incident: Incident, facts: Facts, now: float, policy: Policy) -> P
     may_not = proof.may_not_start(incident, facts, now, policy)
     steps = _moving(incident, facts, now, policy, may_not)
     if not may_not:
+        # A VM may be seen to be protected only now: its image says so, and Glance was away.
+        steps = (*journal(incident, facts, now, policy), *steps)
         steps = (*proof.not_heard(incident), *(pieces.force_down(facts) if steps else ()), *steps)
     return Plan(steps, f"{host}: recovered ({pieces.tally(incident)}), waiting for it to return")
 

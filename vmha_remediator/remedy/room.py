@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from vmha_remediator.remedy import protect
-from vmha_remediator.remedy.facts import Server
+from vmha_remediator.remedy import aggregates, groups, protect
+from vmha_remediator.remedy.facts import Server, ServerGroup
 
 #: How amounts of the usual resource classes are said.
 _WORDS = {
@@ -18,12 +19,14 @@ _WORDS = {
     "DISK_GB": "{} GiB of disk",
 }
 _TRAIT = "trait:"
-#: Flavor extra specs by which only Nova's scheduler, looking into a host, can say what fits.
+#: Extra specs and image properties by which only Nova's scheduler, looking into a host, can say
+#: what fits; each is the beginning of a key.
 _INSIDE: Mapping[str, str] = {
-    "hw:numa_nodes": "a NUMA topology",
-    "hw:mem_page_size": "huge pages",
+    "hw[:_]numa_nodes": "a NUMA topology",
+    "hw[:_]mem_page_size": "huge pages",
     "pci_passthrough:alias": "a PCI device",
-    "aggregate_instance_extra_specs:": "hosts of an aggregate",
+    "capabilities:": "what a host's driver says of itself",
+    r"(trait|resources)[\w-]+:": "traits or resources of one part of a host",
 }
 
 
@@ -55,7 +58,8 @@ class Need:
     required: frozenset[str] = frozenset()  # traits
     forbidden: frozenset[str] = frozenset()
     zone: str | None = None
-    rivals: frozenset[str] = frozenset()  # server ids; it never shares a host with them
+    groups: tuple[ServerGroup, ...] = ()  # strict ones
+    objections: Mapping[str, str] = field(default_factory=dict)  # hosts that Nova may refuse it
     doubt: str = ""  # what it asks for that Placement does not tell
 
 
@@ -71,16 +75,25 @@ def amount(name: str, size: int) -> str:
     return _WORDS.get(name, f"{{}} {name}").format(size)
 
 
-def need(server: Server, taken: Mapping[str, int] | None, rivals: frozenset[str]) -> Need:
-    """Return what a server takes: by its allocations, or by its flavor when it has none."""
+def need(
+    server: Server,
+    taken: Mapping[str, int] | None,
+    strict: tuple[ServerGroup, ...] = (),
+    objections: Mapping[str, str] | None = None,
+) -> Need:
+    """Return what a server takes: by its allocations, or by its flavor when it has none.
+
+    `strict` are the groups that bind it, `objections` those of aggregates, by host.
+    """
     traits = {
         key.removeprefix(_TRAIT): value
         for source in (server.extra_specs, server.image_properties)
         for key, value in source.items()
         if key.startswith(_TRAIT)
     }
-    specs = server.extra_specs
-    asked = [what for key, what in _INSIDE.items() if any(k.startswith(key) for k in specs)]
+    keys = (*server.extra_specs, *server.image_properties)
+    inside = (what for begin, what in _INSIDE.items() if any(re.match(begin, k) for k in keys))
+    asked = next(inside, "") or aggregates.doubt(server)
     return Need(
         id=server.id,
         name=server.name,
@@ -89,8 +102,9 @@ def need(server: Server, taken: Mapping[str, int] | None, rivals: frozenset[str]
         required=frozenset(t for t, value in traits.items() if value == "required"),
         forbidden=frozenset(t for t, value in traits.items() if value == "forbidden"),
         zone=server.zone,
-        rivals=rivals,
-        doubt=f"asks for {asked[0]}, which only Nova's scheduler can check" if asked else "",
+        groups=strict,
+        objections=objections or {},
+        doubt=f"asks for {asked}, which only Nova's scheduler can check" if asked else "",
     )
 
 
@@ -106,6 +120,7 @@ class Packing:
 
     rooms: Sequence[tuple[Taker, Room]]
     at: Mapping[str, str]  # server id -> host, of all servers
+    hopeful: bool = False  # no host refuses a VM that Nova may, but need not, refuse
     _left: dict[str, dict[str, int]] = field(default_factory=dict, init=False)
     _total: dict[str, int] = field(default_factory=dict, init=False)  # free at first
     _moved: dict[str, str] = field(default_factory=dict, init=False)
@@ -168,8 +183,16 @@ class Packing:
         return bool(
             self._unfit(one, taker, room)
             or self._short(one, taker, room)
-            or any(self._moved.get(r, self.at.get(r)) == there for r in one.rivals)
+            or any(not self._vacant(group, there) for group in one.groups if _parts(group))
         )
+
+    def places(self, group: ServerGroup) -> int:
+        """Return how many more members of an anti-affinity group all hosts together may take."""
+        return sum(self._vacant(group, taker.host) for taker, _ in self.rooms)
+
+    def _vacant(self, group: ServerGroup, host: str) -> int:
+        here = sum(self._moved.get(m, self.at.get(m)) == host for m in group.members)
+        return max(0, group.per_host - here)
 
     def _short(self, one: Need, taker: Taker, room: Room) -> list[str]:
         """Return the classes of which the host has too little for the VM."""
@@ -180,8 +203,7 @@ class Packing:
             if size > min(left.get(name, 0), room.largest.get(name, 0))
         ]
 
-    @staticmethod
-    def _unfit(one: Need, taker: Taker, room: Room) -> str:
+    def _unfit(self, one: Need, taker: Taker, room: Room) -> str:
         """Return why the host is not for this VM, however much is free there."""
         if one.zone and taker.zone != one.zone:
             return f"in availability zone {one.zone}"
@@ -189,14 +211,17 @@ class Packing:
             return f"with {', '.join(sorted(missing))}"
         if unwanted := one.forbidden & room.traits:
             return f"without {', '.join(sorted(unwanted))}"
-        return ""
+        for group in one.groups:
+            # Nova counts the dead host as its members' own until they have arrived elsewhere.
+            if not _parts(group) and taker.host not in {self.at.get(m) for m in group.members}:
+                return f"with a member of its affinity group '{group.name}'"
+        return "" if self.hopeful else one.objections.get(taker.host, "")
 
     def _refusal(self, one: Need) -> Refusal:
         fit = [(taker, room) for taker, room in self.rooms if not self._unfit(one, taker, room)]
         if not fit:
             reasons = sorted({self._unfit(one, taker, room) for taker, room in self.rooms})
-            where = f" {reasons[0]}" if reasons else ""
-            return Refusal(f"finds no healthy host{where}")
+            return Refusal(f"finds no healthy host {' and '.join(reasons)}".rstrip())
         lacks = [set(self._short(one, taker, room)) for taker, room in fit]
         if not all(lacks):
             return Refusal(
@@ -214,3 +239,8 @@ class Packing:
                 for t, room in rooms
             ]
             yield amount(name, max(0, *left))
+
+
+def _parts(group: ServerGroup) -> bool:
+    """Tell whether a strict group keeps its members apart, and not together."""
+    return group.policy != groups.TOGETHER

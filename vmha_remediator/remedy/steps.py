@@ -61,6 +61,13 @@ class Fence(Step):
 
 
 @dataclass(frozen=True)
+class ForgetWord(Step):
+    """Take a person's word that the host is off back: it is heard."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
 class ForceDown(Step):
     """Tell Nova at once what it would otherwise find out in a minute."""
 

@@ -29,6 +29,7 @@ class Case:
     vm: VmRecord
     server: Server | None
     last: Migration | None  # its latest evacuation in this incident
+    latest: Migration | None  # its latest evacuation of all
     tried: Mapping[str, int]  # destinations that were named and refused it, with how often
     facts: Facts
     now: float

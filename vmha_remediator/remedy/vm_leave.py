@@ -49,10 +49,11 @@ def next_step(case: Case, server: Server) -> Step | None:
         return _failed(case, server, last)
     if last is not None and last.status in FINISHED and vm.started is not None:
         return None  # Nova has moved it between two of our reads
-    if vm.status is VmStatus.REQUESTED and case.now < vm.not_before + case.policy.settle:
+    asked = vm.status is VmStatus.REQUESTED
+    if asked and not case.policy.due(vm.not_before + case.policy.settle, case.now):
         return None  # the record may still appear
     confirmed = vm.acted == CONFIRM and server.vm_state != "resized"
-    if case.now < vm.not_before and not confirmed:
+    if not case.policy.due(vm.not_before, case.now) and not confirmed:
         return None
     if server.task_state and not case.dest_died:
         return _unstick(case, server, server.task_state)
@@ -118,14 +119,24 @@ def evacuate(case: Case, server: Server) -> Step | None:
     if state not in EVACUABLE:
         return _odd(case, state)
     half = vm.may_run_on
-    if half is None and last and last.status == FAILED and state == "error":
-        half = last.dest or SOMEWHERE
+    if half is None and state == "error":
+        half = _half_way(case)
     if half and not case.fenced(half):
         return _once_more(case, server, half)
     if state == "error" and vm.vm_state != "error":
         # Nova starts what it evacuates from "error", whatever it was, and whatever waits for it.
         return ResetState(vm, "active", "it is to arrive as it was, not as Nova left it")
     return Evacuate(vm)
+
+
+def _half_way(case: Case) -> str | None:
+    """Return where an evacuation failed half-way, by the records alone, or None.
+
+    Which of them are this incident's goes by two machines' clocks. So once it has asked for one,
+    the latest of all counts: better one VM too many that a person has to look at.
+    """
+    last = case.last or (case.latest if case.vm.attempts else None)
+    return (last.dest or SOMEWHERE) if last is not None and last.status == FAILED else None
 
 
 def _odd(case: Case, state: str) -> Step | None:
@@ -153,6 +164,6 @@ def _once_more(case: Case, server: Server, dest: str) -> Step | None:
 
 def _confirm(case: Case) -> Step | None:
     """Confirm a resize; the host that it would go back from is the dead one."""
-    if case.vm.acted != CONFIRM or case.now >= case.vm.not_before:
+    if case.vm.acted != CONFIRM or case.policy.due(case.vm.not_before, case.now):
         return ConfirmResize(case.vm)
     return None

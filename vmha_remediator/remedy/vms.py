@@ -109,13 +109,15 @@ def _cases(
     """Yield the VMs that are not over with, most important first."""
     servers = {s.id: s for s in facts.servers or ()}
     records = _of_this_incident(facts.migrations or (), incident)
+    latest = {m.server_id: m for m in sorted(facts.migrations or (), key=lambda m: m.created)}
     for vm in sorted(incident.vms, key=wishes.rank):
         if vm.status in (VmStatus.DONE, VmStatus.SKIPPED):
             continue
         own = [m for m in records if m.server_id == vm.server_id]
         tried = Counter(m.dest for m in own if m.dest and m.status == NOT_STARTED)
         server, last = servers.get(vm.server_id), own[-1] if own else None
-        yield Case(vm, server, last, tried, facts, now, policy, chooser)
+        newest = latest.get(vm.server_id)
+        yield Case(vm, server, last, newest, tried, facts, now, policy, chooser)
 
 
 def _placed(case: Case, step: Step) -> Step | None:

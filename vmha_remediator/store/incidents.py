@@ -16,7 +16,7 @@ from vmha_remediator.remedy.incident import Incident, VmRecord
 from vmha_remediator.remedy.states import IncidentState
 from vmha_remediator.store import rows
 from vmha_remediator.store.common import Part, lead, leads, step_row
-from vmha_remediator.store.models import ChangeRow, IncidentRow, StepRow, VmRow
+from vmha_remediator.store.models import ChangeRow, ConfirmationRow, IncidentRow, StepRow, VmRow
 
 _LATEST_FIRST = rows.INCIDENTS.order_by(IncidentRow.id.desc())
 _ACTIVE = _LATEST_FIRST.where(IncidentRow.active_host.is_not(None))
@@ -27,6 +27,7 @@ _SAY = (
     .where(IncidentRow.id == sa.bindparam("incident"))
     .values(said=sa.bindparam("sentence"))
 )
+_FORGET = sa.delete(ConfirmationRow).where(ConfirmationRow.incident_id == sa.bindparam("incident"))
 
 
 class Incidents(Part):
@@ -101,10 +102,12 @@ class Incidents(Part):
     ) -> Incident:
         """Bring an incident into another state, with the change that is to be reported.
 
+        A proof that is new, or void, uses a person's word up: the word was about that fencing.
         Raises `IllegalTransition`, `StaleEpoch` or `IncidentChanged`; then nothing is written.
         """
         states.check(incident.state, to)
         now = self._clock()
+        used_up = "proof" in fields and fields["proof"] != incident.proof
         ending = {"active_host": None, "closed": now} if to in states.FINAL else {}
         values = {"reason": sentence, "advice": ""} | rows.incident_values(fields)
 
@@ -115,6 +118,8 @@ class Incidents(Part):
             )
             for name, value in (values | ending).items():
                 setattr(row, name, value)
+            if used_up:
+                session.execute(_FORGET, {"incident": incident.id})
             _change(session, row, incident.state, to, sentence, now)
 
         self.database.write(write)
@@ -220,6 +225,17 @@ class Incidents(Part):
             row.ok, row.sentence, row.finished = ok, sentence, self._clock()
             if record is not None and leads(session, epoch):
                 _save_one(session, row.incident_id, record)
+
+        self.database.write(write)
+
+    def forget_word(self, incident: Incident, sentence: str, *, epoch: int) -> None:
+        """Take back a person's word that the host is off, and say why."""
+
+        def write(session: Session) -> None:
+            lead(session, epoch)
+            session.execute(_FORGET, {"incident": incident.id})
+            now = self._clock()
+            session.add(step_row(incident.id, now, "forget-word", sentence, epoch, finished=now))
 
         self.database.write(write)
 

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple, overload
 
-from vmha_pollsters.agent.witness import NOBODY, Limits, Peer, Rest, View
+from vmha_pollsters.agent.witness import NOBODY, Aged, Limits, Peer, Reading, Rest, View
 from vmha_pollsters.lease.contract import Sight
 from vmha_pollsters.lease.layout import MAX_WITNESSES, ByNumber, Flag, Opinion, Probe, Slot, has
-from vmha_pollsters.lease.views import Views, pack_age
+from vmha_pollsters.lease.views import AGES, Views, pack_age
 
 #: What the slot of a host that works says, and what it does not.
 _ORDINARY = Flag.QUALIFIED
@@ -25,10 +25,10 @@ class Cast:
         self.indexes = tuple(sorted(slots))
         self.hosts = tuple(slots[n].host for n in self.indexes)
         self.everybody = frozenset(self.indexes)
-        self.names = frozenset(self.hosts)
+        self.places = dict(zip(self.hosts, self.indexes, strict=True))
         self.odd = frozenset(n for n in self.indexes if not _is_ordinary(slots[n]))
         #: Two slots with one name, of which one at most is right.
-        self.doubles = len(set(self.hosts)) < len(self.hosts)
+        self.doubles = len(self.places) < len(self.hosts)
         self.order = sorted((-slots[n].priority, n) for n in self.indexes)
 
 
@@ -99,10 +99,15 @@ class Crew(Sequence[Peer]):
         """Return all slots."""
         return self._cast.indexes
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """Return all hosts."""
-        return self._cast.hosts
+    def but(self, skip: frozenset[int], never: Iterable[str]) -> frozenset[int]:
+        """Return all slots but those to `skip`, which the hosts `never` are."""
+        places = self._cast.places
+        return (self._cast.everybody - skip) | {places[h] for h in never if h in places}
+
+    def part(self, turn: int, turns: int, but: Set[int]) -> dict[str, int]:
+        """Return one of so many parts of the crew, without the slots `but`: host -> slot."""
+        places = zip(self._cast.hosts[turn::turns], self._cast.indexes[turn::turns], strict=True)
+        return {host: index for host, index in places if index not in but}
 
     def pick(self, indexes: Iterable[int]) -> list[Peer]:
         """Return the hosts of these slots."""
@@ -113,12 +118,10 @@ class Crew(Sequence[Peer]):
         the rest, who are live, heard, qualified and without any trouble."""
         cast, known = self._cast, self._known
         heard, most, longest = known.heard, limit.suspect_heard, limit.suspect_lease
-        late = {
-            n
-            for n, host in zip(cast.indexes, cast.hosts, strict=True)
-            if (age := heard.get(host)) is None or age > most
-        }
-        some = {*also, *late, *cast.odd, *(cast.everybody - known.sights.keys())}
+        late = {host for host, age in heard.items() if age is None or age > most}
+        late |= cast.places.keys() - heard.keys()
+        some = {cast.places[host] for host in late if host in cast.places}
+        some |= {*also, *cast.odd, *(cast.everybody - known.sights.keys())}
         some |= {
             n
             for n, sight in known.sights.items()
@@ -133,9 +136,43 @@ class Crew(Sequence[Peer]):
         slots = cast.everybody - few
         if not slots:
             return self.pick(sorted(few)), NOBODY
-        others = cast.names - {self._slots[n].host for n in few}
-        clocks = [offset for host, offset in known.clocks.items() if host in others]
-        return self.pick(sorted(few)), Rest(slots, clocks, tuple(self._best(slots)), self.opinions)
+        clocks = dict(known.clocks)
+        others = cast.places.keys() - {self._slots[n].host for n in few}
+        for host in known.clocks.keys() - others:
+            del clocks[host]
+        best = tuple(self._best(slots))
+        return self.pick(sorted(few)), Rest(slots, [*clocks.values()], best, self.opinions)
+
+    def fuse(
+        self, indexes: Iterable[int], views: Mapping[int, Mapping[int, Opinion]]
+    ) -> list[Reading]:
+        """Return what `witness.fuse` says of these slots, all of which `split` left to the rest.
+
+        Hundreds of them are asked for at a time. That this host hears them, sees their leases
+        renewed and finds nothing wrong with them leaves nothing to ask but whose age is freshest.
+        """
+        known, slots = self._known, self._slots
+        size = self._cast.indexes[-1] + 1
+        others = [_ages(view, size) for view in views.values() if isinstance(view, Aged)]
+        found = []
+        for index in indexes:
+            slot = slots[index]
+            heard, lease, behind = known.heard[slot.host], known.sights[index].age, 1
+            assert heard is not None and lease is not None  # else it were not well
+            own = lease
+            for age, heards, leases in others:
+                said = AGES[heards[index]]
+                if said is not None:
+                    behind += 1
+                    heard = min(heard, said + age)
+                said = AGES[leases[index]]
+                if said is not None:
+                    lease = min(lease, said + min(age, own))
+            promise = slot.watchdog_promise if has(slot.flags, Flag.WATCHDOG) else 0.0
+            found.append(
+                Reading(index, slot.host, heard, lease, True, False, behind, False, promise)
+            )
+        return found
 
     def _best(self, slots: frozenset[int]) -> Iterator[tuple[int, int]]:
         left = MAX_WITNESSES
@@ -150,13 +187,15 @@ class Crew(Sequence[Peer]):
         """Return the opinions of slots 0 to `hosts` - 1, `heard_by` seconds later."""
         known = self._known
         heard, lease, probe = _unknown(hosts), _unknown(hosts), bytearray(hosts)
-        for index, age in zip(self.indexes, map(known.heard.get, self.hosts), strict=True):
+        for index, age in zip(self.indexes, map(known.heard.get, self._cast.hosts), strict=True):
             if age is not None and index < hosts:
                 heard[index] = pack_age(age + heard_by)
         for index, sight in known.sights.items():
             if index < hosts:
                 lease[index] = pack_age(sight.age)
-        for index, result in zip(self.indexes, map(known.probes.get, self.hosts), strict=True):
+        for index, result in zip(
+            self.indexes, map(known.probes.get, self._cast.hosts), strict=True
+        ):
             if result is not None and index < hosts:
                 probe[index] = result
         if known.mine is not None and known.mine < hosts:
@@ -167,6 +206,12 @@ class Crew(Sequence[Peer]):
     def opinions(self) -> Mapping[int, Opinion]:
         """Return what this host says of all, each when it is asked for."""
         return _Opinions(self._slots, self._known)
+
+
+def _ages(view: Aged, slots: int) -> tuple[float, bytes, bytes]:
+    """Return how old another witness's view is, and the two columns of ages in it."""
+    assert isinstance(view.opinions, ByNumber)  # `Known.peer` makes no other
+    return view.age, *view.opinions.ages(slots)
 
 
 def _unknown(hosts: int) -> bytearray:

@@ -84,15 +84,26 @@ class Picture:
     problems: tuple[str, ...] = ()
     armed: Armed | None = None  # the watchdog that may be promised
 
-    def readings(self, peers: Iterable[Peer], limits: Limits) -> tuple[Reading, ...]:
-        """Return what all qualified witnesses say of `peers`, which are some of this picture's.
+    def readings(self, limits: Limits, skip: frozenset[int] = frozenset()) -> list[Reading]:
+        """Return what all qualified witnesses say of the hosts, but for the slots to `skip`,
+        which the suspects are not.
 
         Fused when it is asked for: of most hosts of a crowd nobody asks in most cycles.
         """
-        return tuple(
-            r._replace(suspect=True) if r.host in self.suspects else r
-            for r in witness.fuse(tuple(peers), self.views, limits)
-        )
+        if not self.views:
+            return []
+        everybody = self.peers
+        if isinstance(everybody, Crew):
+            wanted = everybody.but(skip, self.suspects)
+            looked_at = [p for p in self.few if p.slot in wanted]
+            well = everybody.fuse(wanted.difference(p.slot for p in self.few), self.views)
+        else:
+            looked_at = [p for p in everybody if p.slot not in skip or p.host in self.suspects]
+            well = []
+        found = sorted([*witness.fuse(looked_at, self.views, limits), *well])
+        if not self.suspects:
+            return found
+        return [r._replace(suspect=True) if r.host in self.suspects else r for r in found]
 
     @property
     def role(self) -> str:
@@ -398,8 +409,10 @@ class Agent:
         if mine is None or not (watching or small):
             return
         self._turn = (self._turn + 1) % TURNS
-        if peers is not everybody:
-            peers = [*peers, *everybody[self._turn :: TURNS]]
+        if isinstance(everybody, Crew):
+            turn = everybody.part(self._turn, TURNS, but={p.slot for p in peers})
+            due = self.prober.due(turn, now)
+            peers = [*peers, *everybody.pick(turn[host] for host in due)]
         for peer in peers:
             if peer.slot == mine or has(peer.flags, Flag.LEAVING) or peer.slot not in seen.slots:
                 continue

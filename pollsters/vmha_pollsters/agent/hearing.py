@@ -53,11 +53,12 @@ class Hearing:
         self._voices: Voices[_Peer] = {}
         self._slots: dict[int, _Peer] = {}
         self._begun: float | None = None
+        self._latest: float | None = None  # when anybody was heard last
         self.vouched: float | None = None  # when the newest heartbeat left that was vouched for
 
     def begin(self, now: float) -> None:
         """Start listening, or start anew after this process did not run for a while."""
-        self._begun = now
+        self._begun, self._latest = now, None
         for peer in self._peers.values():
             peer.heard = peer.acked = None
             if peer.expected_since is not None:
@@ -102,7 +103,7 @@ class Hearing:
         if packet.sequence <= peer.sequence:
             raise Rejected(REPLAYED)
         peer.sequence = packet.sequence
-        peer.heard = now
+        peer.heard = self._latest = now
         peer.clock = packet.wall - now
         if packet.kind in BEATS:
             peer.bare = packet.kind is Kind.BARE_HEARTBEAT
@@ -148,6 +149,8 @@ class Hearing:
                 peer.heard = now
                 peer.clock = wall - now
                 peer.bare, peer.waits = False, True
+        if taken:
+            self._latest = now
         return taken, replayed
 
     def call(self, slots: Iterable[int]) -> list[int]:
@@ -186,9 +189,8 @@ class Hearing:
         return now - peer.expected_since
 
     def last_heard(self, now: float) -> float | None:
-        """Return the seconds since *anybody* was heard; None: nobody ever."""
-        times = [p.heard for p in self._peers.values() if p.heard is not None]
-        return max(0.0, now - max(times)) if times else None
+        """Return the seconds since *anybody* was heard; None: nobody since listening began."""
+        return None if self._latest is None else max(0.0, now - self._latest)
 
     def acked(self, host: str, now: float) -> float | None:
         """Return the seconds since `host` acknowledged one of our heartbeats."""

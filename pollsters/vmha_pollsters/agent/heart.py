@@ -347,10 +347,8 @@ class Heart:
         if not heard or route is None:
             return
         packet = self._packet(Kind.ROLL, route.slot, EVERYBODY)._replace(roll=roll(heard))
-        data = pack(packet, self._cluster, self.keys[0])
-        for slot in heard:
-            if slot in route.homes:
-                self._put(data, (route.homes[slot], self._me.port))
+        data, homes, port = pack(packet, self._cluster, self.keys[0]), route.homes, self._me.port
+        self._put(data, [(homes[slot], port) for slot in heard if slot in homes])
 
     def _stands(self) -> Standing:
         """Return this host's standing; one that is old, since nobody updates it, is none."""
@@ -378,7 +376,7 @@ class Heart:
     def _send(self, kind: Kind, to: Mapping[int, Address], slot: int, echo: int = 0) -> None:
         for number, address in to.items():
             packet = self._packet(kind, slot, number, echo)
-            self._put(pack(packet, self._cluster, self.keys[0]), address)
+            self._put(pack(packet, self._cluster, self.keys[0]), [address])
 
     def _packet(self, kind: Kind, slot: int, to: int, echo: int = 0) -> Packet:
         # Milliseconds since boot: grows over restarts of the agent within one boot.
@@ -386,18 +384,19 @@ class Heart:
         me = self._me
         return Packet(kind, me.host, slot, to, me.boot_id, self._sequence, time.time(), echo)
 
-    def _put(self, data: bytes, address: Address) -> None:
+    def _put(self, data: bytes, addresses: Iterable[Address]) -> None:
         sock = self._sock
         if sock is None:
             return
-        try:
-            sock.sendto(data, address)
-        except BlockingIOError:
-            return
-        except OSError as exc:
-            if exc.errno == errno.EBADF:
-                raise
-            LOG.debug("cannot send to %s: %s", address[0], exc)
+        for address in addresses:
+            try:
+                sock.sendto(data, address)
+            except BlockingIOError:
+                continue
+            except OSError as exc:
+                if exc.errno == errno.EBADF:
+                    raise
+                LOG.debug("cannot send to %s: %s", address[0], exc)
 
 
 def make_room(sock: socket.socket, size: int) -> None:

@@ -144,13 +144,28 @@ class Prober:
                 record = self._records[host] = Record()
             if well:
                 record.silent = 0
-            again = HEALTHY_AGAIN
-            if len(self._records) > MOST_HEALTHY * again:
-                again = len(self._records) / MOST_HEALTHY * record.spread
-            if host in self._running or not record.due(well, now, again):
+            if host in self._running or not record.due(well, now, self._again(record)):
                 return
             self._running.add(host)
         self._pool.submit(self._run, host, address, healthy, well)
+
+    def due(self, hosts: Iterable[str], now: float) -> list[str]:
+        """Return those of `hosts`, all of which are well, that `consider` would probe now."""
+        found = []
+        with self._lock:
+            for host in hosts:
+                record = self._records.get(host)
+                if record is None or record.due(True, now, self._again(record)):
+                    found.append(host)
+                else:
+                    record.silent = 0
+        return found
+
+    def _again(self, record: Record) -> float:
+        """Return after how long a host that is well and proven is probed again."""
+        if len(self._records) <= MOST_HEALTHY * HEALTHY_AGAIN:
+            return HEALTHY_AGAIN
+        return len(self._records) / MOST_HEALTHY * record.spread
 
     def _run(self, host: str, address: str, healthy: Callable[[], bool], was: bool) -> None:
         outcome: Outcome = {}

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from vmha_pollsters.agent import witness
-from vmha_pollsters.agent.crew import Crew
 from vmha_pollsters.agent.daemon import Agent, Picture
 from vmha_pollsters.agent.storage import Seen, Written
 from vmha_pollsters.agent.witness import Peer, Reading
@@ -61,8 +60,6 @@ def readings(agent: Agent, asked: Mapping[str, Any] = NOTHING) -> dict[str, Any]
     hexadecimal number) whose hosts the reader wants only if they are suspect.
     """
     picture = agent.picture
-    skip = _skipped(asked.get("skip"))
-    wanted = _wanted(picture, skip)
     return {
         "host": agent.host,
         "age": round(time.monotonic() - picture.at, 3),
@@ -74,18 +71,9 @@ def readings(agent: Agent, asked: Mapping[str, Any] = NOTHING) -> dict[str, Any]
         "watched": len(picture.peers) if picture.views else 0,
         "hosts": [
             {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)}
-            for r in picture.readings(wanted, agent.limits)
+            for r in picture.readings(agent.limits, _skipped(asked.get("skip")))
         ],
     }
-
-
-def _wanted(picture: Picture, skip: frozenset[int]) -> Sequence[Peer]:
-    """Return the hosts whose turn it is, and the suspects."""
-    everybody, suspects = picture.peers, picture.suspects
-    if not isinstance(everybody, Crew):
-        return [p for p in everybody if p.slot not in skip or p.host in suspects]
-    places = zip(everybody.indexes, everybody.hosts, strict=True)
-    return everybody.pick([n for n, host in places if n not in skip or host in suspects])
 
 
 def _skipped(bits: object) -> frozenset[int]:
@@ -177,7 +165,7 @@ def _peers(agent: Agent, picture: Picture) -> list[dict[str, Any]]:
     if picture.slot is not None:
         known = [p.slot for p in picture.peers]
         sent = witness.targets(picture.slot, picture.roster, known)
-    told = {r.host: values(r) for r in picture.readings(picture.peers, agent.limits)}
+    told = {r.host: values(r) for r in picture.readings(agent.limits)}
     return [_peer(agent, peer, peer.slot in sent, told.get(peer.host)) for peer in picture.peers]
 
 

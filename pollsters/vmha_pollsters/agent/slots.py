@@ -11,6 +11,8 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
+from operator import ne
 from typing import Protocol
 
 from vmha_pollsters.lease.contract import Table
@@ -35,8 +37,8 @@ from vmha_remediator.errors import LeaseError
 NEAR = 16
 #: Most blocks in one request.
 CHUNK = 256
-#: In a run of so many blocks or more, those that look as before are read in full in one look of
-#: so many only.
+#: In a run of so many blocks or more, those that look as before are read in full only if they
+#: were not in so many looks.
 LONG = 64
 TURNS = 4
 _WORDS = BLOCK // 4
@@ -58,8 +60,14 @@ class _Run:
     numbers: Sequence[int]
     marks: tuple[list[int], list[int]]  # of each: its sequence and its checksum, not looked into
     slots: Mapping[int, Slot]
-    damaged: frozenset[int]  # the numbers of these blocks
-    looks: int  # how many there were
+    damaged: frozenset[int]  # the numbers of these blocks, to be read in full again
+    read: tuple[frozenset[int], ...]  # those read in full, by each of the last looks
+
+    def unread(self) -> frozenset[int]:
+        """Return the numbers of the blocks that none of the last looks read in full."""
+        if len(self.read) < TURNS - 1:
+            return frozenset()
+        return frozenset(self.numbers).difference(*self.read)
 
 
 class Cache:
@@ -78,8 +86,8 @@ class Cache:
         """Return what is in the blocks with these `numbers`; `data` begins with block `first`.
 
         A thousand blocks a second pass here on a witness. In a long run of them those whose
-        sequence and checksum are as at the last look are not touched, but for a few in turn:
-        what is believed is always what was whole when it was read in full.
+        sequence and checksum are as at the last look are not touched, unless that has been so for
+        a few looks: what is believed is always what was whole when it was read in full.
         """
         if area != self._area:
             self._area, self._kept, self._runs = area, {}, {}
@@ -87,17 +95,17 @@ class Cache:
             return self._read(numbers, first, data, area)
         marks, before = _marks(data, numbers[0] - first), self._runs.get(first)
         if before is None or before.numbers != numbers:
-            found, looks = self._read(numbers, first, data, area), 0
-        else:
-            looks = before.looks + 1
-            some = {*numbers[looks % TURNS :: TURNS], *before.damaged, *_differ(before, marks)}
-            found = self._read(sorted(some), first, data, area)
-            slots = dict(before.slots)
-            for number in some:
+            before = _Run(numbers, marks, {}, frozenset(numbers), ())  # nothing is to be believed
+        some = {*before.damaged, *_differ(before, marks), *before.unread()}
+        found = self._read(sorted(some), first, data, area)
+        slots = {**before.slots, **found.slots}
+        for number in some:
+            if number - FIRST_HOST not in found.slots:
                 slots.pop(number - FIRST_HOST, None)
-            found.slots |= slots
+        found.slots = slots
         damaged = frozenset(index + FIRST_HOST for index in found.damaged)
-        self._runs[first] = _Run(numbers, marks, found.slots, damaged, looks)
+        read = (*before.read, frozenset(some))[1 - TURNS :]
+        self._runs[first] = _Run(numbers, marks, slots, damaged, read)
         return found
 
     def _read(self, numbers: Iterable[int], first: int, data: Block, area: uuid.UUID) -> Found:
@@ -105,15 +113,15 @@ class Cache:
         slots = found.slots
         for number in numbers:
             at, index = (number - first) * BLOCK, number - FIRST_HOST
-            block = bytes(data[at : at + BLOCK])
+            block = data[at : at + BLOCK]
             known = kept.get(index)
-            if known is None or (block != known.data and not known.renew(block)):
+            if known is None or not known.renew(block):
                 known = self._unpack(block, index, area, found)
             if known is not None and known.slot is not None:
                 slots[index] = known.slot
         return found
 
-    def _unpack(self, block: bytes, index: int, area: uuid.UUID, found: Found) -> Kept | None:
+    def _unpack(self, block: Block, index: int, area: uuid.UUID, found: Found) -> Kept | None:
         self._kept.pop(index, None)
         self.edition += 1
         try:
@@ -136,8 +144,7 @@ def _marks(data: memoryview, begin: int) -> tuple[list[int], list[int]]:
 def _differ(before: _Run, marks: tuple[list[int], list[int]]) -> Iterator[int]:
     """Yield the numbers of the blocks that are not as before."""
     for column, then in zip(marks, before.marks, strict=True):
-        places = zip(before.numbers, column, then, strict=True)
-        yield from [number for number, now, old in places if now != old]
+        yield from compress(before.numbers, map(ne, column, then))
 
 
 class Blocks(Protocol):
@@ -299,14 +306,16 @@ def read_table(
     started = time.monotonic()
     if not known:
         known = check_header(blocks.read(0, 1), cluster).hosts
-    wanted = range(known) if hosts is None else sorted({n for n in hosts if n < known})
+    wanted: Sequence[int] = range(FIRST_HOST + known)
+    if hosts is not None:
+        wanted = [0, 1, *sorted(FIRST_HOST + n for n in {*hosts} if n < known)]
     cache = cache or Cache()
     header: Header | None = None
     roster: Roster | None = None
     problem: str | None = None
     found = Found()
     # Taken in while they are fetched: a table of 2000 hosts need not be in memory twice.
-    for run in _runs([0, 1, *(FIRST_HOST + n for n in wanted)]):
+    for run in _runs(wanted):
         data = memoryview(blocks.read(run[0], run[-1] - run[0] + 1))
         if header is None:  # the first two blocks come first
             header, run = check_header(data[:BLOCK], cluster), run[2:]
@@ -335,6 +344,9 @@ def read_table(
 
 def _runs(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
     """Yield these ascending numbers of blocks in parts: those close together are one read."""
+    if isinstance(numbers, range):  # all, without a gap
+        yield from (numbers[n : n + CHUNK] for n in range(0, len(numbers), CHUNK))
+        return
     begin = 0
     for place in range(1, len(numbers) + 1):
         if (

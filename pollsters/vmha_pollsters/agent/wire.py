@@ -104,6 +104,7 @@ def _sign(key: bytes, body: bytes) -> bytes:
 _BEGINNING = struct.calcsize("<4sBB16sHH16s")
 _NEWS = struct.Struct("<Qd")
 _REST = _BEGINNING + _NEWS.size
+_FRAME = _REST + _MAC
 
 #: What the heartbeats of one sender begin with; how they go on, and who that is.
 Voices = dict[bytes, tuple[bytes, T]]
@@ -125,14 +126,16 @@ def recognise(
     inner, outer = _padded(key)
     news, known, compare = _NEWS.unpack_from, voices.get, hmac.compare_digest
     found: list[tuple[T | None, int, float, bytes]] = []
+    nobody: tuple[bytes, T | None] = b"", None
     for data in packets:
-        voice = known(data[:_BEGINNING])
-        if voice is not None and data[_REST:-_MAC] == voice[0]:
+        rest, who = known(data[:_BEGINNING], nobody)
+        if who is not None and len(data) == len(rest) + _FRAME and data.startswith(rest, _REST):
             one, two = inner.copy(), outer.copy()
             one.update(data[:-_MAC])
             two.update(one.digest())
             if compare(two.digest(), data[-_MAC:]):
-                found.append((voice[1], *news(data, _BEGINNING), data))
+                sequence, wall = news(data, _BEGINNING)
+                found.append((who, sequence, wall, data))
                 continue
         found.append((None, 0, 0.0, data))
     return found

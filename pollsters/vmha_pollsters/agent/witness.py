@@ -339,25 +339,25 @@ class Aged(View):
     def __init__(
         self, opinions: Mapping[int, Opinion], age: float, own: Mapping[int, Opinion]
     ) -> None:
-        self._opinions, self._age, self._own = opinions, age, own
+        self.opinions, self.age, self._own = opinions, age, own
 
     def __getitem__(self, slot: int) -> Opinion:
-        return self._aged(self._opinions[slot], self._own.get(slot, NO_OPINION))
+        return self._aged(self.opinions[slot], self._own.get(slot, NO_OPINION))
 
     def about(self, peer: Peer) -> Opinion | None:
         try:
-            return self._aged(self._opinions[peer.slot], peer.opinion)
+            return self._aged(self.opinions[peer.slot], peer.opinion)
         except KeyError:
             return None
 
     def _aged(self, said: Opinion, own: Opinion) -> Opinion:
-        return aged(said, self._age, min(self._age, own.lease or 0.0))
+        return aged(said, self.age, min(self.age, own.lease or 0.0))
 
     def __len__(self) -> int:
-        return len(self._opinions)
+        return len(self.opinions)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._opinions)
+        return iter(self.opinions)
 
 
 def may_vouch(*, speaks: bool, bare: bool, heard_bare: int, hosts: int) -> bool:

@@ -300,35 +300,35 @@ def unpack_slot(data: Block, index: int, area: uuid.UUID) -> Slot | None:
 
 
 class Kept:
-    """A block that was read, and the slot in it (None: free), to know it again by."""
+    """The slot in a block that was read (None: free), and what to know it again by."""
 
-    __slots__ = ("_head", "_tail", "data", "slot")
+    __slots__ = ("_head", "_tail", "slot")
 
-    def __init__(self, data: bytes, slot: Slot | None) -> None:
-        #: Overwritten in place: half of a thousand blocks kept anew with every look would have
-        #: the process return that memory to the kernel and fetch it again.
-        self.data, self.slot = bytearray(data), slot
-        self._head, self._tail = data[:SEQUENCE_AT], data[_BEAT_END:_VIEWS_AT]
+    def __init__(self, data: Block, slot: Slot | None) -> None:
+        self.slot = slot
+        self._head, self._tail = bytes(data[:SEQUENCE_AT]), bytes(data[_BEAT_END:_VIEWS_AT])
 
-    def renew(self, data: bytes) -> bool:
-        """Take in `data` if that is the same slot, renewed, and whole; False: it is not.
+    def renew(self, data: Block) -> bool:
+        """Take in `data` if that is the same slot, renewed or not, and whole; False: it is not.
 
         Spares the unpacking of what does not change.
         """
         slot = self.slot
-        if (
-            slot is None
-            or not data.startswith(self._head)
-            or not data.startswith(self._tail, _BEAT_END)
-            or not is_whole(data)
-        ):
+        if slot is None:
+            return _is_free(data)
+        if not is_whole(data):
             return False
-        sequence, wall = _BEAT.unpack_from(data, SEQUENCE_AT)
+        said = bytes(data[:_VIEWS_AT])
+        if not said.startswith(self._head) or not said.startswith(self._tail, _BEAT_END):
+            return False
+        sequence, wall = _BEAT.unpack_from(said, SEQUENCE_AT)
+        if sequence == slot.sequence and not slot.views:
+            return True
         try:
             views = slot.views and _views(data, len(slot.views), "slot")
         except Damaged:
             return False
-        self.data[:], self.slot = data, slot.renewed(sequence, wall, views)
+        self.slot = slot.renewed(sequence, wall, views)
         return True
 
 

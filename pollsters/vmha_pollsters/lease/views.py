@@ -63,9 +63,10 @@ def _narrow(age: float | None) -> int:
     return _NARROW_UNKNOWN if age is None else bisect_right(NARROW_AGES, age) - 1
 
 
-_AGES = tuple(unpack_age(byte) for byte in range(256))
+#: What each byte of a column of ages says.
+AGES = tuple(unpack_age(byte) for byte in range(256))
 _PROBES = {int(probe): probe for probe in Probe}
-_TO_NARROW = bytes(_narrow(age) for age in _AGES)
+_TO_NARROW = bytes(_narrow(age) for age in AGES)
 _FROM_NARROW = bytes(pack_age(float(age)) for age in NARROW_AGES) + b"\xff" * 241
 
 
@@ -104,7 +105,7 @@ class Views(Sequence[Opinion]):
         if isinstance(index, slice):
             return Views(self._heard[index], self._lease[index], self._probe[index])
         return Opinion(
-            _AGES[self._heard[index]], _AGES[self._lease[index]], _PROBES[self._probe[index]]
+            AGES[self._heard[index]], AGES[self._lease[index]], _PROBES[self._probe[index]]
         )
 
     def __eq__(self, other: object) -> bool:
@@ -133,6 +134,12 @@ class ByNumber(Mapping[int, Opinion]):
 
     def __init__(self, views: Sequence[Opinion]) -> None:
         self._views = views
+
+    def ages(self, slots: int) -> tuple[bytes, bytes]:
+        """Return heartbeat and lease ages of so many slots, one byte each (see `AGES`)."""
+        heard, lease, _ = Views.of(self._views).columns
+        unknown = bytes((pack_age(None),))
+        return heard.ljust(slots, unknown), lease.ljust(slots, unknown)
 
     def __getitem__(self, slot: int) -> Opinion:
         try:

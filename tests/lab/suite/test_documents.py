@@ -46,8 +46,12 @@ def places(vm: str, incident: str) -> Mapping[str, str]:
     }
 
 
+#: 1 is a refusal in plain words, 3 an answer that somebody should act upon.
+REFUSABLE = "{{ {}; }} || case $? in 1|3) ;; *) exit 1 ;; esac"
+
+
 def script(story: Mapping[str, InLab], words: Mapping[str, str]) -> str:
-    """Return a shell script of the commands; what may be refused must end with status 0 or 1."""
+    """Return a shell script of the commands; what may be refused is refused in order."""
 
     def here(text: str) -> str:
         for pattern, word in words.items():
@@ -59,7 +63,7 @@ def script(story: Mapping[str, InLab], words: Mapping[str, str]) -> str:
         for old, new in plan.instead:
             text = text.replace(old, new)
         command = here(f"{text} {plan.add}".strip())
-        lines.append(f"{{ {command}; }} || [ $? = 1 ]" if plan.refusable else command)
+        lines.append(REFUSABLE.format(command) if plan.refusable else command)
         after += [here(command) for command in plan.after]
     trap = f"trap '{'; '.join(after)}' EXIT" if after else ""
     return "\n".join(["set -eu", trap, *lines])

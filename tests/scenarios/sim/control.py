@@ -12,6 +12,7 @@ from tests.scenarios.sim.telemetry import VM_RULE
 from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.cycle import Engine
 from vmha_remediator.engine.executor import Executor
+from vmha_remediator.engine.lookout import Lookout
 from vmha_remediator.engine.observer import Observer
 from vmha_remediator.engine.upkeep import Upkeep
 from vmha_remediator.engine.vm_watch import VmWatch
@@ -169,14 +170,21 @@ class Control:
             deposed=crew.depose,
         )
         observer.vm_facts = vms.facts
-        return Engine(
+        lookout = Lookout(
             store=self.store,
             observer=observer,
             telemetry=world.telemetry,
             alarms=world.telemetry,
+            clock=self.clock,
+            crew=crew,
+            policy=self.policy,
+        )
+        return Engine(
+            store=self.store,
             leader=Leading(world, name),
             clock=self.clock,
             crew=crew,
+            lookout=lookout,
             upkeep=Upkeep(observer, world.nova, self.clock, self.policy),
             name=name,
             vms=vms,

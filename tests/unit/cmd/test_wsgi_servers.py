@@ -10,29 +10,45 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.cmd.conftest import KEY, Machine
 from tests.unit.cmd.test_services import ask, listen
+from vmha_remediator.api.counts import FOLDER
 from vmha_remediator.rules import signing
 
 GUIDE = Path(__file__).resolve().parents[3] / "doc/source/install.rst"
 SERVERS = ["gunicorn", "uwsgi"]
 READY = 120.0  # s; each worker imports the application, on cores that are busy
 WORKERS = 3  # of the guide's lines
-LOADED = "only webhooks are served"  # what each worker says at the end of its start, without login
+CONFIG = r"VMHA_CONFIG_FILES=/etc/vmha/vmha\.conf"
+#: With a login /metrics is served; nobody is there to log in with.
+NO_CLOUD = """
+[api]
+auth_strategy = noauth
+[cloud]
+auth_type = password
+auth_url = http://127.0.0.1:1/v3
+username = vmha
+password = secret
+project_name = service
+user_domain_id = default
+project_domain_id = default
+"""
 WORDS = [(rule, host) for rule in ("failure", "isolation") for host in ("h1", "h2", "h3")]
 
 
 def documented(program: str) -> list[str]:
-    """Return the guide's command line: the words after the name of the configuration file."""
+    """Return the guide's command line: the words after its environment."""
     text = re.sub(r"\\\n\s*", "", GUIDE.read_text())
-    (line,) = re.findall(rf"^ +VMHA_CONFIG_FILES=/etc/vmha/vmha\.conf ({program} .*)$", text, re.M)
+    (line,) = re.findall(rf"^ +{CONFIG} {FOLDER}=\S+ ({program} .*)$", text, re.M)
     return shlex.split(line)
 
 
@@ -43,6 +59,7 @@ def serving(machine: Machine, program: str, port: int) -> Iterator[subprocess.Po
     words = [re.sub(r"^\S*:8778$", f"127.0.0.1:{port}", word) for word in documented(program)]
     assert f"127.0.0.1:{port}" in words
     environ = {**os.environ, "VMHA_CONFIG_FILES": str(machine.config_file)}
+    environ |= {FOLDER: str(machine.folder / "metrics")}
     with (machine.folder / "log").open("wb") as output:
         process = subprocess.Popen(
             [found, *words[1:]],
@@ -66,7 +83,8 @@ def wait_until_it_answers(machine: Machine, process: subprocess.Popen[bytes], po
         log = (machine.folder / "log").read_text()
         assert process.poll() is None, log
         try:
-            if log.count(LOADED) == WORKERS and ask(port, "GET", "/healthcheck") == 200:
+            loaded = len(list((machine.folder / "metrics").glob("counter_*.db")))
+            if loaded == WORKERS and ask(port, "GET", "/healthcheck") == 200:
                 return
         except OSError:
             pass
@@ -74,9 +92,20 @@ def wait_until_it_answers(machine: Machine, process: subprocess.Popen[bytes], po
     pytest.fail((machine.folder / "log").read_text())
 
 
+def counted(port: int) -> dict[str, float]:
+    """Return the webhooks by status, as one worker or another shows them."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        families = {f.name: f for f in text_string_to_metric_families(answer.read().decode())}
+    assert "vmha_stage_seconds" in families
+    samples = families["vmha_webhooks"].samples
+    return {s.labels["status"]: s.value for s in samples if s.name == "vmha_webhooks_total"}
+
+
 @pytest.mark.parametrize("program", SERVERS)
 def test_several_workers_write_each_word_once(machine: Machine, program: str) -> None:
     machine.manage("db", "upgrade")
+    with machine.config_file.open("a") as file:
+        file.write(NO_CLOUD)
     genuine = [(signing.webhook_url("", KEY, *word), 202) for word in WORDS]
     forged = [(url[:-4] + "0000", 403) for url, _ in genuine]
     requests = (genuine + forged) * 20
@@ -94,11 +123,13 @@ def test_several_workers_write_each_word_once(machine: Machine, program: str) ->
             assert len(taken) == len(set(taken))
             rung |= set(taken)
             time.sleep(0.1)
+        shown = [counted(port) for _ in range(2 * WORKERS)]
         served = (machine.folder / "log").read_text()  # its last words are its own
 
     log = (machine.folder / "log").read_text()
     assert answers == [expected for _, expected in requests], log
     assert rung == set(WORDS), log
+    assert all((x["202"], x["403"]) == (len(genuine) * 20, len(forged) * 20) for x in shown)
     assert "Traceback" not in served
     # The addresses hold the signatures, and servers like to log addresses.
     assert "sig=" not in log

@@ -22,7 +22,7 @@ from vmha_remediator.effects.nova import Nova, make_nova
 from vmha_remediator.effects.nova_acts import EVACUATE
 from vmha_remediator.effects.view import CloudView
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
-from vmha_remediator.remedy.facts import Migration, Service
+from vmha_remediator.remedy.facts import Aggregate, Migration, Service
 
 SERVICE = {
     "id": "s-1",
@@ -153,6 +153,28 @@ def test_a_glance_that_is_away_hides_no_server(server: Server, nova: Nova) -> No
     assert len([r for r in server.requests if "images" in r.path]) == 1, "nobody waits for it"
 
 
+def test_a_glance_that_is_away_hides_no_server_of_an_older_nova_either(
+    server: Server, nova: Nova
+) -> None:
+    _versions(server, "2.90")
+    _glance(server)
+    some = [SERVER | {"id": f"v-{n}", "image": {"id": f"i-{n}"}} for n in range(5)]
+    server.say("GET", "/servers/detail", 200, {"servers": some})
+    for n in range(5):
+        server.say("GET", f"/glance/v2/images/i-{n}", 503, {})
+    assert [s.tags for s in nova.servers("h1")] == [{"vmha"}] * 5
+    assert len([r for r in server.requests if "/images/" in r.path]) == 1, "one is waited for"
+
+
+def test_an_image_that_only_its_owner_may_see_hides_no_other(server: Server, nova: Nova) -> None:
+    _glance(server)
+    some = [SERVER | {"id": f"v-{n}", "image": {"id": f"i-{n}", "properties": {}}} for n in (1, 2)]
+    server.say("GET", "/servers/detail", 200, {"servers": some})
+    server.say("GET", "/glance/v2/images/i-1", 403, {})
+    server.say("GET", "/glance/v2/images/i-2", 200, {"id": "i-2", "evacuable": "true"})
+    assert [s.image_properties.get("evacuable") for s in nova.servers("h1")] == [None, "true"]
+
+
 def test_a_volume_has_no_image(server: Server, nova: Nova) -> None:
     server.say("GET", "/servers/detail", 200, {"servers": [SERVER | {"image": ""}]})
     assert nova.servers("h1")[0].image_properties == {}
@@ -170,6 +192,34 @@ def test_a_long_list_is_read_page_by_page(server: Server, nova: Nova) -> None:
     assert "marker=v-499" in server.requests[-1].path
 
 
+def test_a_nova_that_gives_less_at_a_time_than_was_asked_for_hides_no_server(
+    server: Server, nova: Nova
+) -> None:
+    """[api] max_limit is below our page: a VM on a further page must not be forgotten."""
+
+    def page(request: Request) -> tuple[int, Any]:
+        if "marker=v-99" in request.path:
+            return 200, {"servers": [SERVER | {"id": "last"}]}
+        some = [SERVER | {"id": f"v-{n}"} for n in range(100)]
+        return 200, {"servers": some, "servers_links": [{"rel": "next", "href": "..."}]}
+
+    server.decide["GET", "/servers/detail"] = page
+    assert len(nova.servers("h1")) == 101
+
+
+def test_a_nova_that_gives_few_groups_at_a_time_hides_none(server: Server, nova: Nova) -> None:
+    groups = [
+        {"id": f"g-{n}", "name": "db", "policy": "anti-affinity", "members": []} for n in range(5)
+    ]
+
+    def page(request: Request) -> tuple[int, Any]:
+        offset = int(request.path.rpartition("offset=")[2])
+        return 200, {"server_groups": groups[offset : offset + 2]}
+
+    server.decide["GET", "/os-server-groups"] = page
+    assert [group.id for group in nova.groups()] == [f"g-{n}" for n in range(5)]
+
+
 def test_records_of_evacuations_are_read(server: Server, nova: Nova) -> None:
     record = {
         "id": 5,
@@ -182,6 +232,24 @@ def test_records_of_evacuations_are_read(server: Server, nova: Nova) -> None:
     }
     server.say("GET", "/os-migrations", 200, {"migrations": [record]})
     assert nova.evacuations("h1") == [Migration("m-5", "v-1", "h1", "h2", "done", 1795330800.0)]
+
+
+def test_records_of_one_second_are_in_the_order_of_their_numbers(
+    server: Server, nova: Nova
+) -> None:
+    """A VM that one host refused is asked for anew at once; Nova gives the newest record first."""
+    first = {
+        "id": 5,
+        "uuid": "m-5",
+        "instance_uuid": "v-1",
+        "source_compute": "h1",
+        "dest_compute": "h2",
+        "status": "error",
+        "created_at": "2026-11-22T07:00:00.000000",
+    }
+    second = first | {"id": 6, "uuid": "m-6", "dest_compute": "h3", "status": "failed"}
+    server.say("GET", "/os-migrations", 200, {"migrations": [second, first]})
+    assert [record.id for record in nova.evacuations("h1")] == ["m-5", "m-6"]
 
 
 def test_a_missing_server_is_none(server: Server, nova: Nova) -> None:
@@ -279,6 +347,24 @@ def test_server_groups_are_read(server: Server, nova: Nova) -> None:
     (found,) = nova.groups()
     assert (found.name, found.policy) == ("db", "anti-affinity")
     assert found.members == {"v-1", "v-2"}
+    assert found.per_host == 1
+
+
+def test_a_group_may_let_several_members_meet(server: Server, nova: Nova) -> None:
+    raw = {"id": "g-1", "name": "db", "policy": "anti-affinity", "members": [],
+           "rules": {"max_server_per_host": 3}}  # fmt: skip
+    server.say("GET", "/os-server-groups", 200, {"server_groups": [raw]})
+    assert nova.groups()[0].per_host == 3
+
+
+def test_aggregates_are_read(server: Server, nova: Nova) -> None:
+    raw = {"id": 1, "name": "fast", "hosts": ["h1"], "metadata": {"ssd": "true"}}
+    bare = {"id": 2, "name": "bare", "hosts": []}
+    server.say("GET", "/os-aggregates", 200, {"aggregates": [raw, bare]})
+    assert nova.aggregates() == [
+        Aggregate("fast", frozenset({"h1"}), {"ssd": "true"}),
+        Aggregate("bare", frozenset()),
+    ]
 
 
 def test_a_nova_that_is_too_old_is_named(server: Server, nova: Nova) -> None:

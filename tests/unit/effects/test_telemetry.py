@@ -67,13 +67,39 @@ def test_the_last_value_of_aodhs_window_is_read_in_one_request(server: Server) -
     (request,) = server.requests
     query = parse_qs(urlsplit(request.path).query)
     assert query["start"] == ["2026-01-01T11:59:40"]
-    assert query["stop"] == ["2026-01-01T12:00:00"]
+    assert "stop" not in query, "what is newer than our clock tells that it is wrong"
     assert query["granularity"] == ["10"]
     assert request.body == {
         "operations": ["metric", *([name, "last"] for name in metrics.METRICS)],
         "resource_type": "vmha_host",
         "search": {"in": {"id": [H1]}},
     }
+
+
+def test_a_clock_that_was_set_back_reads_nothing_old_as_new(server: Server) -> None:
+    """A failure of an hour ago must not be judged again, with the host alive."""
+    dead, well = series(99.0, 99.0)["last"], ["2026-01-01T13:00:00", 10.0, 0.5]
+    server.say(
+        *AGGREGATES, 200, {"measures": {H1: {"vmha.host.lease.age": {"last": [*dead, well]}}}}
+    )
+    with pytest.raises(TelemetryUnavailable, match="3600 s ahead of this machine's clock"):
+        gnocchi(server).readings("h1")
+
+
+def test_one_host_whose_clock_is_ahead_blinds_nobody_else(server: Server) -> None:
+    ahead = {"last": [["2026-01-01T13:00:00", 10.0, 1.0]]}
+    found = {H1: {"vmha.host.heartbeat": ahead}, H2: {"vmha.host.reachable": series(1)}}
+    server.say(*AGGREGATES, 200, {"measures": found})
+    assert gnocchi(server).readings_of(["h1", "h2"]) == {
+        "h1": Readings("h1", {}),
+        "h2": Readings("h2", {"vmha.host.reachable": 1.0}),
+    }
+
+
+def test_a_clock_that_is_a_little_slow_reads_the_newest(server: Server) -> None:
+    newest = {"last": [["2026-01-01T12:00:10", 10.0, 1.5]]}
+    server.say(*AGGREGATES, 200, {"measures": {H1: {"vmha.host.lease.age": newest}}})
+    assert gnocchi(server).readings("h1").values == {"vmha.host.lease.age": 1.5}
 
 
 def test_several_hosts_are_read_together(server: Server) -> None:
@@ -471,6 +497,13 @@ def test_all_that_was_published_lately_is_read_step_by_step(server: Server) -> N
     assert (second.heartbeat, second.lease, second.reachable) == (9.0, 12.0, 0.0)
     # h2 has not been published yet in the newest step: what it was before counts.
     assert (second.watchdog, second.armed, second.most_renew) == ((0.0, 36.5), 0.0, True)
+
+
+def test_a_history_ends_where_the_measures_end_and_not_where_a_clock_says(server: Server) -> None:
+    server.say("GET", "/v1/resource/vmha_host", 200, [])
+    server.say(*AGGREGATES, 200, {"measures": {}})
+    gnocchi(server).history("h1", 60.0, Thresholds())
+    assert all("stop" not in parse_qs(urlsplit(r.path).query) for r in server.requests)
 
 
 def test_a_host_of_which_nothing_was_published_has_no_history(server: Server) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.engine.sim import START, STEP, Sim
@@ -141,6 +143,17 @@ def test_no_capacity_is_pending_with_a_reason_and_placed_later(sim: Sim) -> None
     sim.world.nova.full = False
     sim.run_until(lambda: all(vm.status is VmStatus.DONE for vm in sim.incident("h1").vms))
     assert len(sim.world.runs_on("id-a")) == 1
+
+
+def test_a_vm_that_is_seen_to_be_protected_only_later_is_recovered_too(sim: Sim) -> None:
+    """Its image says so, and Glance was away; or somebody gives it the tag now."""
+    sim.world.power_off("h1")
+    sim.run_until(lambda: sim.state("h1") == "recovered")
+    plain = sim.world.nova.servers_by_id["id-plain"]
+    sim.world.nova.servers_by_id["id-plain"] = replace(plain, tags=frozenset({"vmha"}))
+    sim.run_until(lambda: sim.world.runs_on("id-plain") != [])
+
+    assert "plain" in sim.world.noted("evacuate")
 
 
 def test_nova_down_for_five_minutes_only_delays_it(sim: Sim) -> None:

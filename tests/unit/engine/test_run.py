@@ -63,11 +63,11 @@ def test_it_goes_on_after_a_cycle_that_failed(running: Running) -> None:
     def broken() -> list[tuple[str, str]]:
         raise RuntimeError("a mistake")
 
-    running.sim.engine.alarms.alarming = broken  # type: ignore[method-assign]
+    running.sim.world.telemetry.alarming = broken  # type: ignore[method-assign]
     running.sim.engine.lookout._next_list = 0.0
     running.doorbell.set()
     assert running.cycled.acquire(timeout=SOON)
-    del running.sim.engine.alarms.alarming
+    del running.sim.world.telemetry.alarming
     running.doorbell.set()
     assert running.cycled.acquire(timeout=SOON)
 

@@ -162,6 +162,23 @@ class TestPower:
     ) -> None:
         assert desk.fencer(BOTH_NEEDED % (first, second)).power("h1") is expected
 
+    @pytest.mark.parametrize(
+        ("reads", "expected"),
+        [
+            ([Power.OFF, Power.ON], Power.ON),
+            ([Power.OFF, Power.UNKNOWN], Power.UNKNOWN),
+            ([Power.OFF, Power.OFF], Power.OFF),
+        ],
+    )
+    def test_is_off_only_when_it_reads_so_twice(
+        self, desk: Desk, reads: list[Power], expected: Power, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It renews an old proof; the answers of a BMC in trouble flap."""
+        left = list(reads)
+        monkeypatch.setattr(OutletDriver, "power", lambda driver: left.pop(0))
+
+        assert desk.fencer(ONE).power("h1") is expected
+
     def test_of_an_unknown_host_is_unknown(self, desk: Desk) -> None:
         assert desk.fencer(ONE).power("h2") is Power.UNKNOWN
 

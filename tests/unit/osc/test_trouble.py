@@ -138,6 +138,7 @@ PATHS = [
         ("vmha incident list", ("--limit", "-1")),
         ("vmha incident watch", ("7", "--interval", "0")),
         ("vmha incident watch", ("7", "--interval", "nan")),
+        ("vmha incident watch", ("7", "--patience", "-1")),
         ("vmha maintenance set", ("h1", "--reason", "x", "--hours", "inf")),
     ],
 )

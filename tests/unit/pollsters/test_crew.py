@@ -30,7 +30,11 @@ FLAGS = (
 def cluster(seed: int) -> tuple[Crew, dict[int, Slot], Known]:
     """Return a crowd in which a few hosts are in any kind of trouble."""
     chance = random.Random(seed)
-    views = tuple(Opinion(chance.uniform(0, 9), chance.uniform(0, 9)) for _ in range(HOSTS))
+    opinions = [
+        Opinion(chance.choice([None, chance.uniform(0, 9)]), chance.uniform(0, 9))
+        for _ in range(chance.choice([HOSTS, HOSTS - 20]))
+    ]
+    views = Views.of(opinions)
     slots = {
         n: Slot(
             n,
@@ -92,6 +96,8 @@ def test_a_witness_concludes_the_same_as_if_it_had_looked_at_everybody(seed: int
     views = witness.believed(me, replace(sure, ok=True), few, roster, LIMITS, rest)
     all_views = witness.believed(me, replace(sure, ok=True), everybody, roster, LIMITS)
     assert witness.fuse(everybody, views, LIMITS) == witness.fuse(everybody, all_views, LIMITS)
+    well = [r for r in witness.fuse(everybody, views, LIMITS) if r.slot in rest.slots]
+    assert sorted(crew.fuse(rest.slots, views)) == (well if views else [])
     suspects = [r for r in witness.fuse(everybody, views, LIMITS) if r.suspect]
     assert {r.slot for r in suspects} - {MINE} <= {p.slot for p in few}
 

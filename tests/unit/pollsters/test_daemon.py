@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,6 +82,9 @@ class Prober:
     def consider(self, host: str, address: str, healthy: Any, now: float) -> None:
         self.asked.append(host)
 
+    def due(self, hosts: Iterable[str], now: float) -> list[str]:
+        return list(hosts)
+
     def results(self, now: float) -> dict[str, Probe]:
         return self.known
 
@@ -117,6 +121,7 @@ class Host:
         self.hosts = 8
         self.roster: Roster | None = Roster(0, (0, 1, 2), frozenset(range(4)), 1, 1, 0)
         self.renewed = 0.0  # s ago
+        self.edition: int | None = None
         self.watched = 100.0  # s for which the slots have been read without a pause
 
     def tick(self) -> dict[str, Any]:
@@ -132,6 +137,7 @@ class Host:
             slots=self.slots,
             sights=self.sights,
             fresh=self.sights,
+            edition=self.edition,
             problem=None,
         )
         self.agent.reader = SimpleNamespace(seen=seen, events=Events())  # type: ignore[assignment]
@@ -358,12 +364,15 @@ def test_status_of_a_big_cluster_shows_the_witnesses_and_who_is_not_well(host: H
     host.sights = {n: Sight(1.0, 0.0) for n in range(1000)} | {500: Sight(9.0, 0.0)}
     host.heart.ages_known = {f"h{n + 1}": 0.5 for n in range(1000)}
     host.heart.ages_known |= {"h601": 6.0, "h701": None}
-    host.hosts = 1000
+    host.hosts, host.edition = 1000, 1
     host.tick()
     told = report.status(host.agent)
     short = text.status(told, everybody=False).splitlines()
     rows = short[short.index("") + 2 :]
     assert [row.split()[0] for row in rows] == ["h1", "h2", "h3", "h501", "h601", "h701"]
+    probed = set(host.prober.asked)
+    assert probed >= {"h2", "h3", "h501", "h601", "h701"}, "who is not well is probed every time"
+    assert len(probed) < 200, "the others in their turn"
     assert "peers      1000 known, 998 just heard, 999 leases just renewed" in short
     assert "shown      6: the witnesses and who is not well; --all: everybody" in short
     assert len(text.status(told).splitlines()) > 1000

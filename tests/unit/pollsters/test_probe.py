@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from vmha_pollsters.agent.probe import Outcome, Prober, Record, probe
+from vmha_pollsters.agent.probe import HEALTHY_AGAIN, Outcome, Prober, Record, probe
 from vmha_pollsters.lease.layout import Probe
 
 ANSWER: Outcome = {"icmp": True, "tcp": None}
@@ -101,6 +101,17 @@ def test_a_prober_runs_one_probe_a_host_at_a_time() -> None:
     until(lambda: prober.proven("h1") == ("icmp",))
     assert calls == [("192.0.2.1", 22)]
     assert prober.result("h1", time.monotonic()) is Probe.ANSWERS
+    prober.stop()
+
+
+def test_of_those_that_are_well_the_proven_wait_for_their_turn() -> None:
+    prober = Prober(22, lambda address, port: ANSWER)
+    began = time.monotonic()
+    assert prober.due(["h1", "h2"], began) == ["h1", "h2"], "never probed yet"
+    prober.consider("h1", "192.0.2.1", lambda: True, began)
+    until(lambda: prober.proven("h1") == ("icmp",))
+    assert prober.due(["h1", "h2"], time.monotonic()) == ["h2"]
+    assert prober.due(["h1"], time.monotonic() + HEALTHY_AGAIN) == ["h1"]
     prober.stop()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from vmha_remediator.remedy import capacity
 from vmha_remediator.remedy.capacity import Fit, Outlook, Space
-from vmha_remediator.remedy.facts import Server, ServerGroup, Service
+from vmha_remediator.remedy.facts import Aggregate, Server, ServerGroup, Service
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.room import Room, Taker
 
@@ -34,16 +34,34 @@ def look(
     taken: Mapping[str, Mapping[str, int]] | None = None,
     zones: Mapping[str, str] | None = None,
     policy: Policy | None = None,
+    aggregates: tuple[Aggregate, ...] = (),
 ) -> Outlook:
     """Return the outlook of h1, with every host of `rooms` well."""
     able = tuple(Taker(host, (zones or {}).get(host, "nova")) for host in sorted(rooms))
-    space = Space(rooms, taken or {}, tuple(servers), groups)
+    space = Space(rooms, taken or {}, tuple(servers), groups, aggregates)
     (found,) = [o for o in capacity.outlooks(space, able, policy or Policy()) if o.host == "h1"]
     return found
 
 
 APART = (ServerGroup("g", "dbs", "anti-affinity", frozenset({"a", "b"})),)
 SOFT = (ServerGroup("g", "dbs", "soft-anti-affinity", frozenset({"a", "b"})),)
+TWO_A_HOST = (ServerGroup("g", "dbs", "anti-affinity", frozenset({"a", "b", "c"}), per_host=2),)
+TOGETHER = (ServerGroup("g", "pair", "affinity", frozenset({"a", "b"})),)
+SOFT_TOGETHER = (ServerGroup("g", "pair", "soft-affinity", frozenset({"a", "b"})),)
+
+
+def aggregate(*hosts: str, **metadata: str) -> Aggregate:
+    return Aggregate("some", frozenset(hosts), metadata)
+
+
+def asks(text: str) -> dict[str, str]:
+    return {"aggregate_instance_extra_specs:ssd": text}
+
+
+FAST, SLOW = aggregate("h2", ssd="yes"), aggregate("h3", ssd="no")
+MINE = aggregate("h2", filter_tenant_id="me,you")
+KEPT = aggregate("h2", **{"trait:CUSTOM_LICENCE": "required"})
+BOTH = {"h2": room(9), "h3": room(9)}
 
 CASES: list[tuple[str, dict[str, Any], Fit, str]] = [
     ("one VM, one host", {"servers": [vm("a", 1)], "rooms": {"h2": room(1)}}, Fit.FITS,
@@ -98,13 +116,82 @@ CASES: list[tuple[str, dict[str, Any], Fit, str]] = [
       "groups": APART}, Fit.NOT, "anti-affinity group on every host with room"),
     ("two members never meet",
      {"servers": [vm("a", 1), vm("b", 1)], "rooms": {"h2": room(9)}, "groups": APART},
-     Fit.MAY_NOT, "1 of its 2 protected VMs may find no room"),
+     Fit.NOT, "1 of its 2 protected VMs has no room"),
+    ("unless the group lets so many meet",
+     {"servers": [vm("a", 1), vm("b", 1), vm("c", 1, host="h3")], "rooms": {"h2": room(9)},
+      "groups": TWO_A_HOST}, Fit.FITS, "have room"),
+    ("and no more than that",
+     {"servers": [vm("a", 1), vm("b", 1), vm("c", 1, host="h2")], "rooms": {"h2": room(9)},
+      "groups": TWO_A_HOST}, Fit.NOT, "(b): b finds another member"),
+    ("a strict affinity group wants to stay on the dead host",
+     {"servers": [vm("a", 1), vm("b", 1)], "rooms": {"h2": room(9)}, "groups": TOGETHER},
+     Fit.NOT, "a finds no healthy host with a member of its affinity group 'pair'"),
+    ("or to go where another member is",
+     {"servers": [vm("a", 1), vm("b", 1, host="h3")], "rooms": BOTH, "groups": TOGETHER},
+     Fit.FITS, "has room"),
+    ("which may be too small",
+     {"servers": [vm("a", 2), vm("b", 1, host="h3")], "rooms": {"h2": room(9), "h3": room(1)},
+      "groups": TOGETHER}, Fit.NOT, "2 MiB of memory missing"),
+    ("a soft affinity group is a wish",
+     {"servers": [vm("a", 1), vm("b", 1)], "rooms": {"h2": room(9)}, "groups": SOFT_TOGETHER},
+     Fit.FITS, "have room"),
+    ("its flavor's aggregate has room",
+     {"servers": [vm("a", 1, extra_specs=asks("yes"))], "rooms": BOTH,
+      "aggregates": (FAST, SLOW)}, Fit.FITS, "has room"),
+    ("one of several aggregates will do",
+     {"servers": [vm("a", 1, extra_specs=asks("<or> yes <or> new"))], "rooms": BOTH,
+      "aggregates": (FAST, SLOW)}, Fit.FITS, "has room"),
+    ("nobody knows whether Nova looks at its flavor's aggregate",
+     {"servers": [vm("a", 1, extra_specs=asks("yes"))], "rooms": {"h3": room(9)},
+      "aggregates": (FAST, SLOW)}, Fit.MAY_NOT,
+     "a finds no healthy host in an aggregate with ssd=yes"),
+    ("its flavor's aggregate is full, others are not",
+     {"servers": [vm("a", 3, extra_specs=asks("yes"))], "rooms": {"h2": room(2), "h3": room(9)},
+      "aggregates": (FAST, SLOW)}, Fit.MAY_NOT, "3 MiB of memory missing"),
+    ("no aggregate would help",
+     {"servers": [vm("a", 99, extra_specs=asks("yes"))], "rooms": BOTH,
+      "aggregates": (FAST, SLOW)}, Fit.NOT, "99 MiB of memory missing"),
+    ("a comparison is the scheduler's",
+     {"servers": [vm("a", 1, extra_specs=asks(">= 2"))], "rooms": BOTH,
+      "aggregates": (FAST, SLOW)}, Fit.MAY_NOT, "a comparison with an aggregate's metadata"),
+    ("an image belongs to an aggregate",
+     {"servers": [vm("a", 1, image_properties={"os_distro": "x"})], "rooms": {"h2": room(9)},
+      "aggregates": (aggregate("h2", os_distro="y, z"),)}, Fit.MAY_NOT,
+     "a finds no healthy host in an aggregate for os_distro=x"),
+    ("and may be one of those named there",
+     {"servers": [vm("a", 1, image_properties={"os_distro": "z"})], "rooms": {"h2": room(9)},
+      "aggregates": (aggregate("h2", os_distro="y, z"),)}, Fit.FITS, "has room"),
+    ("a host may be kept for other projects",
+     {"servers": [vm("a", 1, project="them")], "rooms": {"h2": room(9)}, "aggregates": (MINE,)},
+     Fit.MAY_NOT, "a finds no healthy host outside other projects' aggregates"),
+    ("a project may have to stay on its own hosts",
+     {"servers": [vm("a", 1, project="you")], "rooms": {"h3": room(9)}, "aggregates": (MINE,)},
+     Fit.MAY_NOT, "a finds no healthy host in an aggregate of its own project"),
+    ("on which there is room",
+     {"servers": [vm("a", 1, project="you")], "rooms": BOTH, "aggregates": (MINE,)},
+     Fit.FITS, "has room"),
+    ("a host may be kept for those that ask for a trait",
+     {"servers": [vm("a", 1)], "rooms": {"h2": room(9)}, "aggregates": (KEPT,)}, Fit.MAY_NOT,
+     "a finds no healthy host outside aggregates for CUSTOM_LICENCE"),
+    ("a zone's aggregate restricts nothing else",
+     {"servers": [vm("a", 1, zone="nova")], "rooms": {"h2": room(9)},
+      "aggregates": (aggregate("h2", availability_zone="nova"),)}, Fit.FITS, "has room"),
+    ("all that is missing is said",
+     {"servers": [vm("a", 1, zone="east", extra_specs={"trait:CUSTOM_SSD": "required"})],
+      "rooms": BOTH, "zones": {"h2": "west", "h3": "east"}}, Fit.NOT,
+     "no healthy host in availability zone east and with CUSTOM_SSD"),
     ("a soft group is a wish",
      {"servers": [vm("a", 1), vm("b", 1)], "rooms": {"h2": room(9)}, "groups": SOFT},
      Fit.FITS, "have room"),
     ("only Nova's scheduler can look into a host",
      {"servers": [vm("a", 1, extra_specs={"hw:mem_page_size": "large"})],
       "rooms": {"h2": room(9)}}, Fit.MAY_NOT, "a asks for huge pages, which only Nova's"),
+    ("whether its image asks or its flavor",
+     {"servers": [vm("a", 1, image_properties={"hw_numa_nodes": "2"})],
+      "rooms": {"h2": room(9)}}, Fit.MAY_NOT, "a asks for a NUMA topology"),
+    ("nor do Placement's books of a whole host tell of its parts",
+     {"servers": [vm("a", 1, extra_specs={"trait_NET1:CUSTOM_PHYSNET": "required"})],
+      "rooms": {"h2": room(9)}}, Fit.MAY_NOT, "a asks for traits or resources of one part"),
     ("in pieces there is enough",
      {"servers": [vm("a", 4)],
       "rooms": {"h2": room(8, split=frozenset({"MEMORY_MB"}))}},

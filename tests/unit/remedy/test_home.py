@@ -84,6 +84,15 @@ def test_the_incident_stays_open_while_a_vm_is_on_its_way(
             (Migration("m2", "id-a", "h1", "h2", "failed", NOW - 50),),
             "may exist there",
         ),
+        (
+            VM,
+            {"vm_state": "error"},
+            (
+                Migration("m2", "id-a", "h1", "h3", "error", NOW - 50),
+                Migration("m3", "id-a", "h1", "h2", "failed", NOW - 50),  # in the same second
+            ),
+            "to h2 failed half-way",
+        ),
         (VM, {"vm_state": "paused"}, (), "is paused, was active before"),
         (replace(VM, may_run_on="h3"), {"vm_state": "error"}, (), "to h3 failed half-way"),
         (replace(VM, dest="h1", attempts=3), {"vm_state": "error"}, (), "in 3 attempts"),

@@ -273,10 +273,10 @@ CASES: list[tuple[str, Incident, Facts, list[str]]] = [
         ["-> fencing"],
     ),
     (
-        "confirmed off, and yet heard: the word is not taken",
+        "confirmed off, and yet heard: the word is dropped",
         incident("held", held_by="no-proof", fencing_since=NOW - 9),
         facts(None, confirmed="ann confirmed"),
-        [],
+        ["forget-word"],
     ),
     (
         "held for want of a proof, released while well: over",
