@@ -36,14 +36,14 @@ def lock_service(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
 
 @pytest.fixture(params=["sqlite", "mariadb", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A database without tables; afterwards they are gone again."""
+    """A database without tables, whatever another test has left on its server."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/v.sqlite"
     else:
         url = request.getfixturevalue(request.param).address
     found = Database(url, busy=3, connect=2)
-    yield found
     _empty(found)
+    yield found
     found.dispose()
 
 

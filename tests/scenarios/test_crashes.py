@@ -27,7 +27,7 @@ def test_an_engine_killed_anywhere_ends_the_story_the_same(
     name: str, fates: dict[str, crash.Fate]
 ) -> None:
     fate = fates[name]
-    assert len(fate.deaths) > 10
+    assert len(fate.deaths) > 10  # or it has gone blind
     wrong = [f"{d.number} {d.place}: {d.problem}" for d in fate.bad]
     assert not wrong, "\n".join(wrong) + f"\n{fate.bad[0].log}"
 

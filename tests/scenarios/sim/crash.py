@@ -29,7 +29,7 @@ from tests.scenarios.sim.world import World
 LONGER = 60.0
 STRIDE = 2.0
 #: Played in each test run, at every place or every so many; the rest is for the nightly.
-EVERY_DAY = {"power-loss": 1, "fencing-answer-lost": 1, "no-capacity": 6}
+EVERY_DAY = {"power-loss": 1, "fencing-answer-lost": 4, "no-capacity": 12}
 
 
 @dataclass(frozen=True)
