@@ -71,6 +71,7 @@ _STACK = (
     "tests/lab/suite/test_heat.py::"
     "test_a_stacks_server_is_protected_and_survives_its_guest_and_its_host"
 )
+_SERVED = "VMHA_CONFIG_FILES=/etc/vmha/vmha.conf PROMETHEUS_MULTIPROC_DIR=/run/vmha/metrics"
 _WSGI = Not("serves until it is ended", "tests/unit/cmd/test_wsgi_servers.py::"
             "test_several_workers_write_each_word_once")  # fmt: skip
 _LAB_ITSELF = Not("changes the lab under the other tests", "tests/conftest.py::lab")
@@ -157,11 +158,10 @@ PLANS: Mapping[str, Plan] = {
     "chmod 640 /etc/vmha/webhook.key": Here(before=("touch /etc/vmha/webhook.key",)),
     "openssl rand -hex 32 | install -m 640 -g vmha /dev/stdin /etc/vmha/webhook.key": Here(),
     "install -m 600 -o vmha /dev/stdin /etc/vmha/bmc.password": Here(),
-    "VMHA_CONFIG_FILES=/etc/vmha/vmha.conf gunicorn --bind 0.0.0.0:8778 --workers 3 --threads 4 "
+    f"{_SERVED} gunicorn --bind 0.0.0.0:8778 --workers 3 --threads 4 "
     "vmha_remediator.api.wsgi:application": _WSGI,
-    "VMHA_CONFIG_FILES=/etc/vmha/vmha.conf uwsgi --http 0.0.0.0:8778 --module "
-    "vmha_remediator.api.wsgi --master --processes 3 --threads 4 --lazy-apps --need-app "
-    "--disable-logging --die-on-term": _WSGI,
+    f"{_SERVED} uwsgi --http 0.0.0.0:8778 --module vmha_remediator.api.wsgi --master "
+    "--processes 3 --threads 4 --lazy-apps --need-app --disable-logging --die-on-term": _WSGI,
     **{
         f"systemctl {words}": _SYSTEMD
         for words in (

@@ -22,7 +22,7 @@ import pytest
 from tests.contract.agents import AGE, HEARS, LEASE_AGE, Cluster, wait_for
 from vmha_pollsters.agent import area
 from vmha_pollsters.agent.main import main
-from vmha_pollsters.agent.slots import SlotFile
+from vmha_pollsters.agent.storage.slotfile import SlotFile
 from vmha_pollsters.lease.layout import BLOCK, FIRST_HOST, Header, pack_header
 
 HOSTS = ("h1", "h2", "h3")

@@ -14,8 +14,10 @@ import pytest
 
 from tests.contract.loop import loop_device
 from vmha_pollsters.agent import area
-from vmha_pollsters.agent.keeper import ClaimLost, Content, Identity, Keeper, Stopped
-from vmha_pollsters.agent.slots import LONG, TURNS, Cache, SlotFile, read_table
+from vmha_pollsters.agent.storage.cache import LONG, TURNS, Cache
+from vmha_pollsters.agent.storage.keeper import ClaimLost, Content, Identity, Keeper, Stopped
+from vmha_pollsters.agent.storage.slotfile import SlotFile
+from vmha_pollsters.agent.storage.table import read_table
 from vmha_pollsters.lease.contract import Table
 from vmha_pollsters.lease.layout import (
     BLOCK,

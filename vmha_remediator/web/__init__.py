@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The status page: three static files that speak to the REST API, and nothing from elsewhere."""
+"""The status page: static files that speak to the REST API, and nothing from elsewhere."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vmha_pollsters.agent.slots import SlotFile, beginning, check_header, read_table
+from vmha_pollsters.agent.storage.slotfile import SlotFile, beginning
+from vmha_pollsters.agent.storage.table import check_header, read_table
 from vmha_pollsters.lease.layout import (
     BLOCK,
     FIRST_HOST,

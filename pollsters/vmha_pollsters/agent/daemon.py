@@ -12,16 +12,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from vmha_pollsters.agent import witness
-from vmha_pollsters.agent.crew import Cast, Crew, Known
 from vmha_pollsters.agent.hearing import Hearing
 from vmha_pollsters.agent.heart import Heart, Route, Standing, Station
-from vmha_pollsters.agent.keeper import Content, Identity, Keeper
 from vmha_pollsters.agent.probe import Prober
-from vmha_pollsters.agent.slots import NEAR, SlotFile
-from vmha_pollsters.agent.storage import Reader, Seen, Writer
+from vmha_pollsters.agent.storage.keeper import Content, Identity, Keeper
+from vmha_pollsters.agent.storage.reader import Reader, Seen
+from vmha_pollsters.agent.storage.slotfile import SlotFile
+from vmha_pollsters.agent.storage.table import NEAR
+from vmha_pollsters.agent.storage.writer import Writer
 from vmha_pollsters.agent.watchdog.tether import Armed, Tether
-from vmha_pollsters.agent.witness import Limits, Me, Peer, Qualification, Reading, Rest
+from vmha_pollsters.agent.witness.crew import Cast, Crew, Known
+from vmha_pollsters.agent.witness.fusion import Reading, aged, believed, fuse
+from vmha_pollsters.agent.witness.limits import Limits, limits
+from vmha_pollsters.agent.witness.peers import NOBODY, Peer, Rest, is_live, is_well
+from vmha_pollsters.agent.witness.qualification import Me, Qualification, may_vouch, qualify
+from vmha_pollsters.agent.witness.roster import next_roster, senders, targets
 from vmha_pollsters.conf import GROUP, host_name, read_boot_id, read_keys, require
 from vmha_pollsters.lease.contract import LeaseDriver
 from vmha_pollsters.lease.layout import (
@@ -100,7 +105,7 @@ class Picture:
         else:
             looked_at = [p for p in everybody if p.slot not in skip or p.host in self.suspects]
             well = []
-        found = sorted([*witness.fuse(looked_at, self.views, limits), *well])
+        found = sorted([*fuse(looked_at, self.views, limits), *well])
         if not self.suspects:
             return found
         return [r._replace(suspect=True) if r.host in self.suspects else r for r in found]
@@ -122,7 +127,7 @@ class Agent:
         settings = conf[GROUP]
         self.host = host_name(conf)
         self.settings = settings
-        self.limits = witness.limits(settings.heartbeat_interval, settings.lease_interval)
+        self.limits = limits(settings.heartbeat_interval, settings.lease_interval)
         boot_id, cluster = read_boot_id(conf), require(conf, "cluster")
         address, path = require(conf, "address"), require(conf, "lease_path")
         self.stop = threading.Event()
@@ -210,12 +215,12 @@ class Agent:
         stale = seen.roster is None or seen.roster_age > self.limits.roster_stale
         few = self._follows_few(seen, written.slot, stale)
         everybody = self._everybody(seen, few, written.slot, now)
-        peers, rest = everybody, witness.NOBODY
+        peers, rest = everybody, NOBODY
         if isinstance(everybody, Crew) and seen.roster is not None:
             peers, rest = everybody.split(self.limits, seen.roster.witnesses)
         me = self._me(seen, now)
-        qualification = witness.qualify(me, peers, self.limits, rest)
-        views = witness.believed(me, qualification, peers, seen.roster, self.limits, rest)
+        qualification = qualify(me, peers, self.limits, rest)
+        views = believed(me, qualification, peers, seen.roster, self.limits, rest)
         suspects = self._suspects(written.slot, peers, views, now)
         wanted = None
         # Who has just begun to look (again) knows nobody's lease yet: the roster that it would
@@ -223,7 +228,7 @@ class Agent:
         settled = me.reading >= self.limits.settle_read
         if written.slot is not None and settled and not written.problem and not seen.problem:
             incumbents = self._incumbents(seen.roster, peers, now)
-            wanted = witness.next_roster(
+            wanted = next_roster(
                 written.slot, peers, seen.roster, stale, incumbents, self.limits, rest
             )
         self._steer(written.slot, seen, everybody)
@@ -251,7 +256,7 @@ class Agent:
         problems = [p for p in (written.problem, seen.problem, self.heart.problem) if p]
         expected = None
         if written.slot is not None:
-            expected = witness.senders(written.slot, seen.roster, seen.slots)
+            expected = senders(written.slot, seen.roster, seen.slots)
         return Me(
             slot=written.slot,
             write_age=None if written.at is None else now - written.at,
@@ -270,7 +275,7 @@ class Agent:
         if bare:  # an ordinary host of a big cluster reads a few slots only
             hosts = sum(not has(slot.flags, Flag.LEAVING) for slot in seen.slots.values())
             hosts = max(hosts, len(seen.roster.members) if seen.roster is not None else 0)
-        vouches = witness.may_vouch(
+        vouches = may_vouch(
             speaks=speaks and Flag.QUALIFIED in written.flags,
             bare=bare,
             heard_bare=self.heart.bare() if bare else 0,
@@ -310,7 +315,7 @@ class Agent:
             seen.roster.members if few and seen.roster is not None else frozenset(),
         )
         if few and mine is not None and seen.roster is not None:
-            wanted = {mine, *witness.targets(mine, seen.roster, seen.slots)}
+            wanted = {mine, *targets(mine, seen.roster, seen.slots)}
             return self._peers(wanted & seen.slots.keys(), seen.slots, known)
         watches = seen.roster is not None and mine in seen.roster.witnesses
         if watches and len(seen.slots) > CROWD and seen.edition is not None:
@@ -338,7 +343,7 @@ class Agent:
 
     def _one_of(self, one: Peer, two: Peer) -> Peer:
         """Of two slots with one host name take the live one; two live ones are a problem."""
-        alive = [p for p in (one, two) if witness.is_live(p, self.limits)]
+        alive = [p for p in (one, two) if is_live(p, self.limits)]
         if len(alive) == 2:
             return one._replace(problem=f"slots {one.slot} and {two.slot} both say {one.host}")
         return alive[0] if alive else two
@@ -349,8 +354,8 @@ class Agent:
         """Return the hosts whose reading is suspect, or was until a moment ago."""
         if not views:
             return frozenset()
-        doubtful = [p for p in peers if p.slot == mine or not witness.is_well(p, self.limits)]
-        for reading in witness.fuse(doubtful, views, self.limits):
+        doubtful = [p for p in peers if p.slot == mine or not is_well(p, self.limits)]
+        for reading in fuse(doubtful, views, self.limits):
             if reading.suspect:
                 self._suspect[reading.host] = now
         self._suspect = {h: at for h, at in self._suspect.items() if now - at < RECOVERED}
@@ -377,8 +382,8 @@ class Agent:
         if seen.edition is not None and steered == self._steered:
             return  # nothing changed but what every renewal changes
         names = {n: seen.slots[n].host for n in _indexes(everybody) if n != mine}
-        expected = witness.senders(mine, seen.roster, seen.slots)
-        to = witness.targets(mine, seen.roster, seen.slots) & names.keys()
+        expected = senders(mine, seen.roster, seen.slots)
+        to = targets(mine, seen.roster, seen.slots) & names.keys()
         self._steered = steered
         self.prober.forget([seen.slots[n].host for n in _indexes(everybody)])
         self.heart.steer(
@@ -426,9 +431,7 @@ class Agent:
 
     def _isolated(self, peers: Iterable[Peer], rest: Rest, mine: int | None, now: float) -> bool:
         """Tell whether this host hears nobody and the isolation addresses do not answer."""
-        others = bool(rest.slots) or any(
-            p.slot != mine and witness.is_live(p, self.limits) for p in peers
-        )
+        others = bool(rest.slots) or any(p.slot != mine and is_live(p, self.limits) for p in peers)
         heard = self.heart.last_heard()
         silence = self.heart.listening_for() if heard is None else heard
         if not others or silence <= self.limits.suspect_heard:
@@ -464,7 +467,7 @@ class Agent:
             if isinstance(picture.peers, Crew):
                 views = picture.peers.view(header.hosts, passed)
             else:
-                known = {p.slot: witness.aged(p.opinion, passed) for p in picture.peers}
+                known = {p.slot: aged(p.opinion, passed) for p in picture.peers}
                 views = tuple(known.get(n, NO_OPINION) for n in range(header.hosts))
         roster = picture.next_roster
         said = Content(flags, views)
@@ -503,7 +506,7 @@ class Agent:
         roster has changed.
         """
         known = self.reader.seen.slots
-        wanted = {mine, *witness.targets(mine, roster, known)}
+        wanted = {mine, *targets(mine, roster, known)}
         introduced = roster and (roster.witnesses, roster.members)
         self._looks += 1
         if introduced != self._introduced or self._looks >= FEW_LOOKS:

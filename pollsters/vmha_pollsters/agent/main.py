@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
 def feed_watchdog(args: argparse.Namespace) -> int:
     """Feed the watchdog until SIGTERM or SIGINT, and until nobody relies on it any more."""
     from vmha_pollsters import conf as configuration
-    from vmha_pollsters.agent.slots import SlotFile
+    from vmha_pollsters.agent.storage.slotfile import SlotFile
     from vmha_pollsters.agent.watchdog import feeder
     from vmha_pollsters.agent.watchdog.promise import SlotPromise
 

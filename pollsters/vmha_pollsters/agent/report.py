@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from vmha_pollsters.agent import witness
 from vmha_pollsters.agent.daemon import Agent, Picture
-from vmha_pollsters.agent.storage import Seen, Written
-from vmha_pollsters.agent.witness import Peer, Reading
+from vmha_pollsters.agent.storage.reader import Seen
+from vmha_pollsters.agent.storage.writer import Written
+from vmha_pollsters.agent.witness.fusion import Reading
+from vmha_pollsters.agent.witness.peers import Peer
+from vmha_pollsters.agent.witness.roster import targets
 from vmha_pollsters.lease.layout import Flag
 from vmha_remediator.rules import metrics
 
@@ -164,7 +166,7 @@ def _peers(agent: Agent, picture: Picture) -> list[dict[str, Any]]:
     sent = frozenset[int]()
     if picture.slot is not None:
         known = [p.slot for p in picture.peers]
-        sent = witness.targets(picture.slot, picture.roster, known)
+        sent = targets(picture.slot, picture.roster, known)
     told = {r.host: values(r) for r in picture.readings(agent.limits)}
     return [_peer(agent, peer, peer.slot in sent, told.get(peer.host)) for peer in picture.peers]
 

@@ -59,7 +59,7 @@ class SlotsLease:
             memory = memories.get(index)
             if memory is None:
                 memory = memories[index] = _Memory(slot, finished, False, finished, (slot.nonce,))
-            elif memory.slot is not slot:  # most often it is the same: see `agent.slots.Cache`
+            elif memory.slot is not slot:  # most often it is the same: see `agent.storage.cache`
                 self._compare(memory, slot, finished)
             memory.looked = finished
             # From the end of the look that saw it change to the beginning of this one: the

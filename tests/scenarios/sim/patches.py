@@ -27,7 +27,8 @@ from tests.scenarios.sim import network
 from tests.scenarios.sim.hosts import Host
 from tests.scenarios.sim.storage import Blocks
 from vmha_pollsters import pollsters
-from vmha_pollsters.agent import daemon, heart, keeper, probe
+from vmha_pollsters.agent import daemon, heart, probe
+from vmha_pollsters.agent.storage import keeper
 
 if TYPE_CHECKING:
     from tests.scenarios.sim.world import World

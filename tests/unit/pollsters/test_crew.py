@@ -9,14 +9,17 @@ from dataclasses import replace
 
 import pytest
 
-from vmha_pollsters.agent import witness
-from vmha_pollsters.agent.crew import Cast, Crew, Known
-from vmha_pollsters.agent.witness import Me
+from vmha_pollsters.agent.witness.crew import Cast, Crew, Known
+from vmha_pollsters.agent.witness.fusion import aged, believed, fuse
+from vmha_pollsters.agent.witness.limits import limits
+from vmha_pollsters.agent.witness.peers import is_well
+from vmha_pollsters.agent.witness.qualification import Me, qualify
+from vmha_pollsters.agent.witness.roster import next_roster
 from vmha_pollsters.lease.contract import Sight
 from vmha_pollsters.lease.layout import NO_OPINION, Flag, Opinion, Probe, Roster, Slot
 from vmha_pollsters.lease.views import Views
 
-LIMITS = witness.limits()
+LIMITS = limits()
 HOSTS = 60
 MINE = 0
 WITNESSES = (0, 1, 2)
@@ -80,34 +83,32 @@ def test_a_witness_concludes_the_same_as_if_it_had_looked_at_everybody(seed: int
     few, rest = crew.split(LIMITS, WITNESSES)
     assert {p.slot for p in few} | rest.slots == {p.slot for p in everybody}
     assert not {p.slot for p in few} & rest.slots
-    assert all(witness.is_well(p, LIMITS) for p in everybody if p.slot in rest.slots)
+    assert all(is_well(p, LIMITS) for p in everybody if p.slot in rest.slots)
 
     me = Me(slot=MINE, write_age=0.5, read_age=0.5, listening=99.0, reading=99.0)
-    sure = witness.qualify(me, few, LIMITS, rest)
-    assert sure == witness.qualify(me, everybody, LIMITS)
+    sure = qualify(me, few, LIMITS, rest)
+    assert sure == qualify(me, everybody, LIMITS)
 
     roster = Roster(MINE, WITNESSES, frozenset(range(HOSTS)), 1, 1, MINE)
     waits = dict.fromkeys(WITNESSES, 0.0)
     for stale in (False, True):
-        assert witness.next_roster(
-            MINE, few, roster, stale, waits, LIMITS, rest
-        ) == witness.next_roster(MINE, everybody, roster, stale, waits, LIMITS)
+        assert next_roster(MINE, few, roster, stale, waits, LIMITS, rest) == next_roster(
+            MINE, everybody, roster, stale, waits, LIMITS
+        )
 
-    views = witness.believed(me, replace(sure, ok=True), few, roster, LIMITS, rest)
-    all_views = witness.believed(me, replace(sure, ok=True), everybody, roster, LIMITS)
-    assert witness.fuse(everybody, views, LIMITS) == witness.fuse(everybody, all_views, LIMITS)
-    well = [r for r in witness.fuse(everybody, views, LIMITS) if r.slot in rest.slots]
+    views = believed(me, replace(sure, ok=True), few, roster, LIMITS, rest)
+    all_views = believed(me, replace(sure, ok=True), everybody, roster, LIMITS)
+    assert fuse(everybody, views, LIMITS) == fuse(everybody, all_views, LIMITS)
+    well = [r for r in fuse(everybody, views, LIMITS) if r.slot in rest.slots]
     assert sorted(crew.fuse(rest.slots, views)) == (well if views else [])
-    suspects = [r for r in witness.fuse(everybody, views, LIMITS) if r.suspect]
+    suspects = [r for r in fuse(everybody, views, LIMITS) if r.suspect]
     assert {r.slot for r in suspects} - {MINE} <= {p.slot for p in few}
 
 
 def test_its_view_says_of_every_slot_what_it_knows() -> None:
     crew, slots, _known = cluster(7)
     said = crew.view(HOSTS + 5, heard_by=0.2)
-    wanted = [
-        witness.aged(crew.opinions[n], 0.2) if n in slots else NO_OPINION for n in range(HOSTS + 5)
-    ]
+    wanted = [aged(crew.opinions[n], 0.2) if n in slots else NO_OPINION for n in range(HOSTS + 5)]
     assert said.columns == Views.of(wanted).columns
 
 

@@ -17,7 +17,9 @@ from vmha_pollsters import conf as configuration
 from vmha_pollsters.agent import report, text
 from vmha_pollsters.agent.daemon import Agent
 from vmha_pollsters.agent.heart import Standing
-from vmha_pollsters.agent.storage import Events, Seen, Written
+from vmha_pollsters.agent.storage.events import Events
+from vmha_pollsters.agent.storage.reader import Seen
+from vmha_pollsters.agent.storage.writer import Written
 from vmha_pollsters.agent.watchdog.tether import Armed
 from vmha_pollsters.lease.contract import Sight
 from vmha_pollsters.lease.layout import Flag, Header, Opinion, Probe, Roster, Slot

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from vmha_pollsters.agent import area
-from vmha_pollsters.agent.keeper import Content, Identity, Keeper
 from vmha_pollsters.agent.main import main
-from vmha_pollsters.agent.slots import SlotFile
+from vmha_pollsters.agent.storage.keeper import Content, Identity, Keeper
+from vmha_pollsters.agent.storage.slotfile import SlotFile
 from vmha_pollsters.lease.layout import BLOCK, FIRST_HOST, Flag, Opinion, Probe, Roster
 
 Out = pytest.CaptureFixture[str]

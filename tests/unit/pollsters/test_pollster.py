@@ -16,7 +16,7 @@ from oslo_config import cfg
 from vmha_pollsters import pollsters
 from vmha_pollsters.agent.report import values
 from vmha_pollsters.agent.server import AlreadyRunning, Desk
-from vmha_pollsters.agent.witness import Reading
+from vmha_pollsters.agent.witness.fusion import Reading
 from vmha_pollsters.ask import ask
 from vmha_pollsters.discovery import AgentDiscovery
 from vmha_pollsters.pollsters import ROLE_LASTS, HostPollster

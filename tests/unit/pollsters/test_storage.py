@@ -14,9 +14,10 @@ from types import SimpleNamespace
 import pytest
 
 from vmha_pollsters.agent import area
-from vmha_pollsters.agent.keeper import Content, Identity, Keeper
-from vmha_pollsters.agent.slots import SlotFile
-from vmha_pollsters.agent.storage import Reader, Writer
+from vmha_pollsters.agent.storage.keeper import Content, Identity, Keeper
+from vmha_pollsters.agent.storage.reader import Reader
+from vmha_pollsters.agent.storage.slotfile import SlotFile
+from vmha_pollsters.agent.storage.writer import Writer
 from vmha_pollsters.lease.layout import Block, Flag, Roster
 from vmha_pollsters.lease.slots import SlotsLease
 

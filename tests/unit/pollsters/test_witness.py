@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmha_pollsters.agent import witness
-from vmha_pollsters.agent.witness import Me, Peer, Qualification, limits
+from vmha_pollsters.agent.witness.fusion import Reading, believed, fuse
+from vmha_pollsters.agent.witness.limits import limits
+from vmha_pollsters.agent.witness.peers import Peer
+from vmha_pollsters.agent.witness.qualification import Me, Qualification, may_vouch, qualify
+from vmha_pollsters.agent.witness.roster import neighbours, next_roster, rank, senders, targets
 from vmha_pollsters.lease.layout import Flag, Opinion, Probe, Roster
 
 LIMITS = limits()
@@ -41,7 +44,7 @@ ME = Me(slot=0, write_age=1.0, read_age=0.5, listening=100.0, reading=100.0)
 
 
 def test_a_host_that_writes_reads_and_hears_is_qualified() -> None:
-    assert witness.qualify(ME, peers(), LIMITS) == Qualification(
+    assert qualify(ME, peers(), LIMITS) == Qualification(
         True, (), heard=4, live=4, clock=0.0, storage=True, hears=True
     )
 
@@ -60,7 +63,7 @@ def test_a_host_that_writes_reads_and_hears_is_qualified() -> None:
     ],
 )
 def test_what_takes_the_right_to_speak(me: Me, why: str) -> None:
-    result = witness.qualify(me, peers(), LIMITS)
+    result = qualify(me, peers(), LIMITS)
     assert not result.ok
     assert why in result.why
 
@@ -71,7 +74,7 @@ def test_what_takes_the_right_to_speak(me: Me, why: str) -> None:
      (replace(ME, listening=3.0), True), (replace(ME, reading=4.0), True)],
 )  # fmt: skip
 def test_the_limits_themselves_are_still_good(me: Me, ok: bool) -> None:
-    assert witness.qualify(me, peers(), LIMITS).ok is ok
+    assert qualify(me, peers(), LIMITS).ok is ok
 
 
 DEAF = Opinion(4.0, 1.0)  # live lease, not heard
@@ -98,16 +101,16 @@ NEVER = Opinion(None, 1.0)
 def test_more_than_half_of_the_live_hosts_have_to_be_heard(
     others: list[Opinion], ok: bool, heard: int, live: int
 ) -> None:
-    result = witness.qualify(ME, [peer(n, o) for n, o in enumerate(others, 1)], LIMITS)
+    result = qualify(ME, [peer(n, o) for n, o in enumerate(others, 1)], LIMITS)
     assert (result.ok, result.heard, result.live) == (ok, heard, live)
 
 
 def test_hosts_that_left_or_do_not_send_to_me_are_not_missed() -> None:
     left = [peer(n, DEAF, flags=Flag.LEAVING) for n in (1, 2, 3)]
-    assert witness.qualify(ME, left, LIMITS).ok
+    assert qualify(ME, left, LIMITS).ok
     deaf = [peer(1), peer(2, DEAF), peer(3, DEAF)]
-    assert not witness.qualify(ME, deaf, LIMITS).ok
-    assert witness.qualify(replace(ME, expected=frozenset({1, 2})), deaf, LIMITS).ok
+    assert not qualify(ME, deaf, LIMITS).ok
+    assert qualify(replace(ME, expected=frozenset({1, 2})), deaf, LIMITS).ok
 
 
 @pytest.mark.parametrize(
@@ -124,7 +127,7 @@ def test_hosts_that_left_or_do_not_send_to_me_are_not_missed() -> None:
 )
 def test_my_clock_has_to_agree_with_the_median(offsets: list[float | None], ok: bool) -> None:
     others = [peer(n, clock_offset=offset) for n, offset in enumerate(offsets, 1)]
-    result = witness.qualify(ME, others, LIMITS)
+    result = qualify(ME, others, LIMITS)
     assert (result.ok, result.clock_ok) == (ok, ok)
 
 
@@ -134,7 +137,7 @@ def test_my_clock_has_to_agree_with_the_median(offsets: list[float | None], ok: 
 def test_the_highest_priority_then_the_lowest_slot_watches() -> None:
     table = [peer(0), peer(1, priority=5), peer(2), peer(3, priority=5)]
     for order in permutations(table):
-        assert witness.rank(order, {}, LIMITS) == (1, 3, 0, 2)
+        assert rank(order, {}, LIMITS) == (1, 3, 0, 2)
 
 
 @pytest.mark.parametrize(
@@ -148,22 +151,22 @@ def test_the_highest_priority_then_the_lowest_slot_watches() -> None:
     ],
 )
 def test_who_is_unfit_does_not_rank(unfit: Peer) -> None:
-    assert witness.rank(peers(h0=unfit), {}, LIMITS) == (1, 2, 3)
+    assert rank(peers(h0=unfit), {}, LIMITS) == (1, 2, 3)
 
 
 @pytest.mark.parametrize(("unqualified_for", "first"), [(0.0, 0), (9.9, 0), (10.0, 1)])
 def test_a_witness_keeps_its_place_for_the_grace_time(unqualified_for: float, first: int) -> None:
     table = peers(h0=peer(0, flags=Flag(0)))
-    assert witness.rank(table, {0: unqualified_for}, LIMITS)[0] == first
+    assert rank(table, {0: unqualified_for}, LIMITS)[0] == first
 
 
 def test_when_nobody_is_qualified_every_live_host_ranks() -> None:
     table = [peer(n, flags=Flag(0)) for n in range(3)] + [peer(3, GONE, flags=Flag(0))]
-    assert witness.rank(table, {}, LIMITS) == (0, 1, 2)
+    assert rank(table, {}, LIMITS) == (0, 1, 2)
 
 
 def new_roster(mine: int, table: list[Peer], roster: Roster | None, stale: bool) -> Roster | None:
-    return witness.next_roster(mine, table, roster, stale, {}, LIMITS)
+    return next_roster(mine, table, roster, stale, {}, LIMITS)
 
 
 def test_the_master_renews_its_roster() -> None:
@@ -212,56 +215,56 @@ def test_nobody_alive_nobody_writes() -> None:
     ],
 )
 def test_the_ring(mine: int, members: set[int], expected: set[int]) -> None:
-    assert witness.neighbours(mine, frozenset(members)) == expected
+    assert neighbours(mine, frozenset(members)) == expected
 
 
 def test_heartbeats_go_to_witnesses_and_neighbours() -> None:
     big = replace(ROSTER, members=frozenset(range(100)))
-    assert witness.targets(50, big, range(100)) == {0, 1, 2, 49, 51}
-    assert witness.targets(50, None, range(52)) == frozenset(range(52)) - {50}
+    assert targets(50, big, range(100)) == {0, 1, 2, 49, 51}
+    assert targets(50, None, range(52)) == frozenset(range(52)) - {50}
 
 
 def test_in_a_small_cluster_everybody_sends_to_everybody() -> None:
-    assert witness.targets(3, ROSTER, range(8)) == frozenset({0, 1, 2, 4, 5, 6, 7})
-    assert witness.senders(3, ROSTER, range(8)) is None
-    assert witness.targets(3, ROSTER, range(9)) == frozenset({0, 1, 2})
-    assert witness.senders(3, ROSTER, range(9)) == frozenset({0, 1, 2})
+    assert targets(3, ROSTER, range(8)) == frozenset({0, 1, 2, 4, 5, 6, 7})
+    assert senders(3, ROSTER, range(8)) is None
+    assert targets(3, ROSTER, range(9)) == frozenset({0, 1, 2})
+    assert senders(3, ROSTER, range(9)) == frozenset({0, 1, 2})
 
 
 def test_a_witness_hears_all_others_only_whom_they_send_to() -> None:
     big = replace(ROSTER, members=frozenset(range(100)))
-    assert witness.senders(1, big, range(100)) is None
-    assert witness.senders(50, big, range(100)) == frozenset({0, 1, 2, 49, 51})
+    assert senders(1, big, range(100)) is None
+    assert senders(50, big, range(100)) == frozenset({0, 1, 2, 49, 51})
 
 
 def test_who_sends_is_who_is_expected() -> None:
     big = replace(ROSTER, members=frozenset(range(0, 40, 3)))
     for mine in big.members:
         for other in big.members - {mine, *big.witnesses}:
-            expected = witness.senders(other, big, big.members)
+            expected = senders(other, big, big.members)
             assert expected is not None
             if mine in expected:
-                assert other in witness.targets(mine, big, big.members) or mine in big.witnesses
+                assert other in targets(mine, big, big.members) or mine in big.witnesses
 
 
 # --- fusion --------------------------------------------------------------------------------
 
 
-def seen_by(witnesses: dict[int, Opinion], of: Peer | None = None) -> witness.Reading | None:
+def seen_by(witnesses: dict[int, Opinion], of: Peer | None = None) -> Reading | None:
     """Return the reading of host 3 when these witnesses have these opinions of it."""
     views = {slot: {3: opinion} for slot, opinion in witnesses.items()}
-    readings = witness.fuse([of or peer(3)], views, LIMITS)
+    readings = fuse([of or peer(3)], views, LIMITS)
     return readings[0] if readings else None
 
 
 def test_a_well_host() -> None:
     reading = seen_by({0: WELL, 1: Opinion(0.2, 1.5), 2: Opinion(0.9, 0.4)})
-    assert reading == witness.Reading(3, "h3", 0.2, 0.4, True, False, 3, False, watchdog=0.0)
+    assert reading == Reading(3, "h3", 0.2, 0.4, True, False, 3, False, watchdog=0.0)
 
 
 def test_a_dead_host() -> None:
     reading = seen_by({0: DEAD, 1: Opinion(29.0, 28.5, Probe.SILENT)})
-    assert reading == witness.Reading(3, "h3", 29.0, 28.5, False, False, 2, True, watchdog=0.0)
+    assert reading == Reading(3, "h3", 29.0, 28.5, False, False, 2, True, watchdog=0.0)
 
 
 def test_one_witness_that_hears_it_is_enough() -> None:
@@ -384,8 +387,8 @@ def test_no_reading_is_worse_than_what_any_witness_knows(opinions: dict[int, Opi
 # --- who is believed -----------------------------------------------------------------------
 
 
-def believed(table: list[Peer], me: Me = ME, mine: Qualification = FIT) -> set[int]:
-    return set(witness.believed(me, mine, table, ROSTER, LIMITS))
+def believed_slots(table: list[Peer], me: Me = ME, mine: Qualification = FIT) -> set[int]:
+    return set(believed(me, mine, table, ROSTER, LIMITS))
 
 
 VIEW = {3: WELL}
@@ -393,7 +396,7 @@ VIEW = {3: WELL}
 
 def test_qualified_witnesses_with_fresh_views_are_believed() -> None:
     table = peers(h1=peer(1, views=VIEW), h2=peer(2, views=VIEW), h3=peer(3, views=VIEW))
-    assert believed(table) == {0, 1, 2}  # slot 3 is no witness
+    assert believed_slots(table) == {0, 1, 2}  # slot 3 is no witness
 
 
 @pytest.mark.parametrize(
@@ -408,20 +411,20 @@ def test_qualified_witnesses_with_fresh_views_are_believed() -> None:
     ],
 )
 def test_who_is_not_believed(other: Peer) -> None:
-    assert believed(peers(h1=other)) == {0}
+    assert believed_slots(peers(h1=other)) == {0}
 
 
 def test_who_is_no_qualified_witness_is_silent() -> None:
-    assert believed(peers(), mine=Qualification(False)) == set()
-    assert believed(peers(), me=replace(ME, slot=3)) == set()
-    assert witness.believed(ME, FIT, peers(), None, LIMITS) == {}
-    assert witness.fuse(peers(), {}, LIMITS) == ()
+    assert believed_slots(peers(), mine=Qualification(False)) == set()
+    assert believed_slots(peers(), me=replace(ME, slot=3)) == set()
+    assert believed(ME, FIT, peers(), None, LIMITS) == {}
+    assert fuse(peers(), {}, LIMITS) == ()
 
 
 def test_a_view_is_as_old_as_the_slot_that_holds_it() -> None:
     views = {3: Opinion(2.0, 3.0, Probe.SILENT)}
     table = peers(h1=peer(1, views=views, slot_age=1.5), h3=peer(3, Opinion(9.0, 9.0)))
-    seen = witness.believed(ME, FIT, table, ROSTER, LIMITS)[1][3]
+    seen = believed(ME, FIT, table, ROSTER, LIMITS)[1][3]
     assert seen == Opinion(3.5, 4.5, Probe.SILENT)
 
 
@@ -431,7 +434,7 @@ def test_a_told_lease_age_grows_only_as_far_as_own_looks_confirm(
 ) -> None:
     views = {3: Opinion(2.0, 3.0)}
     table = peers(h1=peer(1, views=views, slot_age=1.5), h3=peer(3, Opinion(9.0, own)))
-    assert witness.believed(ME, FIT, table, ROSTER, LIMITS)[1][3].lease == told
+    assert believed(ME, FIT, table, ROSTER, LIMITS)[1][3].lease == told
 
 
 @pytest.mark.parametrize(
@@ -447,4 +450,4 @@ def test_a_told_lease_age_grows_only_as_far_as_own_looks_confirm(
 def test_whose_acknowledgement_keeps_a_watchdog_fed(
     situation: dict[str, Any], vouches: bool
 ) -> None:
-    assert witness.may_vouch(**situation, hosts=4) is vouches
+    assert may_vouch(**situation, hosts=4) is vouches

@@ -14,23 +14,26 @@ export function el(name, attributes = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
+// Gives the focus to what has a key, or to the page where that is gone: never to nothing.
+export function focusOn(key) {
+  const found = [...document.querySelectorAll("[data-key]")].find((n) => n.dataset.key === key);
+  (found ?? byId("main")).focus({ preventScroll: true });
+}
+
 // Puts content in place only when it differs, so that a button in use keeps its focus.
 export function show(place, ...children) {
   const fresh = children.flat().filter((child) => child !== null);
   const draft = el("div", {}, ...fresh);
   if (place.dataset.shown === draft.innerHTML) return;
   const focused = place.contains(document.activeElement)
-    ? document.activeElement.getAttribute("data-key") : null;
+    ? document.activeElement.dataset.key : null;
   const open = new Set([...place.querySelectorAll("details[open]")].map((d) => d.dataset.key));
   place.dataset.shown = draft.innerHTML;
   place.replaceChildren(...draft.childNodes);
   for (const details of place.querySelectorAll("details")) {
     if (open.has(details.dataset.key)) details.open = true;
   }
-  if (focused) {
-    [...place.querySelectorAll("[data-key]")]
-      .find((node) => node.getAttribute("data-key") === focused)?.focus();
-  }
+  if (focused) focusOn(focused);
 }
 
 export function ago(seconds) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The status page: asks the REST API every two seconds and shows what it says.
-import { ago, byId, clock, el, show } from "./dom.js";
+import { ago, byId, clock, el, focusOn, show } from "./dom.js";
 
 const EVERY = 2000;        // ms between looks
 const PATIENCE = 10000;    // ms until a look is given up
@@ -170,13 +170,17 @@ function toDo(i) {
   return el("div", { class: "todo" },
     el("p", {}, el("strong", {}, "To do: "), i.advice,
       el("small", {}, ` (held by ${i.held_by})`)),
-    el("p", {},
-      el("button", { type: "button", "data-key": `release-${i.id}`, "data-release": i.id,
-        "data-host": i.host }, "Release ..."),
-      i.held_by === "no-proof" ? el("button", { type: "button", "data-key": `confirm-${i.id}`,
-        "data-confirm": i.host }, "I have seen that it is off ...") : null,
-      el("code", {}, `openstack vmha incident release ${i.id}`)));
+    el("ul", { class: "deeds" },
+      i.held_by === "no-proof" ? deed(`openstack vmha host confirm-fenced ${i.host}`,
+        { "data-key": `confirm-${i.id}`, "data-confirm": i.host }, "I have seen that it is off ...")
+        : null,
+      deed(`openstack vmha incident release ${i.id}`, { "data-key": `release-${i.id}`,
+        "data-release": i.id, "data-host": i.host }, "Release ...")));
 }
+
+// A button, and the same as a command.
+const deed = (command, data, text) => el("li", {},
+  el("button", { type: "button", ...data }, text), el("code", {}, command));
 
 function progress(i) {
   const done = i.servers.filter((vm) => DONE.has(vm.status)).length;
@@ -232,6 +236,7 @@ document.addEventListener("click", (event) => {
 });
 
 let go = null;
+let asked = null;          // the key of the button that asked; it may be drawn anew meanwhile
 
 function sure(title, text, name, action) {
   byId("sure-title").textContent = title;
@@ -252,9 +257,12 @@ function sure(title, text, name, action) {
       byId("sure-error").textContent = inWords(problem);
     }
   };
+  asked = document.activeElement?.dataset.key;
   byId("sure").showModal();
   byId("sure-input").focus();
 }
+
+byId("sure").addEventListener("close", () => focusOn(asked));
 
 byId("sure-go").addEventListener("click", () => go?.());
 byId("sure-input").addEventListener("keydown", (event) => {
@@ -272,6 +280,7 @@ function logIn() {
   login.hidden = false;
   latest = 0;
   byId("fresh").textContent = "Not logged in";
+  byId("fresh").className = "";
   say(byId("summary"), "");
   trouble([]);
   byId("logout").hidden = true;
@@ -305,6 +314,7 @@ byId("logout").addEventListener("click", async () => {
 });
 
 ask("GET", "login").then((state) => { byId("logout").hidden = !state.needed; }).catch(() => null);
+byId("fresh").textContent = "Loading ...";
 setInterval(tick, 1000);
 document.addEventListener("visibilitychange", () => { if (!document.hidden && latest) look(); });
 look();

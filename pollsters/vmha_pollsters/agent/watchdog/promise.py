@@ -6,7 +6,8 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 
-from vmha_pollsters.agent.slots import Blocks, read_table
+from vmha_pollsters.agent.storage.slotfile import Blocks
+from vmha_pollsters.agent.storage.table import read_table
 from vmha_pollsters.lease.contract import Table
 from vmha_pollsters.lease.layout import FIRST_HOST, Flag, Slot, pack_slot
 from vmha_remediator.errors import LeaseError

@@ -12,7 +12,8 @@ from typing import ClassVar
 import pytest
 
 from vmha_pollsters.agent import area
-from vmha_pollsters.agent.slots import SlotFile, read_table
+from vmha_pollsters.agent.storage.slotfile import SlotFile
+from vmha_pollsters.agent.storage.table import read_table
 from vmha_pollsters.agent.watchdog.feeder import Ear, Feeder
 from vmha_pollsters.agent.watchdog.promise import SlotPromise
 from vmha_pollsters.agent.watchdog.tether import Armed, Tether

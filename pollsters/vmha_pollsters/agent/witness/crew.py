@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple, overload
 
-from vmha_pollsters.agent.witness import NOBODY, Aged, Limits, Peer, Reading, Rest, View
+from vmha_pollsters.agent.witness.fusion import Aged, Reading, View
+from vmha_pollsters.agent.witness.limits import Limits
+from vmha_pollsters.agent.witness.peers import NOBODY, Peer, Rest
 from vmha_pollsters.lease.contract import Sight
 from vmha_pollsters.lease.layout import MAX_WITNESSES, ByNumber, Flag, Opinion, Probe, Slot, has
 from vmha_pollsters.lease.views import AGES, Views, pack_age
@@ -146,7 +148,7 @@ class Crew(Sequence[Peer]):
     def fuse(
         self, indexes: Iterable[int], views: Mapping[int, Mapping[int, Opinion]]
     ) -> list[Reading]:
-        """Return what `witness.fuse` says of these slots, all of which `split` left to the rest.
+        """Return what `fusion.fuse` says of these slots, all of which `split` left to the rest.
 
         Hundreds of them are asked for at a time. That this host hears them, sees their leases
         renewed and finds nothing wrong with them leaves nothing to ask but whose age is freshest.

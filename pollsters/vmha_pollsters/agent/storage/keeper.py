@@ -9,7 +9,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vmha_pollsters.agent.slots import Blocks, check_header, read_table
+from vmha_pollsters.agent.storage.slotfile import Blocks
+from vmha_pollsters.agent.storage.table import check_header, read_table
 from vmha_pollsters.lease.contract import Table
 from vmha_pollsters.lease.layout import (
     FIRST_HOST,
