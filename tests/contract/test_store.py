@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 
 from tests.unit.engine.sim import Sim
 from vmha_remediator.errors import IncidentChanged, StaleEpoch, StoreUnavailable
-from vmha_remediator.remedy.incident import Incident
+from vmha_remediator.remedy.incident import Incident, VmRecord
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.store import Store
 from vmha_remediator.store.database import MIGRATIONS, Database
@@ -104,6 +104,32 @@ def test_a_database_without_tables_is_said(database: Database) -> None:
 def store(database: Database) -> Store:
     database.upgrade()
     return Store(database)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("nothing\0at all", "nothing\N{REPLACEMENT CHARACTER}at all"),
+        ("half a \ud83d pair", "half a ? pair"),
+        ("\N{SNOWMAN}" * 30_000, "\N{SNOWMAN}" * 15_997 + "..."),
+    ],
+    ids=["a null", "half a character", "too long"],
+)
+def test_words_that_a_database_would_refuse_stop_no_recovery(
+    store: Store, given: str, kept: str
+) -> None:
+    """Whoever owns a VM chooses its name, its metadata and why it is locked."""
+    epoch = store.claim_epoch("one")
+    incident = opened(store, epoch)
+    number = store.begin_step(incident, "journal-vms", given, epoch=epoch)
+    store.finish_step(number, False, given)
+    store.note(incident.id, given, epoch=epoch)
+    vm = VmRecord("id-a", "a", "h1", locked_reason=given, reason=given)
+    store.save_vms(incident, [vm], epoch=epoch)
+    found = store.move(incident, S.CONFIRMED, given, epoch=epoch)
+
+    assert (found.reason, found.said, found.steps[0].sentence) == (kept, kept, kept)
+    assert (found.vms[0].locked_reason, found.vms[0].reason) == (kept, kept)
 
 
 def test_bells_and_incidents_are_kept_once(store: Store) -> None:

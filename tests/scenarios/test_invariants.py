@@ -63,6 +63,7 @@ def test_evacuating_without_a_stored_proof(world: World, monkeypatch: Any) -> No
     monkeypatch.setattr(Incident, "proven_off", property(lambda self: True))
     monkeypatch.setattr(proof, "may_not_start", lambda *_: "")
     monkeypatch.setattr(proof, "wants_power", lambda *_: False)
+    monkeypatch.setattr(proof, "proof_is_void", lambda *_: False)
     assert planners[S.FENCED] is recovery.fenced
     assert play(world, "20 power-off h1").startswith("proof first: ")
 

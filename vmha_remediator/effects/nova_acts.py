@@ -20,6 +20,8 @@ LOG = log.getLogger(__name__)
 #: Nova refuses that while one of its nova-computes is too old; then this is asked for.
 EVACUATE: Version = (2, 95)
 EVACUATE_RUNNING: Version = (2, 94)
+#: By these words of its refusal that is known.
+LEAVES_STOPPED = "microversion 2.95"
 #: So long nothing is left stopped after Nova has refused to, in seconds.
 AS_BEFORE_FOR = 600.0
 
@@ -75,7 +77,7 @@ class NovaActs(NovaApi):
             self._action(server_id, body, EVACUATE)
             self._left_stopped = self.highest() >= EVACUATE
         except CloudRefused as exc:
-            if "microversion 2.95" not in str(exc):
+            if LEAVES_STOPPED not in str(exc):
                 raise
             LOG.warning("%s; evacuated servers are left running for now", exc)
             self._as_before_until = time.monotonic() + AS_BEFORE_FOR

@@ -12,7 +12,8 @@ from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.effects.report import Reporter
-from vmha_remediator.engine.executor import STOOD_STILL, Executor
+from vmha_remediator.engine.executor import Executor
+from vmha_remediator.engine.journal import STOOD_STILL
 from vmha_remediator.engine.observer import Observer
 from vmha_remediator.errors import IncidentChanged, StaleEpoch, VmhaError
 from vmha_remediator.remedy import plan as planning

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Double, ForeignKey, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, Boolean, Double, ForeignKey, Integer, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from vmha_remediator.store.sentence import Sentence
 
 HOST = String(255)
 WORD = String(64)
@@ -27,9 +29,9 @@ class IncidentRow(Base):
     action: Mapped[str] = mapped_column(WORD)
     severity: Mapped[str] = mapped_column(WORD)
     state: Mapped[str] = mapped_column(WORD)
-    evidence: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str] = mapped_column(Text, default="")
-    advice: Mapped[str] = mapped_column(Text, default="")
+    evidence: Mapped[str] = mapped_column(Sentence)
+    reason: Mapped[str] = mapped_column(Sentence, default="")
+    advice: Mapped[str] = mapped_column(Sentence, default="")
     opened: Mapped[float] = mapped_column(Double)
     updated: Mapped[float] = mapped_column(Double)
     closed: Mapped[float | None] = mapped_column(Double)
@@ -42,13 +44,13 @@ class IncidentRow(Base):
     fencing_since: Mapped[float | None] = mapped_column(Double)
     proof_driver: Mapped[str | None] = mapped_column(WORD)
     proof: Mapped[str | None] = mapped_column(WORD)
-    proof_evidence: Mapped[str | None] = mapped_column(Text)
+    proof_evidence: Mapped[str | None] = mapped_column(Sentence)
     proof_time: Mapped[float | None] = mapped_column(Double)
     forced_by_us: Mapped[bool] = mapped_column(Boolean, default=False)
     heard_since: Mapped[float | None] = mapped_column(Double)
     well_since: Mapped[float | None] = mapped_column(Double)
     powered_since: Mapped[float | None] = mapped_column(Double)
-    said: Mapped[str] = mapped_column(Text, default="")
+    said: Mapped[str] = mapped_column(Sentence, default="")
 
     vms: Mapped[list[VmRow]] = relationship(order_by="VmRow.id", viewonly=True)
 
@@ -63,7 +65,7 @@ class StepRow(Base):
     time: Mapped[float] = mapped_column(Double)
     finished: Mapped[float | None] = mapped_column(Double)
     step: Mapped[str] = mapped_column(WORD)
-    sentence: Mapped[str] = mapped_column(Text)
+    sentence: Mapped[str] = mapped_column(Sentence)
     ok: Mapped[bool | None] = mapped_column(Boolean)
     epoch: Mapped[int] = mapped_column(Integer)
 
@@ -83,13 +85,13 @@ class VmRow(Base):
     vm_state: Mapped[str] = mapped_column(WORD)
     task_state: Mapped[str | None] = mapped_column(WORD)
     locked: Mapped[bool] = mapped_column(Boolean)
-    locked_reason: Mapped[str | None] = mapped_column(Text)
+    locked_reason: Mapped[str | None] = mapped_column(Sentence)
     priority: Mapped[int] = mapped_column(Integer)
     dest: Mapped[str | None] = mapped_column(HOST)
     migration_id: Mapped[str | None] = mapped_column(WORD)
     attempts: Mapped[int] = mapped_column(Integer)
     not_before: Mapped[float] = mapped_column(Double)
-    reason: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Sentence)
     started: Mapped[float | None] = mapped_column(Double)
     finished: Mapped[float | None] = mapped_column(Double)
     wish: Mapped[str] = mapped_column(WORD, default="", server_default="")
@@ -115,7 +117,7 @@ class ChangeRow(Base):
     time: Mapped[float] = mapped_column(Double)
     before: Mapped[str | None] = mapped_column(WORD)
     after: Mapped[str] = mapped_column(WORD)
-    sentence: Mapped[str] = mapped_column(Text)
+    sentence: Mapped[str] = mapped_column(Sentence)
     reported: Mapped[float | None] = mapped_column(Double)
     claimed_by: Mapped[int | None] = mapped_column(Integer)
     told: Mapped[float | None] = mapped_column(Double, index=True)
@@ -152,7 +154,7 @@ class MaintenanceRow(Base):
     __tablename__ = "maintenance"
 
     host: Mapped[str] = mapped_column(HOST, primary_key=True)
-    reason: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Sentence)
     who: Mapped[str] = mapped_column(HOST)
     since: Mapped[float] = mapped_column(Double)
     until: Mapped[float | None] = mapped_column(Double)
@@ -179,7 +181,7 @@ class VmRestartRow(Base):
     host: Mapped[str] = mapped_column(HOST)
     time: Mapped[float] = mapped_column(Double)
     ok: Mapped[bool | None] = mapped_column(Boolean)
-    sentence: Mapped[str] = mapped_column(Text)
+    sentence: Mapped[str] = mapped_column(Sentence)
     epoch: Mapped[int] = mapped_column(Integer)
 
 
@@ -192,5 +194,5 @@ class LeaderRow(Base):
     epoch: Mapped[int] = mapped_column(Integer)
     owner: Mapped[str] = mapped_column(HOST)
     since: Mapped[float] = mapped_column(Double)
-    said: Mapped[str] = mapped_column(Text)
+    said: Mapped[str] = mapped_column(Sentence)
     said_at: Mapped[float | None] = mapped_column(Double)

@@ -25,7 +25,7 @@ from vmha_remediator.remedy.states import IncidentState as S
 WARM = 15.0  # s until the first fault
 TROUBLE = 50.0  # s in which faults begin
 REST = 20.0  # s from the last fault to the repair
-CALM = 240.0  # s after the repair, at most, until all is well
+CALM = 400.0  # s after the repair, at most, until all is well: a flapping host is told for 300
 PERSON = 25.0  # s after the repair until a person looks at what is held
 
 Fault = Callable[[random.Random, Sequence[str]], str]

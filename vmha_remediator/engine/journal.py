@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An incident's journal: what is about to be done is written down, and then how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from oslo_log import log
+
+from vmha_remediator.effects.clock import Clock
+from vmha_remediator.errors import CloudUnavailable, VmhaError
+from vmha_remediator.remedy.incident import Incident
+from vmha_remediator.remedy.steps import Step
+from vmha_remediator.store import Store
+
+LOG = log.getLogger(__name__)
+
+#: An engine that needs longer (s) from the look to a step, or from a step's line in the journal
+#: to the deed, has stood still: the host may live again, another engine may lead. A step waits for
+#: its turn, and each request takes 10 s.
+STOOD_STILL = 30.0
+
+
+@dataclass
+class Journal:
+    """Writes a line before each deed, and how that ended after it."""
+
+    store: Store
+    clock: Clock
+
+    @contextmanager
+    def around(self, incident: Incident, step: Step, doing: str, epoch: int) -> Iterator[None]:
+        """Write a step down before it is done, and how it ended after.
+
+        The first line is written with the leader's epoch: a deposed leader is stopped before it
+        acts.
+        """
+        began = self.clock.monotonic()
+        number = self.store.begin_step(incident, step.name, doing, epoch=epoch)
+        try:
+            self.check_pause(began)
+            yield
+        except VmhaError as exc:
+            self.store.finish_step(number, False, f"{doing}: {exc}")
+            raise
+        self.store.finish_step(number, True, doing)
+        LOG.info("incident %s: %s", incident.id, doing)
+
+    def check_pause(self, began: float) -> None:
+        """Refuse to act on what was read and written down before a pause; the next plan looks."""
+        pause = self.clock.monotonic() - began
+        if pause > STOOD_STILL:
+            raise CloudUnavailable(f"not done, this engine stood still for {pause:.0f} s")
