@@ -23,7 +23,10 @@ def ask(path: str, operation: str, timeout: float = TIMEOUT, **more: str) -> dic
     try:
         answer = json.loads(line.ask(json.dumps({"op": operation, **more}).encode()))
     except OSError as exc:
-        raise AgentUnavailable(f"vmha-agent does not answer on {path}: {exc}") from exc
+        raise AgentUnavailable(
+            f"vmha-agent does not answer on {path}: {exc.strerror or exc}; does it run? "
+            "systemctl status vmha-agent"
+        ) from exc
     except ValueError as exc:
         raise AgentUnavailable(f"vmha-agent answers nonsense on {path}") from exc
     finally:

@@ -193,7 +193,8 @@ def require(conf: cfg.ConfigOpts, name: str) -> str:
     """Return the text of option `name`; raises `ConfigError` when it is not set."""
     value = conf[GROUP][name]
     if not value:
-        raise ConfigError(f"[agent] {name} is not set in the agent's configuration file")
+        files = ", ".join(conf.default_config_files or ()) or f"{DEFAULT_FILE}, which is not there"
+        raise ConfigError(f"[agent] {name} is not set in {files}")
     return str(value)
 
 

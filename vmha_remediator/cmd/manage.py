@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
 
-from vmha_remediator import cmd
-from vmha_remediator.cmd.verbs import DEFAULT_CONFIG, top_parser
-from vmha_remediator.errors import VmhaError
+from vmha_remediator import cmd, version
+from vmha_remediator.cmd.verbs import NO_CONFIG, found_config, top_parser
+from vmha_remediator.errors import ConfigError, VmhaError
 
 PROG = "vmha-manage"
 #: Set in the environment, an error of our own is shown with its traceback.
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         "Look after VM high availability: telemetry, alarms, fencing, incidents.",
         EPILOG,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version.installed()}")
     subparsers = parser.add_subparsers(metavar="AREA", required=True)
     for name in sorted(module.name for module in pkgutil.iter_modules(cmd.__path__)):
         if name.startswith("manage_"):
@@ -49,16 +51,17 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; no traceback reaches the operator."""
     args = build_parser().parse_args(argv)
+    # It would warn of a Keystone that is away before our own sentence says so.
+    logging.getLogger("keystoneauth").setLevel(logging.ERROR)
+    files = found_config(args)
     func: Callable[..., int] = args.func
     try:
         from vmha_remediator import conf  # heavy, and needless for --help
 
-        files = args.config_file
-        if files is None and DEFAULT_CONFIG.exists():
-            files = [str(DEFAULT_CONFIG)]
         return func(args, conf.load(prog=PROG, config_files=files))
     except VmhaError as exc:
-        print(f"{PROG}: {exc}", file=sys.stderr)
+        hint = f"; {NO_CONFIG}" if files is None and isinstance(exc, ConfigError) else ""
+        print(f"{PROG}: {exc}{hint}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print(f"{PROG}: interrupted", file=sys.stderr)

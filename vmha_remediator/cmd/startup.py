@@ -16,8 +16,8 @@ from oslo_log import log
 
 from vmha_remediator import conf as config
 from vmha_remediator import version
-from vmha_remediator.cmd.verbs import DEFAULT_CONFIG, top_parser
-from vmha_remediator.errors import VmhaError
+from vmha_remediator.cmd.verbs import NO_CONFIG, found_config, top_parser
+from vmha_remediator.errors import ConfigError, VmhaError
 
 DONE, FAILED = 0, 1
 #: Seconds after which a busy thread lets another one go on. The receiver gives way at every system
@@ -49,10 +49,10 @@ def run(
     What an operator can put right is said in one line on standard error.
     """
     args = parser.parse_args(argv)
-    files = args.config_file
-    if files is None and DEFAULT_CONFIG.exists():
-        files = [str(DEFAULT_CONFIG)]
+    files = found_config(args)
     try:
+        if files is None:  # a database somewhere and no cloud is nobody's wish
+            raise ConfigError(NO_CONFIG)
         conf = config.load(prog=parser.prog, config_files=files)
         setup_log(conf)
         return serve(conf)

@@ -8,6 +8,15 @@ from pathlib import Path
 from typing import Any
 
 DEFAULT_CONFIG = Path("/etc/vmha/vmha.conf")
+NO_CONFIG = f"{DEFAULT_CONFIG} is not there: write it, or name another with --config-file"
+
+
+def found_config(args: argparse.Namespace) -> list[str] | None:
+    """Return the files that were named, or the one that is in its place; None: there is none."""
+    if args.config_file is None and DEFAULT_CONFIG.exists():
+        return [str(DEFAULT_CONFIG)]
+    named: list[str] | None = args.config_file
+    return named
 
 
 def top_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:

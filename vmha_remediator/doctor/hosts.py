@@ -144,6 +144,10 @@ def fencing(seen: Seen, check: str) -> Iterator[Finding]:
     computes = (
         set(seen.fences) if isinstance(seen.services, Unread) else {s.host for s in seen.services}
     )
+    if not computes:
+        yield wrong(AREA, check, "no host can be fenced: [fencing] hosts_file names none, or is "
+                    "missing", "write it, then: vmha-manage fence test")  # fmt: skip
+        return
     if without := {h for h in computes if h in seen.trouble or h not in seen.fences}:
         first = min(without)
         yield wrong(

@@ -26,7 +26,7 @@ from vmha_remediator.effects.gnocchi import Gnocchi
 from vmha_remediator.effects.nova import make_nova
 from vmha_remediator.effects.placement import Placement, read_space
 from vmha_remediator.effects.session import make_connection, make_session
-from vmha_remediator.errors import MALFORMED, ConfigError, VmhaError
+from vmha_remediator.errors import MALFORMED, ConfigError, VmhaError, in_short
 from vmha_remediator.fencing.fencer import Fencer
 from vmha_remediator.remedy.capacity import Space
 from vmha_remediator.remedy.facts import Server
@@ -143,7 +143,7 @@ class Gatherer:
         except ValueError:
             return False
         except (requests.RequestException, AttributeError) as exc:
-            return Unread(f"{type(exc).__name__} at {where}")
+            return Unread(f"{in_short(exc)} at {where}")
 
     def _key_mode(self) -> int | Unread:
         try:

@@ -14,7 +14,7 @@ API_NAME = "vmha"
 API_VERSION_OPTION = "os_vmha_api_version"
 DEFAULT_API_VERSION = "1"
 API_VERSIONS = {"1": "vmha_remediator.osc.client.Client"}
-ENDPOINT = "os_vmha_endpoint"
+ENDPOINT = "OS_VMHA_ENDPOINT"
 
 
 def make_client(instance: Any) -> Any:
@@ -24,7 +24,7 @@ def make_client(instance: Any) -> Any:
     options = instance.get_configuration()
     return Client(
         instance.session,
-        endpoint=options.get(ENDPOINT) or os.environ.get(ENDPOINT.upper()),
+        endpoint=options.get("vmha_endpoint"),
         region=instance.region_name,
         interface=instance.interface,
     )
@@ -41,8 +41,8 @@ def build_option_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentPar
     parser.add_argument(
         "--os-vmha-endpoint",
         metavar="<vmha-endpoint>",
-        default=os.environ.get("OS_VMHA_ENDPOINT", ""),
+        default=os.environ.get(ENDPOINT, ""),
         help="Address of the VM high availability API, when the catalogue has no service of "
-        "type 'vmha' (Env: OS_VMHA_ENDPOINT)",
+        f"type 'vmha' (Env: {ENDPOINT})",
     )
     return parser

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+from vmha_remediator import version
 from vmha_remediator.errors import VmhaError
 
 LOG = logging.getLogger(__name__)
@@ -20,6 +21,16 @@ LOG = logging.getLogger(__name__)
 #: New objects between two looks of Python for garbage in cycles; its default of 700 costs a
 #: witness of many hosts a tenth of its time.
 GC_EVERY = 50_000
+EPILOG = """\
+examples:
+  vmha-agent init /shared/vmha/lease --hosts 64 --cluster cloud-1     once, on one host
+  vmha-agent                                                          what the unit starts
+  vmha-agent status --all                                             whom it hears and sees
+  vmha-agent dump /shared/vmha/lease                                  the slots and their ages
+
+exit status: 0 done; 1 it failed, one line on standard error says why; 2 the command was not
+understood.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,10 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vmha-agent", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="vmha-agent",
+        description="Run the agent of this host, ask it, make and inspect the slots area.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "--config-file", metavar="FILE", help="configuration (default: /etc/vmha/agent.conf)"
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version.installed()}")
     parser.set_defaults(func=run)
     verbs = parser.add_subparsers(metavar="COMMAND")
     verbs.add_parser("run", help="run the agent (the default)").set_defaults(func=run)

@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from oslo_config import cfg
 
 from tests.unit.cmd.conftest import KEY, Machine
-from vmha_remediator.cmd import api, remediator
+from vmha_remediator.cmd import api, remediator, verbs
 from vmha_remediator.cmd import engine as alone
 from vmha_remediator.errors import StoreUnavailable
 from vmha_remediator.rules import signing
@@ -114,6 +115,16 @@ class TestStart:
     ) -> None:
         assert main(["--config-file", "/nonexistent/vmha.conf"]) == 1
         assert "/nonexistent/vmha.conf" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("main", EVERY)
+    def test_without_any_configuration_does_not_start(
+        self, main: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(verbs, "DEFAULT_CONFIG", Path("/nonexistent/vmha.conf"))
+        assert main([]) == 1
+        assert "is not there: write it, or name another with --config-file" in (
+            capsys.readouterr().err
+        )
 
     @pytest.mark.parametrize("main", MAINS)
     def test_without_its_key_names_the_file(

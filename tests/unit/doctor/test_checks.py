@@ -95,6 +95,8 @@ def test_where_nothing_is_wrong_nothing_is_said() -> None:
          "alarms of h1 have no data", "aodh-evaluator"),
         ({"fences": Unread("hosts.yaml: no such file")}, "fencing", "no such file",
          "vmha-manage fence test"),
+        ({"fences": {}, "services": Unread("Nova is away")}, "fencing",
+         "no host can be fenced", "vmha-manage fence test"),
         ({"fences": {h: (Fence("redfish", True, "reads on"),) for h in HOSTS[:2]}}, "fencing",
          "h3 cannot be fenced", "hosts_file"),
         ({"fences": {h: (Fence("ipmi", h != "h1", "no answer in 5 s"),) for h in HOSTS}},

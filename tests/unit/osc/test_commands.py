@@ -143,6 +143,15 @@ def test_an_address_of_something_else_is_said(openstack: Run) -> None:
     assert "Traceback" not in err
 
 
+def test_an_endpoint_that_is_given_is_asked(openstack: Run, server: ApiServer) -> None:
+    """The catalogue's address, here one where nobody answers, is not."""
+    given = f"http://127.0.0.1:{server.port}"
+    status, out, err = openstack(
+        "--os-vmha-endpoint", given, "vmha", "host", "list", "-f", "value", port=1
+    )
+    assert (status, len(out.splitlines())) == (0, 3), err
+
+
 def test_what_openstack_loads_at_every_start_is_nearly_nothing() -> None:
     code = (
         "import sys; before = set(sys.modules); import vmha_remediator.osc.plugin;"

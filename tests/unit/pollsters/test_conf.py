@@ -115,6 +115,17 @@ def test_an_unknown_lease_driver_is_refused(
     assert "lease_driver 'wishes' is not known" in capsys.readouterr().err
 
 
+def test_what_is_not_set_is_named_with_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path)
+    assert main(["--config-file", path]) == 1
+    assert f"[agent] cluster is not set in {path}" in capsys.readouterr().err
+    monkeypatch.setattr(configuration, "DEFAULT_FILE", str(tmp_path / "none.conf"))
+    assert main([]) == 1
+    assert "none.conf, which is not there" in capsys.readouterr().err
+
+
 def test_status_without_an_agent_says_where_it_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

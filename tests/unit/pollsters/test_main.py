@@ -107,13 +107,15 @@ def test_an_area_in_use_is_not_forced(
         (["dump", "{folder}"], "neither a file nor a block device"),
         (["dump", "{folder}/text"], "header: not one of ours"),
         (["forget", "{folder}/none", "h1"], "none: No such file or directory"),
-        (["status", "--socket", "{folder}/none"], "vmha-agent does not answer on"),
+        (["dump", "{folder}/short"], "short: only 18 of 4096 bytes of slots are there"),
+        (["status", "--socket", "{folder}/none"], "No such file or directory; does it run?"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
     tmp_path: Path, words: list[str], says: str, capsys: Out
 ) -> None:
     (tmp_path / "text").write_text("Dear Sir or Madam" * 1000)
+    (tmp_path / "short").write_text("Dear Sir or Madam,")
     assert main([word.format(folder=tmp_path) for word in words]) == 1
     error = capsys.readouterr().err
     assert error.startswith("vmha-agent: ")

@@ -57,7 +57,7 @@ class SlotFile:
             raise
         if got != size:
             self.close()
-            raise OSError(errno.EIO, f"{self.path}: read {got} of {size} bytes")
+            raise OSError(errno.EIO, f"only {got} of {size} bytes of slots are there", self.path)
         return part
 
     def write(self, block: int, data: bytes) -> None:
@@ -84,7 +84,7 @@ class SlotFile:
                 raise
             if put != size:
                 self.close()
-                raise OSError(errno.EIO, f"{self.path}: wrote {put} of {size} bytes")
+                raise OSError(errno.EIO, f"only {put} of {size} bytes were written", self.path)
 
     def _make_room(self, size: int) -> None:
         if len(self._buffer) < size:
