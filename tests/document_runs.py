@@ -127,7 +127,7 @@ PLANS: Mapping[str, Plan] = {
     "python -m tests.scenarios --list": Here("power-loss"),
     "python -m tests.scenarios NAME": Here("failure", instead=(("NAME", "power-loss"),)),
     "python -m tests.scenarios crash": _NAME,
-    "python -m tests.scenarios crash --all": Not(
+    "python -m tests.scenarios crash --all --brief": Not(
         "hours", _CRASHES),
     "python -m tests.scenarios crash NAME": Not(
         "minutes", _CRASHES),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Databases to keep a word on: SQLite, and servers that a test run starts for itself."""
+"""Databases and lock services: SQLite, and servers that a test run starts for itself."""
 
 from __future__ import annotations
 
@@ -27,16 +27,23 @@ def postgresql() -> Iterator[servers.Server]:
         yield server
 
 
+@pytest.fixture(params=["redis", "etcd"])
+def lock_service(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    """A lock service of the test's own."""
+    with servers.running(getattr(servers, request.param)()) as found:
+        yield found
+
+
 @pytest.fixture(params=["sqlite", "mariadb", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A database without tables; afterwards they are gone again."""
+    """A database without tables, whatever another test has left on its server."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/v.sqlite"
     else:
         url = request.getfixturevalue(request.param).address
     found = Database(url, busy=3, connect=2)
-    yield found
     _empty(found)
+    yield found
     found.dispose()
 
 

@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.contract import servers
+from tests.contract.leading import leaders, quick, won
 from tests.lab.process import wait_for
-from vmha_remediator.engine.leader import Leader
 
 #: Leads, says so, and stays until it is killed.
 OTHER = """
@@ -27,31 +25,6 @@ while True:
     leader.hold()
     time.sleep(0.2)
 """
-
-
-@pytest.fixture(params=["redis", "etcd"])
-def server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
-    """A lock service of the test's own."""
-    with servers.running(getattr(servers, request.param)()) as found:
-        yield found
-
-
-@contextmanager
-def leaders(url: str, *names: str) -> Iterator[list[Leader]]:
-    made = [Leader(url, name) for name in names]
-    yield made
-    for leader in made:
-        leader.stop()
-
-
-def quick(url: str) -> str:
-    """Let locks of the dead expire soon."""
-    return f"{url}{'&' if '?' in url else '?'}lock_timeout=2&timeout=2"
-
-
-def won(leader: Leader) -> int:
-    """Wait until `leader` leads; return the number of its leadership."""
-    return wait_for(lambda: leader.hold() or 0, "it to lead", 20, interval=0.2)
 
 
 @contextmanager
@@ -69,8 +42,8 @@ def another(url: str) -> Iterator[subprocess.Popen[str]]:
         process.wait(10)
 
 
-def test_one_leads_until_it_gives_it_back(server: servers.Server) -> None:
-    with leaders(server.address, "one", "two") as (one, two):
+def test_one_leads_until_it_gives_it_back(lock_service: servers.Server) -> None:
+    with leaders(lock_service.address, "one", "two") as (one, two):
         first = won(one)
         assert two.hold() is None
         assert one.hold() == first
@@ -79,8 +52,8 @@ def test_one_leads_until_it_gives_it_back(server: servers.Server) -> None:
         assert one.hold() is None
 
 
-def test_a_killed_leader_is_followed_when_its_lock_expires(server: servers.Server) -> None:
-    url = quick(server.address)
+def test_a_killed_leader_is_followed_when_its_lock_expires(lock_service: servers.Server) -> None:
+    url = quick(lock_service.address)
     with another(url) as process, leaders(url, "two") as (two,):
         assert two.hold() is None
         process.kill()
@@ -97,12 +70,12 @@ def test_engines_on_one_machine_follow_a_killed_one_at_once(tmp_path: Path) -> N
 
 
 def test_a_leader_goes_on_while_the_service_is_away_and_nobody_takes_over(
-    server: servers.Server,
+    lock_service: servers.Server,
 ) -> None:
-    with leaders(server.address, "one", "two") as (one, two):
+    with leaders(lock_service.address, "one", "two") as (one, two):
         number = won(one)
         assert two.hold() is None
-        server.stop()
+        lock_service.stop()
         assert one.hold() == number
         assert one.trouble
         assert two.hold() is None
@@ -110,24 +83,24 @@ def test_a_leader_goes_on_while_the_service_is_away_and_nobody_takes_over(
 
 
 def test_a_leader_that_gave_up_does_not_come_back_without_the_service(
-    server: servers.Server,
+    lock_service: servers.Server,
 ) -> None:
-    with leaders(server.address, "one") as (one,):
+    with leaders(lock_service.address, "one") as (one,):
         number = won(one)
-        server.stop()
+        lock_service.stop()
         assert one.hold() == number
         one.stop()  # what the engine does when the database says that another one leads
         assert one.hold() is None
 
 
 def test_after_the_service_has_forgotten_everything_one_leads_again(
-    server: servers.Server,
+    lock_service: servers.Server,
 ) -> None:
-    with leaders(quick(server.address), "one", "two") as (one, two):
+    with leaders(quick(lock_service.address), "one", "two") as (one, two):
         number = won(one)
-        server.kill()
+        lock_service.kill()
         assert one.hold() == number
-        server.start()
+        lock_service.start()
 
         def held() -> list[int | None]:
             return [one.hold(), two.hold()]

@@ -15,14 +15,16 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def spread(work: Callable[[A], B], items: Iterable[A], start: str = "spawn") -> Iterator[B]:
+def spread(
+    work: Callable[[A], B], items: Iterable[A], start: str = "spawn", jobs: int | None = None
+) -> Iterator[B]:
     """Yield the results in order; `work` must be a module's function.
 
     New processes, not forks: a test run has threads, and a fork would copy their locks. A
     command has none yet, and saves what it takes to import everything with `start="fork"`.
     """
-    cores = os.cpu_count() or 1
-    with ProcessPoolExecutor(cores, get_context(start), initializer=_quiet) as pool:
+    jobs = jobs or os.cpu_count() or 1
+    with ProcessPoolExecutor(jobs, get_context(start), initializer=_quiet) as pool:
         yield from pool.map(work, list(items))
 
 

@@ -21,6 +21,14 @@ FILES = ("README", "cluster.yaml", "script.yaml", "log.expect")
 
 
 @dataclass(frozen=True)
+class Otherwise:
+    """Another right end of a story whose engine was killed: what differs in it, and why."""
+
+    why: str
+    expect: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Scenario:
     """What happens to which cluster, and what has to come of it.
 
@@ -34,6 +42,7 @@ class Scenario:
     steps: tuple[str, ...]
     until: float
     expect: Mapping[str, Any] = field(default_factory=dict)
+    if_killed: tuple[Otherwise, ...] = ()
     xfail: str = ""
 
 
@@ -50,7 +59,7 @@ def load(name: str) -> Scenario:
     if "hosts" in cluster:
         count = cluster["hosts"]
         cluster["hosts"] = tuple(f"h{n}" for n in range(1, count + 1))
-    unknown = script.keys() - {"steps", "until", "expect", "xfail"}
+    unknown = script.keys() - {"steps", "until", "expect", "if_killed", "xfail"}
     if unknown:
         raise ValueError(f"{name}: unknown keys {sorted(unknown)}")
     return Scenario(
@@ -59,8 +68,13 @@ def load(name: str) -> Scenario:
         tuple(script["steps"]),
         float(script["until"]),
         script.get("expect", {}),
+        tuple(_otherwise(dict(end)) for end in script.get("if_killed", [])),
         script.get("xfail", ""),
     )
+
+
+def _otherwise(end: dict[str, Any]) -> Otherwise:
+    return Otherwise(end.pop("why"), end)
 
 
 @dataclass(frozen=True)
@@ -124,6 +138,8 @@ FOUND: Mapping[str, Callable[[World], Any]] = {
         if h.agent is not None and not h.agent.picture.qualification.ok
     ),
 }
+#: What else can be expected.
+OTHERS = frozenset({"runs", "states", "told", "untold", "healed"})
 DEFAULTS: Mapping[str, Any] = {"incidents": [], "evacuated": [], "fenced": []}
 
 
@@ -149,7 +165,7 @@ def _unexpected(world: World, expect: Mapping[str, Any]) -> list[str]:
             problems.append(f"nobody says: {text}")
     for text in expect.get("untold", []):
         problems += [f"somebody says: {line.strip()}" for line in world.lines if text in line][:1]
-    unknown = expect.keys() - FOUND.keys() - {"runs", "states", "told", "untold", "healed"}
+    unknown = expect.keys() - FOUND.keys() - OTHERS
     return problems + [f"unknown expectation {key}" for key in sorted(unknown)]
 
 
