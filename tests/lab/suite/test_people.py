@@ -21,6 +21,7 @@ from tests.lab import config, hosts, layout, process
 from tests.lab.credentials import passwords
 from tests.lab.drill.outcome import RECOVERED
 from tests.lab.suite.conftest import Cloud
+from tests.lab.suite.test_failure import held_without_proof, recovered
 from tests.lab.watch import both, incident_state, run_elsewhere
 
 pytestmark = pytest.mark.lab
@@ -169,3 +170,26 @@ def test_a_failure_is_followed_on_the_page_and_by_the_command(cloud: Cloud, page
     watched = run("vmha", "incident", "watch", str(number))
     assert watched.returncode == 0, watched.stderr
     assert re.search(r"^\+ *[0-9.]+ s fence: ", watched.stdout, re.MULTILINE)
+
+
+def test_a_person_lets_a_held_failure_go_on_with_the_keyboard_alone(
+    cloud: Cloud, page: Page
+) -> None:
+    """At a BMC that refuses: nothing moves until somebody has said that the host is off."""
+    host = cloud.busiest()
+    protected = cloud.tagged_on(host)
+    held_without_proof(cloud, host)
+
+    button = page.get_by_role("button", name="I have seen that it is off ...")
+    expect(button).to_be_visible(timeout=20_000)
+    picture(page, "held", "light", "dark", "phone")
+    button.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.type(host)
+    page.keyboard.press("Enter")
+    expect(page.locator("#sure")).to_be_hidden(timeout=20_000)
+    recovered(cloud, host, protected)
+    proof = cloud.observer.latest(host).proof
+    assert proof is not None
+    assert proof.driver == "manual"
+    assert "admin" in proof.evidence
