@@ -44,9 +44,12 @@ def test_a_change_shows_without_reloading(page: Page, cloud: Cloud) -> None:
 
 def test_a_held_incident_comes_first_and_says_what_to_do(page: Page, store: Store) -> None:
     number = held(store)
+    says = "held for a person: 3 of 4 hosts fail at once. look for a common cause"
+    store.note(number, says, epoch=store.claim_epoch("engine-1"))
     first = page.locator("main article").first
     expect(first).to_contain_text("3 of 4 hosts fail at once")
     expect(first).to_contain_text("To do: look for a common cause")
+    assert first.inner_text().count("look for a common cause") == 1
     expect(first).to_contain_text(f"openstack vmha incident release {number}")
     expect(page).to_have_title("(1) waiting for a person")
 

@@ -19,6 +19,6 @@ def test_they_can_be_taken_anew(tmp_path: Path) -> None:
     assert taken == {path.name for path in DOC.glob("*.png")}
 
 
-@pytest.mark.parametrize("path", sorted(DOC.glob("*.png")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(DOC.rglob("*.png")), ids=lambda path: path.name)
 def test_they_are_small(path: Path) -> None:
     assert path.stat().st_size < 150 * KIB, f"pngquant --force --ext .png 64 {path.name}"

@@ -153,7 +153,8 @@ function incident(i, now) {
   return el("article", { class: `incident ${i.severity} ${i.state}`, "aria-label": name },
     el("h3", {}, `${name}: ${i.state}`,
       el("small", {}, ` incident ${i.id}, since ${clock(i.opened)} (${ago(now - i.opened)})`)),
-    el("p", {}, i.says),
+    // While it is held, the latest sentence ends in the advice, which stands below.
+    el("p", {}, (i.state === HELD && i.reason) || i.says),
     i.state === HELD ? toDo(i) : null,
     i.servers.length ? progress(i) : null,
     el("details", { "data-key": `line-${i.id}` },
