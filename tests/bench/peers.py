@@ -18,7 +18,14 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from vmha_pollsters.agent.wire import MAX_SIZE, Kind, Packet, cluster_digest, pack, unpack
+from vmha_pollsters.agent.heartbeat.wire import (
+    MAX_SIZE,
+    Kind,
+    Packet,
+    cluster_digest,
+    pack,
+    unpack,
+)
 from vmha_pollsters.lease.layout import (
     BLOCK,
     FIRST_HOST,

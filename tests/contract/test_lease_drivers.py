@@ -17,11 +17,11 @@ import pytest
 
 from tests.contract.sanlock_daemon import LOCKSPACE, Daemon
 from vmha_pollsters.agent import area
-from vmha_pollsters.agent.daemon import load_driver
 from vmha_pollsters.agent.storage.keeper import Content, Identity, Keeper
 from vmha_pollsters.agent.storage.slotfile import SlotFile
 from vmha_pollsters.agent.storage.table import read_table
 from vmha_pollsters.lease.contract import LeaseDriver, Sight
+from vmha_pollsters.lease.drivers import load_driver
 from vmha_remediator.errors import ConfigError
 
 HOSTS = ("h1", "h2", "h3")  # h1 observes

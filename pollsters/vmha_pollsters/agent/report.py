@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from vmha_pollsters.agent.daemon import Agent, Picture
+from vmha_pollsters.agent.daemon import Agent
+from vmha_pollsters.agent.picture import Picture
 from vmha_pollsters.agent.storage.reader import Seen
 from vmha_pollsters.agent.storage.writer import Written
 from vmha_pollsters.agent.witness.fusion import Reading

@@ -15,7 +15,7 @@ from oslo_config import cfg
 from tests.scenarios.sim.clockwork import Process
 from tests.scenarios.sim.storage import CLUSTER, Path
 from vmha_pollsters import conf as configuration
-from vmha_pollsters.agent import daemon
+from vmha_pollsters.agent.daemon import Agent
 
 if TYPE_CHECKING:
     from tests.scenarios.sim.world import World
@@ -58,7 +58,7 @@ class Host:
     starved: float = 0.0  # s, the longest wait for the CPU
     storage: Path = field(default_factory=Path)
     guests: set[str] = field(default_factory=set)
-    agent: daemon.Agent | None = None
+    agent: Agent | None = None
     agent_name: str = ""  # under which the agent claims; default: the host's
     priority: int = 0
     processes: dict[str, Process] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class Host:
         return self.answers() and process is not None and process.alive and not process.stopped
 
     def _run_agent(self) -> None:
-        self.agent = daemon.Agent(self._conf())
+        self.agent = Agent(self._conf())
         self.agent.run()
 
     def _conf(self) -> cfg.ConfigOpts:

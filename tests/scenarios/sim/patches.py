@@ -27,7 +27,8 @@ from tests.scenarios.sim import network
 from tests.scenarios.sim.hosts import Host
 from tests.scenarios.sim.storage import Blocks
 from vmha_pollsters import pollsters
-from vmha_pollsters.agent import daemon, heart, probe
+from vmha_pollsters.agent import daemon, probe
+from vmha_pollsters.agent.heartbeat import endpoint
 from vmha_pollsters.agent.storage import keeper
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def virtual(world: World) -> Iterator[None]:
             for name, (real, stand_in) in stand_ins.items():
                 if getattr(module, name, None) is real:
                     put(module, name, stand_in)
-        put(heart, "socket", sockets)
-        put(heart, "select", select)
+        put(endpoint, "socket", sockets)
+        put(endpoint, "select", select)
         put(daemon, "SlotFile", lambda _path: _blocks(world))
         put(daemon, "Prober", partial(probe.Prober, attempt=partial(_attempt, world)))
         put(daemon, "os", SimpleNamespace(_exit=partial(_exit, world)))

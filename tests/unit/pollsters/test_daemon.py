@@ -16,7 +16,8 @@ import pytest
 from vmha_pollsters import conf as configuration
 from vmha_pollsters.agent import report, text
 from vmha_pollsters.agent.daemon import Agent
-from vmha_pollsters.agent.heart import Standing
+from vmha_pollsters.agent.heartbeat.station import Standing
+from vmha_pollsters.agent.reachability import Reachability
 from vmha_pollsters.agent.storage.events import Events
 from vmha_pollsters.agent.storage.reader import Seen
 from vmha_pollsters.agent.storage.writer import Written
@@ -114,6 +115,12 @@ class Host:
         self.heart, self.prober = Heart(), Prober()
         self.agent.heart = self.heart  # type: ignore[assignment]
         self.agent.prober = self.prober  # type: ignore[assignment]
+        self.agent.reachability = Reachability(
+            self.heart,  # type: ignore[arg-type]
+            self.prober,  # type: ignore[arg-type]
+            self.agent.limits,
+            self.agent.settings.isolation_addresses,
+        )
         self.slots = {
             n: Slot(n, f"h{n + 1}", f"192.0.2.{n + 1}", AREA, b"n" * 16, 1, 9, OK, views=VIEWS)
             for n in range(4)
@@ -225,7 +232,7 @@ def test_a_host_that_hears_nobody_is_isolated_after_the_gateway_was_asked(host: 
     deaf(host, 5.0)
     host.tick()
     assert not host.agent.picture.isolated, "the gateway was asked just now"
-    host.agent._alone_since = time.monotonic() - 2.5
+    host.agent.reachability.alone_since = time.monotonic() - 2.5
     assert host.tick()["hosts"] == []
     assert host.agent.picture.isolated
     assert Flag.ISOLATED in host.agent._content()[0].flags
@@ -234,7 +241,7 @@ def test_a_host_that_hears_nobody_is_isolated_after_the_gateway_was_asked(host: 
 @pytest.mark.parametrize("saved_by", ["gateway", "a peer", "nobody else lives"])
 def test_what_speaks_against_isolation(host: Host, saved_by: str) -> None:
     deaf(host, 5.0)
-    host.agent._alone_since = time.monotonic() - 10.0
+    host.agent.reachability.alone_since = time.monotonic() - 10.0
     if saved_by == "gateway":
         host.prober.gateway = True
     elif saved_by == "a peer":

@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
-from vmha_pollsters.agent.hearing import Hearing
-from vmha_pollsters.agent.wire import Kind, Packet, Rejected, pack
+from vmha_pollsters.agent.heartbeat.hearing import Hearing
+from vmha_pollsters.agent.heartbeat.wire import Kind, Packet, Rejected, pack
 
 BOOT, NEXT_BOOT = uuid.UUID(int=1), uuid.UUID(int=2)
 BOOTS = {"h1": BOOT}

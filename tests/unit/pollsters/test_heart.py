@@ -12,18 +12,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from vmha_pollsters.agent.hearing import Hearing
-from vmha_pollsters.agent.heart import (
-    BIG_CROWD,
-    CROWD,
-    FEW_WAKES,
-    PACKET,
-    PARTS,
-    Heart,
-    Route,
-    Station,
-)
-from vmha_pollsters.agent.wire import (
+from vmha_pollsters.agent.heartbeat.crowd import BIG_CROWD, CROWD, FEW_WAKES, PACKET, PARTS
+from vmha_pollsters.agent.heartbeat.hearing import Hearing
+from vmha_pollsters.agent.heartbeat.heart import Heart
+from vmha_pollsters.agent.heartbeat.station import Route, Station
+from vmha_pollsters.agent.heartbeat.wire import (
     EVERYBODY,
     Kind,
     Packet,
@@ -202,11 +195,11 @@ def test_packets_that_do_not_fit_are_counted_and_less_is_let_wait(pair: Pair) ->
     until(lambda: one.listening_for() > 0, "it listens")
     assert one.dropped() == 0
     steer(one, crowd(pair, 1000))
-    assert one._rest() == pytest.approx(BEAT / FEW_WAKES)
-    one._room = 100 * PACKET
-    assert one._rest() < BEAT / FEW_WAKES / 1.5
-    assert one._sock is not None
-    one._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+    assert one.rest() == pytest.approx(BEAT / FEW_WAKES)
+    one.endpoint.room = 100 * PACKET
+    assert one.rest() < BEAT / FEW_WAKES / 1.5
+    assert one.endpoint._sock is not None
+    one.endpoint._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
 
         def flood() -> bool:

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from vmha_pollsters.agent.wire import (
+from vmha_pollsters.agent.heartbeat.wire import (
     Kind,
     Packet,
     Rejected,

@@ -20,7 +20,7 @@ from oslo_utils import netutils
 
 from vmha_pollsters import pace
 from vmha_pollsters.agent import report
-from vmha_pollsters.agent.daemon import Picture
+from vmha_pollsters.agent.picture import Picture
 from vmha_pollsters.agent.witness.fusion import Reading
 from vmha_pollsters.agent.witness.qualification import Qualification
 from vmha_pollsters.lease.layout import Roster

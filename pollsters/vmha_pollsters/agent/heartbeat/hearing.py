@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from vmha_pollsters.agent.wire import (
+from vmha_pollsters.agent.heartbeat.wire import (
     ACKS,
     BEATS,
     Kind,
