@@ -296,6 +296,9 @@ PLANS: Mapping[str, Plan] = {
         InLab(story="work"),
     "openstack server list --all-projects --host HOST": InLab("vm-", story="work"),
     "openstack compute service set --enable HOST nova-compute": InLab(story="work"),
+    "openstack alarm quota set PROJECT --alarm 100000": Not("changes what the lab is allowed"),
+    "openstack alarm quota show": _NAME,
+    "openstack complete": Here("cmds_vmha"),
     "openstack metric delete --resource-id ID power.state": InLab(refusable=True),
     "openstack metric resource search --type vmha_host \"host_name='compute-17'\" -f value -c id":
         InLab(),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -86,6 +87,11 @@ FILES: Mapping[str, str] = {
 }
 
 
+#: Options of [api] in Aodh; an account's other alarms count as well, so just enough is little.
+QUOTAS = ("user_alarm_quota", "project_alarm_quota")
+UNLIMITED = "-1"
+
+
 def settings(seen: Seen) -> Iterator[Finding]:
     """Compare every file that could be read with the table."""
     for service, usual in FILES.items():
@@ -119,4 +125,28 @@ def _compare(setting: Setting, found: Mapping[tuple[str, str], str]) -> Finding:
     )
 
 
-CHECKS = (settings,)
+def quotas(seen: Seen) -> Iterator[Finding]:
+    """Aodh lets the account have as many alarms as there are to be.
+
+    Its API is not asked: Aodh 23 writes a quota down when it is asked for one, -1 as well, and
+    then refuses every alarm of that project.
+    """
+    found = seen.configs.get("aodh", Unread("not given"))
+    if isinstance(found, Unread) or isinstance(seen.alarms, Unread):
+        return
+    plan = seen.alarms
+    needed = len(plan.create) + len(plan.update) + plan.unchanged
+    for option in QUOTAS:
+        limit = found.get(("api", option), UNLIMITED)
+        if limit == UNLIMITED or number(needed, math.inf)(limit):
+            yield ok(AREA, "aodh", f"[api] {option} is {limit}: room for {needed} alarms")
+        else:
+            yield wrong(
+                AREA,
+                "aodh",
+                f"[api] {option} is {limit}: alarms sync needs {needed}, and the rest is refused",
+                f"in {FILES['aodh']}: [api] {option} = {UNLIMITED}",
+            )
+
+
+CHECKS = (settings, quotas)

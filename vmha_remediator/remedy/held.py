@@ -120,7 +120,7 @@ def released(incident: Incident, facts: Facts) -> Plan:
         return pieces.resume(incident, S.RECOVERED, f"released by {who}: closed without them")
     if not incident.fencing_begun:
         return pieces.resume(incident, S.DETECTED, f"released by {who}: judged anew")
-    untouched = all(vm.started is None for vm in incident.vms)
+    untouched = all(vm.started is None and not vm.attempts for vm in incident.vms)
     if facts.heard and pieces.gone(incident, facts) and not untouched:
         return pieces.resume(incident, S.RECOVERED, f"released by {who}: {host} is back")
     if facts.heard and pieces.gone(incident, facts):

@@ -61,7 +61,7 @@ def _follow(case: Case, server: Server, migration: Migration) -> Step | None:
 def _elsewhere(case: Case, server: Server) -> Step | None:
     """Judge a VM that Nova no longer places on the dead host."""
     dest = server.host
-    if case.last is None and case.vm.started is None:
+    if case.last is None and case.vm.started is None and not case.vm.attempts:
         return settle(case, VmStatus.SKIPPED, f"is on {dest}; not moved by this incident")
     if dest is None:
         return settle(case, VmStatus.SKIPPED, f"has no host any more: it is {server.vm_state}")

@@ -28,7 +28,7 @@ from vmha_pollsters.agent.witness.crew import Crew, Known
 from vmha_pollsters.agent.witness.fusion import believed
 from vmha_pollsters.agent.witness.limits import limits
 from vmha_pollsters.agent.witness.peers import NOBODY, Peer
-from vmha_pollsters.agent.witness.qualification import Me, may_vouch, qualify
+from vmha_pollsters.agent.witness.qualification import Me, breaks_promise, may_vouch, qualify
 from vmha_pollsters.agent.witness.recent import Recent
 from vmha_pollsters.agent.witness.roster import next_roster, senders
 from vmha_pollsters.conf import GROUP, host_name, read_boot_id, read_keys, require
@@ -75,6 +75,7 @@ class Agent:
             SlotFile(path), driver, freshness, cluster, self._plan, self.limits.own_read
         )
         self.tether: Tether | None = None
+        self._short: frozenset[str] = frozenset()  # hosts that this one does not vouch for
         if settings.watchdog_driver != NO_WATCHDOG:
             self.tether = Tether(settings.watchdog_socket)
         self.picture = Picture(time.monotonic())
@@ -213,7 +214,27 @@ class Agent:
             hosts=hosts,
         )
         asks = written.at is None or now - written.at > self.limits.own_write
-        return Standing(now, bare, asks, vouches)
+        return Standing(
+            now, bare, asks, vouches, self._unvouched(seen) if vouches else frozenset()
+        )
+
+    def _unvouched(self, seen: Seen) -> frozenset[int]:
+        """Return the slots of hosts that promise less than this host's word would need."""
+        lease, beat = self.settings.lease_interval, self.settings.heartbeat_interval
+        found = {
+            number: slot.host
+            for number, slot in seen.slots.items()
+            if breaks_promise(slot.watchdog_promise, slot.watchdog_timeout, lease, beat)
+        }
+        for host in sorted(set(found.values()) - self._short):
+            LOG.error(
+                "this host does not vouch for %s, whose watchdog may reset it: there, [agent] "
+                "lease_interval or heartbeat_interval is shorter than here, and they have to be "
+                "the same on every host",
+                host,
+            )
+        self._short = frozenset(found.values())
+        return frozenset(found)
 
     def _promise(self) -> Armed | None:
         """Tell the feeder the newest grounds to live; return what the slot may promise."""

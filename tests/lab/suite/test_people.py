@@ -153,12 +153,12 @@ def test_a_failure_is_followed_on_the_page_and_by_the_command(cloud: Cloud, page
     hosts.kill(host)
 
     article = page.get_by_role("article", name=f"failure of {host}")
-    expect(article).to_be_visible(timeout=60_000)
+    expect(article.locator(".vms li").first).to_be_visible(timeout=60_000)
+    picture(page, "recovering", "light", "phone")
     cloud.wait(
         both(run_elsewhere(protected, host), incident_state(host, "failure", *RECOVERED)),
         f"the protected VMs of {host} run elsewhere",
     )
-    picture(page, "recovering", "light", "phone")
     whole = f"{len(protected)} of {len(protected)} VM"
     expect(article).to_contain_text(whole, timeout=20_000)
     article.get_by_text("Time line and evidence").click()

@@ -13,6 +13,9 @@ from typing import Any
 
 from tests.faults import FAULTS, GROUPS, played
 from tests.lab.drill.table import FAULTS as LAB
+from vmha_remediator.api.openapi import PARAMETER
+from vmha_remediator.api.route import Route
+from vmha_remediator.api.routes import ROUTES
 from vmha_remediator.remedy.states import FINAL, FIRST, TRANSITIONS, IncidentState
 from vmha_remediator.rules import metrics, templates
 from vmha_remediator.rules.model import Template, Thresholds
@@ -150,8 +153,19 @@ def faults() -> list[str]:
     return lines[:-1]
 
 
+def operations() -> list[str]:
+    """Return every operation of the REST API, from the table that serves it."""
+
+    def path(route: Route) -> str:
+        return PARAMETER.sub(r"{\g<name>}", route.path)
+
+    rows = [(f"``{r.method} {path(r)}``", r.summary, f"``{r.policy}``") for r in ROUTES]
+    return _table("36 42 22", ("operation", "what it does", "policy"), rows)
+
+
 #: (page, name in its comment) -> what stands there.
 TABLES: Mapping[tuple[str, str], Callable[[], list[str]]] = {
+    ("api.rst", "operations"): operations,
     ("architecture.rst", "states"): states,
     ("architecture.rst", "moves"): moves,
     ("architecture.rst", "verdicts"): verdicts,

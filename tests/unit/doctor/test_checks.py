@@ -164,6 +164,21 @@ def test_a_default_that_bites_is_found_although_nobody_set_it() -> None:
     assert found.fix.endswith("[metricd] metric_processing_delay = 1")
 
 
+@pytest.mark.parametrize("option", settings.QUOTAS)
+@pytest.mark.parametrize(
+    ("limit", "enough"), [("-1", True), ("15", True), ("14", False), ("0", False), ("x", False)]
+)
+def test_aodhs_quota_must_hold_every_alarm(option: str, limit: str, enough: bool) -> None:
+    aodh = {**GOOD_SETTINGS["aodh"], ("api", option): limit}
+    found = bad(well(configs=dict(GOOD_SETTINGS) | {"aodh": aodh}))
+    if enough:
+        assert not found
+    else:
+        (quota,) = found
+        assert f"[api] {option} is {limit}: alarms sync needs 15" in quota.says
+        assert quota.fix == f"in /etc/aodh/aodh.conf: [api] {option} = -1"
+
+
 def test_a_services_file_is_read_as_oslo_config_would(tmp_path: Path) -> None:
     file = tmp_path / "aodh.conf"
     file.write_text("[DEFAULT]\nrecord_history = false\n[evaluator]\nevaluation_interval = 2\n")

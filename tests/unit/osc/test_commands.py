@@ -152,6 +152,13 @@ def test_an_endpoint_that_is_given_is_asked(openstack: Run, server: ApiServer) -
     assert (status, len(out.splitlines())) == (0, 3), err
 
 
+def test_a_shell_can_complete_them(openstack: Run) -> None:
+    status, out, _err = openstack("complete")
+    assert status == 0
+    assert "cmds_vmha='alarm capacity host incident maintenance protection'" in out
+    assert "--patience" in next(x for x in out.splitlines() if "cmds_vmha_incident_watch=" in x)
+
+
 def test_what_openstack_loads_at_every_start_is_nearly_nothing() -> None:
     code = (
         "import sys; before = set(sys.modules); import vmha_remediator.osc.plugin;"
