@@ -49,6 +49,7 @@ def left(host: str, vms: list[str]) -> Condition:
 def test_a_destination_that_dies_too_is_left_after_a_proof_of_its_own(
     cloud: Cloud, source: str
 ) -> None:
+    """It is killed when the first VM has arrived and others are on their way (fault 46)."""
     moving = cloud.tagged_on(source)
     with otherwise(ONE_BY_ONE):
         hosts.kill(source)

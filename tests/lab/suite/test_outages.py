@@ -24,6 +24,7 @@ IMPATIENT: Settings = {"cluster": {"evaluator_after": 10}, "guards": {"clear_aft
 
 @pytest.mark.parametrize("down", [["nova"], ["gnocchi", "aodh"]], ids=" and ".join)
 def test_what_is_down_is_named_until_it_is_back(cloud: Cloud, down: Sequence[str]) -> None:
+    """Nova (fault 44), or what evaluates and measures (fault 42)."""
     host = cloud.busiest()
     protected = cloud.tagged_on(host)
     for service in down:
@@ -37,7 +38,7 @@ def test_what_is_down_is_named_until_it_is_back(cloud: Cloud, down: Sequence[str
 
 
 def test_an_engine_that_starts_without_keystone_goes_on_when_that_is_there(cloud: Cloud) -> None:
-    """One that runs has its token; one that starts anew has to log in first."""
+    """One that runs has its token; one that starts anew has to log in first (fault 52)."""
     host = cloud.busiest()
     protected = cloud.tagged_on(host)
     base.stop(services.find("keystone"))
@@ -65,7 +66,7 @@ def test_the_database_of_all_services_dies_before_the_first_evacuation(cloud: Cl
 def test_a_dead_evaluator_is_told_of_once_and_a_host_that_fails_meanwhile_waits_for_it(
     cloud: Cloud,
 ) -> None:
-    """Aodh's API lives, and its list of alarms is calm: the silence itself has to tell."""
+    """Aodh's API lives, and its list of alarms is calm: the silence itself tells (fault 42)."""
     host = cloud.busiest()
     protected = cloud.tagged_on(host)
     with otherwise(IMPATIENT):
