@@ -155,4 +155,4 @@ def test_a_reading_that_fails_in_between_begins_the_count_anew() -> None:
     lost = FencingError("no answer")
     bmc = Bmc([OFF, lost, OFF, lost, OFF, OFF])
     # Six readings; it was asked at once after the first that failed, which costs no pause.
-    assert bmc.off() == Outcome(1, pytest.approx(4 * POLL))
+    assert bmc.off().seconds == pytest.approx(4 * POLL)
