@@ -139,7 +139,8 @@ class Agent:
         before, seen, written = self.picture, self.reader.seen, self.writer.written
         stale = seen.roster is None or seen.roster_age > self.limits.roster_stale
         few = follows_few(seen, written.slot, stale)
-        everybody = self._company.everybody(seen, few, self._known(seen, few, now))
+        known = self._known(seen, few, written.slot, now)
+        everybody = self._company.everybody(seen, few, known)
         peers, rest = everybody, NOBODY
         if isinstance(everybody, Crew) and seen.roster is not None:
             peers, rest = everybody.split(self.limits, seen.roster.witnesses)
@@ -176,11 +177,11 @@ class Agent:
         )
         self._tell(before, self.picture)
 
-    def _known(self, seen: Seen, few: bool, now: float) -> Known:
+    def _known(self, seen: Seen, few: bool, mine: int | None, now: float) -> Known:
         """Return what the threads know, of all hosts."""
         heard, clocks = self.heart.census()
         listed = seen.roster.members if few and seen.roster is not None else frozenset()
-        probes, mine = self.prober.results(now), self.writer.written.slot
+        probes = self.prober.results(now)
         return Known(heard, clocks, probes, seen.sights, seen.fresh, mine, listed)
 
     def _me(self, seen: Seen, now: float) -> Me:
