@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that is known to go wrong, by number: what happens, the verdict, what is done.
 
-The one list of faults. Scenarios name their number in their README, the lab's faults in their
-table (`tests/lab/drill/table.py`), and `doc/source/faults.rst` is made of all three.
+The one list of faults. Scenarios name their number in their README, the lab's tests in what they
+say of themselves, its soak in a table (`tests/lab/drill/table.py`), and `doc/source/faults.rst` is
+made of them all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCENARIOS = Path(__file__).parent / "scenarios"
+LAB_TESTS = Path(__file__).parent / "lab/suite"
+NUMBER = re.compile(r"\(fault (\d+)\)")
 
 HOST, NETWORK, STORAGE, CONTROL = "Host and processes", "Network", "Storage", "Control plane"
 #: First number of each group.
@@ -125,6 +128,15 @@ def played() -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for name in scenarios():
         text = (SCENARIOS / name / "README").read_text(encoding="utf-8")
-        for number in re.findall(r"\(fault (\d+)\)", text):
+        for number in NUMBER.findall(text):
             found.setdefault(int(number), []).append(name)
+    return found
+
+
+def tried() -> dict[int, list[str]]:
+    """Return the numbers that the lab's tests name as "(fault N)", each with its files."""
+    found: dict[int, list[str]] = {}
+    for path in sorted(LAB_TESTS.glob("test_*.py")):
+        for number in sorted(set(NUMBER.findall(path.read_text(encoding="utf-8")))):
+            found.setdefault(int(number), []).append(path.name)
     return found

@@ -114,7 +114,8 @@ OPTS: list[cfg.Opt] = [
         min=0.2,
         max=30.0,
         help="Seconds between two renewals of the lease; the same on every host. Too long: "
-        "lease.age reaches the threshold of the rules on healthy hosts.",
+        "lease.age reaches the threshold of the rules on healthy hosts. Longer than on a "
+        "host with a watchdog: this one does not vouch for it.",
     ),
     cfg.PortOpt(
         "probe_port",

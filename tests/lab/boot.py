@@ -9,14 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tests.lab import hosts, layout, nova_api, records
+from tests.lab import hosts, layout, nova_api, process, records
 from tests.lab.errors import LabError
-from tests.lab.guests import TAG, guests, servers
+from tests.lab.guests import TAG, GuestView, guests, servers
 from tests.lab.services import cloudapi
 
 IMAGE, FLAVOR = "tiny", "m1.tiny"
 _AT_A_TIME = 4
-_TIMEOUT = 120.0  # s from the request until the guest writes
+_TIMEOUT = 120.0  # s, of whatever Nova is at with a VM
 
 
 @dataclass(frozen=True)
@@ -91,17 +91,28 @@ def names() -> set[str]:
 def restart_dead(host: str) -> list[str]:
     """Hard-reboot, through Nova, the VMs that died with `host` and that Nova still has there.
 
-    For a host that came back without its VMs having been evacuated. Returns their names.
+    For a host that came back without its VMs having been evacuated. Returns their names. Its
+    nova-compute may just be finding them off, and refuses anything else until it has stopped them.
     """
-    dead = [
+    process.wait_for(
+        lambda: not any(guest.task for guest in _dead(host)),
+        f"Nova to be done with the VMs of {host}",
+        _TIMEOUT,
+        interval=0.5,
+    )
+    dead = _dead(host)
+    for guest in dead:
+        nova_api.post(f"/servers/{guest.vm}/action", {"reboot": {"type": "HARD"}})
+    return [guest.name for guest in dead]
+
+
+def _dead(host: str) -> list[GuestView]:
+    return [
         guest
         for guest in guests()
         if guest.nova_host == host and guest.status in ("ACTIVE", "SHUTOFF")
         if not guest.running_on and guest.died_with_its_host
     ]
-    for guest in dead:
-        nova_api.post(f"/servers/{guest.vm}/action", {"reboot": {"type": "HARD"}})
-    return [guest.name for guest in dead]
 
 
 def _create(wanted: Plan, image: str, flavor: str) -> str:

@@ -40,8 +40,8 @@ REQUESTS = 16
 
 
 def make_policy(conf: cfg.ConfigOpts) -> Policy:
-    """Return the numbers that plans obey."""
-    moves, guards = conf.evacuation, conf.guards
+    """Return the numbers that plans obey; those of [guards] go by the names of their options."""
+    moves = conf.evacuation
     return replace(
         evacuation_conf.policy(conf),
         parallel=moves.parallel,
@@ -52,38 +52,14 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
         retry_limit=moves.retry_limit,
         stuck_after=moves.stuck_after,
         proof_age=moves.proof_age,
-        storm_share=guards.storm_share,
-        storm_window=guards.storm_window,
-        compute_silent=guards.compute_silent,
-        boot_grace=guards.boot_grace,
-        min_healthy=guards.min_healthy,
-        contradiction_tolerance=guards.contradiction_tolerance,
-        report_after=guards.report_after,
-        clear_after=guards.clear_after,
-        fence_again=guards.fence_again,
-        fence_again_limit=guards.fence_again_limit,
-        heard_after=guards.heard_after,
-        flap_after=guards.flap_after,
-        flap_window=guards.flap_window,
-        flap_calm=guards.flap_calm,
-        quarantine_after=guards.quarantine_after,
-        quarantine_window=guards.quarantine_window,
         vm_window=conf.vm_failure.window,
+        **conf.guards,
     )
 
 
 def make_timing(conf: cfg.ConfigOpts) -> Timing:
-    """Return when something is wrong with most hosts."""
-    whole = conf.cluster
-    return Timing(
-        share=whole.share,
-        scan_interval=whole.scan_interval,
-        report_after=whole.report_after,
-        silent_after=whole.silent_after,
-        unreachable_after=whole.unreachable_after,
-        evaluator_after=whole.evaluator_after,
-        compute_after=whole.compute_after,
-    )
+    """Return when something is wrong with most hosts: [cluster], by the names of its options."""
+    return Timing(**conf.cluster)
 
 
 def make_limits(conf: cfg.ConfigOpts) -> Limits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from vmha_remediator.remedy import guards, pieces
 from vmha_remediator.remedy.facts import Facts
-from vmha_remediator.remedy.incident import Incident, ProofRecord, VmStatus
+from vmha_remediator.remedy.incident import SERVICE_WRITES, Incident, ProofRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.remedy.steps import Hold, Move, Note, Plan, Step
@@ -62,13 +62,27 @@ def may_not_start(incident: Incident, facts: Facts, now: float, policy: Policy) 
     if _is_young(proof, now, policy) or facts.power == "off":
         return ""
     if facts.state_of(incident.rule) is State.ALARM:
-        return ""
+        return _sign_of_compute(incident, facts, now, policy)
     return "the proof is old, and neither power nor measures can be read now"
 
 
 def _is_young(proof: ProofRecord, now: float, policy: Policy) -> bool:
     """Tell whether a proof needs no second look; of one from the future nobody knows its age."""
     return 0 <= now - proof.time <= policy.proof_age
+
+
+def _sign_of_compute(incident: Incident, facts: Facts, now: float, policy: Policy) -> str:
+    """Return that its nova-compute reports although the host is not heard, or nothing.
+
+    A host that its watchdog has reset boots. Where its agent does not come up, and RabbitMQ is on
+    another network, its nova-compute works and may resume the guests that are still its own.
+    """
+    proven = incident.proof.time if incident.proof else 0.0
+    since = max(proven, incident.last_step(SERVICE_WRITES)) + policy.contradiction_tolerance
+    updated = facts.service.updated_at if facts.service else None
+    if updated is None or updated <= since or not 0 <= now - updated < policy.compute_silent:
+        return ""  # none, or not lately; one from the future tells of clocks only
+    return "its nova-compute has reported since the host was proven off"
 
 
 def proof_is_void(incident: Incident, facts: Facts) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from vmha_remediator.errors import RuleError
 from vmha_remediator.rules.metrics import ARCHIVE_POLICY
@@ -196,6 +197,7 @@ def promise_terms(timeout: float, lease: float = 2.0, heartbeat: float = 1.0) ->
     ]
 
 
+@lru_cache(maxsize=64)
 def promise(timeout: float, lease: float = 2.0, heartbeat: float = 1.0) -> float:
     """Return the longest time (s) from a host's last grounds to its reset by the watchdog."""
     return sum(term.seconds for term in promise_terms(timeout, lease, heartbeat))

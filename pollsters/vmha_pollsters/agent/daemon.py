@@ -28,7 +28,7 @@ from vmha_pollsters.agent.witness.crew import Crew, Known
 from vmha_pollsters.agent.witness.fusion import believed
 from vmha_pollsters.agent.witness.limits import limits
 from vmha_pollsters.agent.witness.peers import NOBODY, Peer
-from vmha_pollsters.agent.witness.qualification import Me, may_vouch, qualify
+from vmha_pollsters.agent.witness.qualification import Me, breaks_promise, may_vouch, qualify
 from vmha_pollsters.agent.witness.recent import Recent
 from vmha_pollsters.agent.witness.roster import next_roster, senders
 from vmha_pollsters.conf import GROUP, host_name, read_boot_id, read_keys, require
@@ -75,6 +75,7 @@ class Agent:
             SlotFile(path), driver, freshness, cluster, self._plan, self.limits.own_read
         )
         self.tether: Tether | None = None
+        self._short: frozenset[str] = frozenset()  # hosts that this one does not vouch for
         if settings.watchdog_driver != NO_WATCHDOG:
             self.tether = Tether(settings.watchdog_socket)
         self.picture = Picture(time.monotonic())
@@ -138,7 +139,8 @@ class Agent:
         before, seen, written = self.picture, self.reader.seen, self.writer.written
         stale = seen.roster is None or seen.roster_age > self.limits.roster_stale
         few = follows_few(seen, written.slot, stale)
-        everybody = self._company.everybody(seen, few, self._known(seen, few, now))
+        known = self._known(seen, few, written.slot, now)
+        everybody = self._company.everybody(seen, few, known)
         peers, rest = everybody, NOBODY
         if isinstance(everybody, Crew) and seen.roster is not None:
             peers, rest = everybody.split(self.limits, seen.roster.witnesses)
@@ -175,11 +177,11 @@ class Agent:
         )
         self._tell(before, self.picture)
 
-    def _known(self, seen: Seen, few: bool, now: float) -> Known:
+    def _known(self, seen: Seen, few: bool, mine: int | None, now: float) -> Known:
         """Return what the threads know, of all hosts."""
         heard, clocks = self.heart.census()
         listed = seen.roster.members if few and seen.roster is not None else frozenset()
-        probes, mine = self.prober.results(now), self.writer.written.slot
+        probes = self.prober.results(now)
         return Known(heard, clocks, probes, seen.sights, seen.fresh, mine, listed)
 
     def _me(self, seen: Seen, now: float) -> Me:
@@ -213,7 +215,27 @@ class Agent:
             hosts=hosts,
         )
         asks = written.at is None or now - written.at > self.limits.own_write
-        return Standing(now, bare, asks, vouches)
+        return Standing(
+            now, bare, asks, vouches, self._unvouched(seen) if vouches else frozenset()
+        )
+
+    def _unvouched(self, seen: Seen) -> frozenset[int]:
+        """Return the slots of hosts that promise less than this host's word would need."""
+        lease, beat = self.settings.lease_interval, self.settings.heartbeat_interval
+        found = {
+            number: slot.host
+            for number, slot in seen.slots.items()
+            if breaks_promise(slot.watchdog_promise, slot.watchdog_timeout, lease, beat)
+        }
+        for host in sorted(set(found.values()) - self._short):
+            LOG.error(
+                "this host does not vouch for %s, whose watchdog may reset it: there, [agent] "
+                "lease_interval or heartbeat_interval is shorter than here, and they have to be "
+                "the same on every host",
+                host,
+            )
+        self._short = frozenset(found.values())
+        return frozenset(found)
 
     def _promise(self) -> Armed | None:
         """Tell the feeder the newest grounds to live; return what the slot may promise."""

@@ -88,6 +88,7 @@ def test_without_proof_the_incident_is_held_and_nothing_moves(cloud: Cloud) -> N
 
 
 def test_a_bmc_that_answers_again_is_asked_again(cloud: Cloud) -> None:
+    """Until it answers nothing moves (fault 34)."""
     host = cloud.busiest()
     protected = cloud.tagged_on(host)
     redfish.set_mode(host, "hang")
@@ -100,6 +101,7 @@ def test_a_bmc_that_answers_again_is_asked_again(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("state", ["fenced", "evacuating"])
 def test_an_engine_killed_on_the_way_goes_on_where_the_facts_are(cloud: Cloud, state: str) -> None:
+    """Between fencing and evacuation (fault 36), and in the middle of that (fault 37)."""
     host = cloud.busiest()
     protected = cloud.tagged_on(host)
     hosts.kill(host)
@@ -113,7 +115,7 @@ def test_an_engine_killed_on_the_way_goes_on_where_the_facts_are(cloud: Cloud, s
 
 
 def test_another_engine_takes_over_from_one_that_is_killed_in_the_middle(cloud: Cloud) -> None:
-    """Two engines on one database, a lock in Redis: what one has begun the other ends, once."""
+    """Two engines, one database, a lock in Redis: what one begins the other ends (fault 37)."""
     host = cloud.busiest()
     protected = cloud.tagged_on(host)
     url = f"{settings.redis('leader')}&lock_timeout={LOCK_TIMEOUT}"

@@ -70,6 +70,7 @@ def held_by(cloud: Cloud, host: str, guard: str) -> int:
 
 
 def test_a_host_in_maintenance_is_left_alone_until_the_flag_is_taken_back(cloud: Cloud) -> None:
+    """Whatever its alarms say (fault 49)."""
     host = cloud.busiest()
     protected = cloud.tagged_on(host)
     manage("host", "maintenance", "set", host, "--reason", "a test of the lab")
@@ -118,7 +119,7 @@ def test_a_nova_compute_that_reports_contradicts_the_death_of_its_host(
 def test_more_failures_than_are_believed_are_held_and_let_go_by_a_person_or_when_it_is_over(
     cloud: Cloud,
 ) -> None:
-    """An engine that starts finds both at once: else it might have fenced the first by then."""
+    """An engine that starts finds both at once, else it might have fenced one (fault 48)."""
     one, two = layout.HOSTS[2:4]
     protected = {host: cloud.tagged_on(host) for host in (one, two)}
     base.stop(services.find("remediator"))

@@ -56,7 +56,7 @@ def _forget(groups: list[str], vms: list[str]) -> None:
 
 
 def test_a_vm_for_which_there_is_no_host_waits_until_there_is_one(cloud: Cloud) -> None:
-    """A strict group with a member on every host leaves no room; two soft ones part in turn."""
+    """A strict group on every host leaves no room (fault 45); two soft members part in turn."""
     host = cloud.busiest()
     others = [h for h in layout.HOSTS if h != host]
     strict, soft = _group("strict", "anti-affinity"), _group("soft", "soft-anti-affinity")
@@ -89,6 +89,7 @@ def test_a_vm_for_which_there_is_no_host_waits_until_there_is_one(cloud: Cloud) 
 
 
 def test_a_host_that_returns_in_the_middle_starts_nothing(cloud: Cloud) -> None:
+    """And what was moved away from it is removed there (fault 47)."""
     host = cloud.busiest()
     protected = cloud.tagged_on(host)
     hosts.kill(host)

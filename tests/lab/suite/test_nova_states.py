@@ -43,6 +43,7 @@ def _service(host: str) -> dict[str, Any]:
 
 
 def test_every_vm_becomes_again_what_it_was(cloud_of_both_kinds: Cloud) -> None:
+    """One is deleted before Nova is asked for it, and one had been stopped (fault 50)."""
     cloud = cloud_of_both_kinds
     host = cloud.busiest()
     wanted = odd.all_of(host)

@@ -52,6 +52,7 @@ def last_stop(vm: str) -> dict[str, object]:
 def test_a_vm_that_dies_runs_again_in_place_and_one_that_cannot_live_is_told_of(
     alarmed: Cloud,
 ) -> None:
+    """Nothing is said of its host (fault 13)."""
     host = alarmed.busiest()
     vm, bystander = alarmed.tagged_on(host)[:2]
     before = look(bystander)

@@ -60,6 +60,7 @@ def host(cloud: Cloud) -> Iterator[str]:
 def test_cut_off_from_everything_it_is_reset_and_its_vms_run_elsewhere(
     cloud: Cloud, host: str, under: str
 ) -> None:
+    """Nobody can switch it off; that it did so itself is waited for (fault 33)."""
     protected = cloud.tagged_on(host)
     assert protected
     net.cut(host)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.faults import FAULTS, GROUPS, played
+from tests.faults import FAULTS, GROUPS, played, tried
 from tests.lab.drill.table import FAULTS as LAB
 from vmha_remediator.api.openapi import PARAMETER
 from vmha_remediator.api.route import Route
@@ -128,8 +128,8 @@ def measures() -> list[str]:
 
 
 def faults() -> list[str]:
-    """Return every fault, with the scenarios and the lab's faults that play it."""
-    scenes = played()
+    """Return every fault, with the scenarios, the lab's faults and its tests that play it."""
+    scenes, tests = played(), tried()
     lab: dict[int, list[str]] = {}
     for drill in LAB:
         lab.setdefault(drill.number, []).append(f"``{drill.name}``")
@@ -143,7 +143,7 @@ def faults() -> list[str]:
                 ", ".join(f"``{name}``" for name in fault.verdicts) or "none",
                 fault.done,
                 ", ".join(f":scenario:`{name}`" for name in scenes[fault.number]),
-                ", ".join(lab.get(fault.number, [])),
+                ", ".join([*lab.get(fault.number, []), *tests.get(fault.number, [])]),
             )
             for fault in FAULTS
             if first <= fault.number < end

@@ -58,10 +58,11 @@ class TestFence:
     def test_a_level_of_two_proves_only_when_both_do(self, desk: Desk, outlets: Log) -> None:
         both = desk.fencer(BOTH_NEEDED % ("works", "works")).fence("h1")
         half = desk.fencer(BOTH_NEEDED % ("works", "fails")).fence("h1")
+        other = desk.fencer(BOTH_NEEDED % ("fails", "works")).fence("h1")
 
         assert (both.driver, both.proof) == ("outlet+outlet:b", Proof.POWER_OFF)
-        assert half.proof is None
-        assert outlets == [("h1", "1"), ("h1", "2")] * 2
+        assert half.proof is other.proof is None
+        assert outlets == [("h1", "1"), ("h1", "2")] * 2 + [("h1", "1")]
 
     def test_a_person_s_word_is_looked_up_when_the_machine_cannot_tell(self, desk: Desk) -> None:
         fencer = desk.fencer(BOTH_NEEDED % ("works", "fails"))

@@ -11,7 +11,7 @@ import pytest
 from vmha_remediator.errors import FencingError
 from vmha_remediator.fencing.contract import Power
 from vmha_remediator.fencing.deadline import Deadline
-from vmha_remediator.fencing.poweroff import RESEND, Hopeless, Outcome, until_off
+from vmha_remediator.fencing.poweroff import POLL, RESEND, Hopeless, Outcome, until_off
 
 ON, OFF, UNKNOWN = Power.ON, Power.OFF, Power.UNKNOWN
 Answer = Power | FencingError
@@ -149,3 +149,10 @@ def test_a_machine_that_cannot_be_read_is_asked_all_the_same() -> None:
 def test_what_no_repetition_heals_ends_it_at_once(bmc: Bmc) -> None:
     assert bmc.reason() == "no such node"
     assert bmc.clock.now == 0.0
+
+
+def test_a_reading_that_fails_in_between_begins_the_count_anew() -> None:
+    lost = FencingError("no answer")
+    bmc = Bmc([OFF, lost, OFF, lost, OFF, OFF])
+    # Six readings; it was asked at once after the first that failed, which costs no pause.
+    assert bmc.off().seconds == pytest.approx(4 * POLL)

@@ -450,6 +450,23 @@ def test_without_a_lease_it_vouches_only_when_most_have_none(host: Host) -> None
     assert host.heart.standing.vouches
 
 
+def test_it_does_not_vouch_for_a_host_that_promised_by_shorter_intervals(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    """[agent] lease_interval differs: this host's word would reach further than that promise."""
+    host.slots[2] = replace(
+        host.slots[2], flags=OK | Flag.WATCHDOG, watchdog_timeout=10.0, watchdog_promise=36.5
+    )
+    host.slots[3] = replace(
+        host.slots[3], flags=OK | Flag.WATCHDOG, watchdog_timeout=10.0, watchdog_promise=28.0
+    )
+    host.tick()
+    host.tick()
+    assert host.heart.standing.unvouched == {3}
+    assert caplog.text.count("does not vouch for h4") == 1
+    assert "lease_interval" in caplog.text
+
+
 def test_the_last_word_holds_no_promise(host: Host) -> None:
     host.agent.tether = Feeder(Armed(10.0, 36.5))  # type: ignore[assignment]
     host.tick()

@@ -15,7 +15,8 @@ import pytest
 from vmha_pollsters.agent.heartbeat.crowd import BIG_CROWD, CROWD, FEW_WAKES, PACKET, PARTS
 from vmha_pollsters.agent.heartbeat.hearing import Hearing
 from vmha_pollsters.agent.heartbeat.heart import Heart
-from vmha_pollsters.agent.heartbeat.station import Route, Station
+from vmha_pollsters.agent.heartbeat.sender import Sender
+from vmha_pollsters.agent.heartbeat.station import Route, Standing, Station
 from vmha_pollsters.agent.heartbeat.wire import (
     EVERYBODY,
     Kind,
@@ -252,3 +253,22 @@ def test_a_changed_key_counts_at_once(pair: Pair) -> None:
     until(lambda: one.heard("h2") is not None, "it is heard")
     two.keys = (NEXT_KEY, KEY)
     until(lambda: two.acked("h1") is not None, "both know the other's key")
+
+
+def test_a_host_that_is_not_vouched_for_is_acknowledged_all_the_same() -> None:
+    sent: list[bytes] = []
+
+    class Post:
+        def send(self, data: bytes, _to: object) -> None:
+            sent.append(data)
+
+    me = Station("h1", "127.0.0.1", 8577, BOOT["h1"], "c", (KEY,), BEAT)
+    beats = [
+        (Packet(Kind.HEARTBEAT, f"h{n}", n, 0, BOOT["h2"], 7, wall=0.0), ("127.0.0.2", 8577))
+        for n in (1, 2)
+    ]
+    standing = Standing(vouches=True, unvouched=frozenset({2}))
+    Sender(me, Post()).answer(beats, standing, KEY)  # type: ignore[arg-type]
+
+    kinds = [unpack(data, cluster_digest("c"), [KEY]).kind for data in sent]
+    assert kinds == [Kind.VOUCH, Kind.ACK]

@@ -14,9 +14,16 @@ from hypothesis import strategies as st
 from vmha_pollsters.agent.witness.fusion import Reading, believed, fuse
 from vmha_pollsters.agent.witness.limits import limits
 from vmha_pollsters.agent.witness.peers import Peer
-from vmha_pollsters.agent.witness.qualification import Me, Qualification, may_vouch, qualify
+from vmha_pollsters.agent.witness.qualification import (
+    Me,
+    Qualification,
+    breaks_promise,
+    may_vouch,
+    qualify,
+)
 from vmha_pollsters.agent.witness.roster import neighbours, next_roster, rank, senders, targets
 from vmha_pollsters.lease.layout import Flag, Opinion, Probe, Roster
+from vmha_remediator.rules import timing
 
 LIMITS = limits()
 OK = Flag.QUALIFIED
@@ -451,3 +458,19 @@ def test_whose_acknowledgement_keeps_a_watchdog_fed(
     situation: dict[str, Any], vouches: bool
 ) -> None:
     assert may_vouch(**situation, hosts=4) is vouches
+
+
+@pytest.mark.parametrize(
+    ("promised", "lease", "beat", "breaks"),
+    [
+        (timing.promise(10.0), 2.0, 1.0, False),
+        (timing.promise(10.0) + 30.0, 5.0, 1.0, False),  # a longer one holds in any case
+        (timing.promise(10.0), 2.5, 1.0, True),
+        (timing.promise(10.0), 2.0, 1.5, True),
+        (0.0, 30.0, 10.0, False),  # no watchdog is armed: nobody relies on anything
+    ],
+)
+def test_a_word_that_reaches_further_than_anothers_promise_would_break_it(
+    promised: float, lease: float, beat: float, breaks: bool
+) -> None:
+    assert breaks_promise(promised, 10.0, lease, beat) is breaks

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.remedy.build import NOW, facts, incident, no_measures, server, service, verdict
 from tests.unit.remedy.test_home import words
-from vmha_remediator.remedy import guards, proof
+from vmha_remediator.remedy import candidates, guards, proof
 from vmha_remediator.remedy.facts import Facts, Maintenance, Migration
 from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord, StepRecord, VmRecord
 from vmha_remediator.remedy.incident import VmStatus as Vm
@@ -30,6 +30,17 @@ DONE = replace(WAITS, status=Vm.DONE, dest="h2", started=NOW - 60)
 
 def steps(given: Incident, known: Facts) -> list[str]:
     return words(next_steps(given, known, NOW, POLICY))
+
+
+# -- where it may go ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields", [{"forced_down": True}, {"up": False}, {"enabled": False}, {"host": "h1"}]
+)
+def test_a_host_that_is_not_well_in_any_one_way_is_given_nothing(fields: dict[str, Any]) -> None:
+    other = service(**({"id": "s2", "host": "h2"} | fields))
+    assert other.host in candidates.unfit(facts(services=(other,)))
 
 
 # -- is it heard? ---------------------------------------------------------------------------

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.remedy.build import NOW, facts, incident, no_measures
+from tests.unit.remedy.build import NOW, facts, incident, no_measures, service
 from vmha_remediator.remedy import proof
 from vmha_remediator.remedy.facts import Facts
-from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord
+from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord, StepRecord
 from vmha_remediator.remedy.policy import Policy
 
 POLICY = Policy()
@@ -58,3 +58,31 @@ def test_nothing_is_started_while_it_may_run_there(kind: str, measures: str) -> 
         why = proof.may_not_start(given, known, NOW, POLICY)
         case = f"power {power}, heard since {heard}, powered since {powered}"
         assert bool(why) is _lives_or_may(given, known, kind, measures), f"{case}: {why!r}"
+
+
+@pytest.mark.parametrize(
+    ("reported", "said"),
+    [
+        (NOW - 61.0, ""),  # before it was proven off
+        (NOW - 57.0, ""),  # clocks differ by a little
+        (NOW - 30.0, ""),  # and has fallen silent since
+        (NOW - 20.0, "its nova-compute has reported since the host was proven off"),
+        (NOW + 20.0, ""),  # a clock that cannot be compared with ours
+        (None, ""),
+    ],
+)
+def test_a_host_whose_nova_compute_reports_after_an_old_proof_has_booted(
+    reported: float | None, said: str
+) -> None:
+    """Its watchdog has reset it; RabbitMQ's network works, and its guests may be resumed."""
+    given = incident("evacuating", proof=replace(YOUNG, driver="watchdog", time=NOW - 60))
+    known = replace(facts(service=service(updated_at=reported)), power="unknown")
+    assert proof.may_not_start(given, known, NOW, POLICY) == said
+    assert proof.may_not_start(given, replace(known, power="off"), NOW, POLICY) == ""
+
+
+def test_our_own_write_to_its_service_is_no_report() -> None:
+    journal = (StepRecord(NOW - 21, "force-down", "", ok=True, finished=NOW - 20.5),)
+    given = incident("evacuating", proof=replace(YOUNG, time=NOW - 60), steps=journal)
+    known = replace(facts(service=service(updated_at=NOW - 20)), power="unknown")
+    assert proof.may_not_start(given, known, NOW, POLICY) == ""

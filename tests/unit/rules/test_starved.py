@@ -87,6 +87,7 @@ DOUBTS: dict[str, Callable[[Step], Step]] = {
     "reachability not known": lambda s: replace(s, reachable=None),
     "promise taken back for a moment": lambda s: replace(s, watchdog=(0.0, PROMISE)),
     "another promise": lambda s: replace(s, watchdog=(20.0, 20.0)),
+    "a longer promise in its middle": lambda s: replace(s, watchdog=(PROMISE, 60.0)),
     "storage gone for the many": lambda s: replace(s, most_renew=False),
     "no readings in between": lambda s: replace(s, at=s.at - 3.0),
 }
@@ -129,6 +130,14 @@ def test_an_operator_may_wait_longer_but_not_shorter() -> None:
         conclude("h1", steps, steps[-1].at, LIMITS, wait=30.0)
     with pytest.raises(RuleError, match="a margin of 1 s is below the least, 5 s"):
         conclude("h1", steps, steps[-1].at, LIMITS, margin=1.0)
+
+
+@pytest.mark.parametrize("short", [0.01, 0.5, 5.0])
+def test_not_even_a_little_is_taken_off_the_sum(short: float) -> None:
+    terms = timing.reset_terms(PROMISE)
+    assert timing.waiting(terms, wanted=NEEDED + 0.001) == NEEDED + 0.001
+    with pytest.raises(RuleError, match="is too short to prove anything"):
+        timing.waiting(terms, wanted=NEEDED - short)
 
 
 @pytest.mark.parametrize(

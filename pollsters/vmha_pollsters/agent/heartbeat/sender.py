@@ -38,8 +38,9 @@ class Sender:
         self, beats: Iterable[tuple[Packet, Address]], standing: Standing, key: bytes
     ) -> None:
         """Acknowledge each of these heartbeats."""
-        kind = Kind.VOUCH if standing.vouches else Kind.ACK
         for packet, sender in beats:
+            counts = standing.vouches and packet.slot not in standing.unvouched
+            kind = Kind.VOUCH if counts else Kind.ACK
             self._send(kind, {packet.slot: sender}, packet.to, key, echo=packet.sequence)
 
     def call_roll(self, heard: list[int], route: Route, key: bytes) -> None:

@@ -39,4 +39,5 @@ class Standing:
     at: float = float("-inf")
     bare: bool = False  # its own lease is not renewed any more
     asks: bool = False  # its renewal is late, so that it may soon live by acknowledgements
-    vouches: bool = False  # its acknowledgements count
+    vouches: bool = False  # its acknowledgements count ...
+    unvouched: frozenset[int] = frozenset()  # ... but for those of these slots

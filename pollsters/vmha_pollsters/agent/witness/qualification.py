@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 from vmha_pollsters.agent.witness.limits import Limits
 from vmha_pollsters.agent.witness.peers import NOBODY, Peer, Rest, is_live
+from vmha_remediator.rules import timing
+
+#: By so much (s) two reckonings of one promise may differ.
+ROUNDING = 0.1
 
 
 @dataclass(frozen=True)
@@ -101,3 +105,13 @@ def may_vouch(*, speaks: bool, bare: bool, heard_bare: int, hosts: int) -> bool:
     whoever still renews sees that, and concludes nothing from silence.
     """
     return speaks or (bare and 2 * (heard_bare + 1) > hosts)
+
+
+def breaks_promise(promised: float, timeout: float, lease: float, heartbeat: float) -> bool:
+    """Tell whether this host's word could keep a host alive for longer than it has promised.
+
+    `promised` and its watchdog's `timeout` (s) stand in that host's slot, and were reckoned by its
+    own intervals; `lease` and `heartbeat` are this host's, which say for how long it may vouch
+    unseen by the others. They should be the same everywhere, but nobody makes sure of it.
+    """
+    return 0.0 < promised < timing.promise(timeout, lease, heartbeat) - ROUNDING
