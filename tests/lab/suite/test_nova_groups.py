@@ -11,6 +11,7 @@ from tests.lab.gather import evacuations
 from tests.lab.services import cloudapi
 from tests.lab.suite import odd
 from tests.lab.suite.conftest import Cloud
+from tests.lab.suite.remediator import otherwise
 from tests.lab.watch import both, incident_state, run_elsewhere
 from vmha_remediator.remedy.incident import Incident, VmStatus
 
@@ -86,6 +87,37 @@ def test_a_vm_for_which_there_is_no_host_waits_until_there_is_one(cloud: Cloud) 
     finally:
         hosts.boot_host(host)
         _forget([strict, soft], vms)
+
+
+def test_strict_affinity_waits_with_its_way_out_and_what_has_no_host_is_left_alone(
+    cloud: Cloud,
+) -> None:
+    host = cloud.busiest()
+    together = _group("together", "affinity")
+    vms: list[str] = []
+    try:
+        pair = [_member(f"together-{n}", host, together) for n in (0, 1)]
+        (offloaded,) = boot.boot([boot.Plan("offloaded", host, True)], lambda _: None)
+        vms += [*pair, offloaded]
+        for action, status in (("shelve", "SHELVED"), ("shelveOffload", "SHELVED_OFFLOADED")):
+            odd.act(offloaded, {action: None})
+            odd.wait_status(offloaded, status)
+        with otherwise({"evacuation": {"retry_limit": 5}}):
+            hosts.kill(host)
+            cloud.wait(incident_state(host, "failure", "recovered"), f"{host} is recovered")
+            incident = cloud.observer.latest(host)
+            assert incident.vm(offloaded) is None
+            for vm in pair:
+                record = incident.vm(vm)
+                assert record is not None
+                assert record.status is VmStatus.PENDING
+                assert f"openstack server group delete {together}" in record.reason
+            nova_api.request("DELETE", f"/os-server-groups/{together}")
+            cloud.wait(run_elsewhere(pair, host), "without their group they run elsewhere", 120)
+            assert odd.show(offloaded)["status"] == "SHELVED_OFFLOADED"
+    finally:
+        hosts.boot_host(host)
+        _forget([together], vms)
 
 
 def test_a_host_that_returns_in_the_middle_starts_nothing(cloud: Cloud) -> None:
