@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import Enum
 
 import pytest
 
 from tests.unit.engine.sim import START, STEP, Sim
+from vmha_remediator.fencing.contract import FenceResult
 from vmha_remediator.remedy.incident import VmStatus
 from vmha_remediator.remedy.policy import Policy
 
@@ -57,6 +59,36 @@ def test_the_proof_is_stored_before_anything_moves(sim: Sim) -> None:
     assert incident.proof.time <= first
     kinds = [what for _, what, _ in sim.world.log]
     assert kinds.index("fence") < kinds.index("force-down") < kinds.index("evacuate")
+
+
+def test_a_driver_that_proves_something_else_proves_nothing(
+    sim: Sim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Weaker(Enum):
+        ASKED = "it was asked to go off"
+
+    weak = FenceResult("sim", Weaker.ASKED, "it said yes")  # type: ignore[arg-type]
+    monkeypatch.setattr(sim.world.fencing, "fence", lambda host: weak)
+    sim.world.cut_off("h1")
+    sim.run_until(lambda: sim.state("h1") == "held")
+    sim.run(30)
+
+    assert (sim.incident("h1").held_by, sim.incident("h1").proof) == ("no-proof", None)
+    assert sim.world.noted("evacuate") == []
+
+
+def test_a_destination_counts_as_off_only_once_it_is_proven_off(sim: Sim) -> None:
+    """What was half-way there may run there, however surely that host has failed."""
+    sim.world.power_off("h1")
+    sim.run_until(lambda: sim.state("h1") == "recovered")
+    sim.world.fencing.outcome = "dead"
+    sim.world.cut_off("h2")
+    sim.run_until(lambda: sim.state("h2") == "held")
+
+    cluster = sim.engine.crew.observer.facts(sim.incident("h1")).cluster
+    assert cluster is not None
+    assert cluster.failing >= {"h2"}
+    assert cluster.fenced == {"h1"}
 
 
 def test_a_living_host_that_nobody_hears_is_switched_off_before_its_vms_move(sim: Sim) -> None:
