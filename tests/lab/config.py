@@ -153,8 +153,8 @@ def vmha_config() -> Path:
         "engine": {"coordination_url": f"file://{state / 'coordination'}"},
         "fencing": {"hosts_file": _fencing_file()},
         # The lab breaks the same hosts over and over: each time they are to be taken back, and
-        # only what comes and goes within a minute is flapping.
-        "guards": {"quarantine_after": 0, "flap_window": 60, "flap_calm": 20},
+        # only what comes three times within 90 s is flapping.
+        "guards": {"quarantine_after": 0, "flap_window": 90, "flap_calm": 20},
     }
     return _write(layout.ETC / "vmha.conf", own)
 
