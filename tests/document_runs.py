@@ -259,7 +259,7 @@ PLANS: Mapping[str, Plan] = {
     "openstack vmha host confirm-fenced HOST": InLab(add="--yes", refusable=True),
     "openstack vmha alarm list": InLab("isolation"),
     "openstack vmha protection list": InLab("vm-1"),
-    "openstack vmha capacity list": InLab("h1", refusable=True),
+    "openstack vmha capacity list": InLab("If it fails", refusable=True),
     "openstack vmha protection list --problems": InLab(),
     "openstack vmha incident list": InLab(),
     "openstack vmha incident list --all": InLab(),
