@@ -7,6 +7,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tests.nova_books import NovaBooks
 from tests.scenarios.sim.clockwork import EPOCH
 from tests.scenarios.sim.hosts import Host
 from vmha_remediator.errors import CloudRefused, CloudUnavailable
@@ -41,7 +42,7 @@ REBOOTABLE = ("active", "stopped", "paused", "suspended", "error")
 RPC_TIMEOUT = 10.0  # s, of the request that waits for it
 
 
-class Nova:
+class Nova(NovaBooks):
     """Compute API, scheduler, conductor and computes."""
 
     def __init__(self, world: World) -> None:
@@ -85,25 +86,6 @@ class Nova:
         self._request()
         return [self.service(host) for host in self._world.hosts]
 
-    def servers(self, host: str) -> list[Server]:
-        self._request()
-        return [s for s in self.servers_by_id.values() if s.host == host]
-
-    def server(self, server_id: str) -> Server | None:
-        self._request()
-        return self.servers_by_id.get(server_id)
-
-    def changed_since(self, time: float) -> list[Server]:
-        self._request()
-        return list(self.servers_by_id.values())
-
-    def leaves_stopped(self) -> bool:
-        return self.stays_stopped
-
-    def called(self, name: str) -> list[Server]:
-        self._request()
-        return [s for s in self.servers_by_id.values() if s.name == name]
-
     def free_memory(self) -> dict[str, int]:
         self._request()
         return {host: self._free(host) for host in self._world.hosts}
@@ -111,10 +93,6 @@ class Nova:
     def _free(self, host: str) -> int:
         used = sum(s.host == host for s in self.servers_by_id.values())
         return 0 if self.room is not None and host not in self.room else MEMORY - VM * used
-
-    def evacuations(self, host: str) -> list[Migration]:
-        self._request()
-        return [record for record in self.records if record.source == host]
 
     def force_down(self, service_id: str, forced: bool) -> None:
         self._request()

@@ -7,6 +7,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tests.nova_books import NovaBooks
 from vmha_remediator.errors import CloudRefused, CloudUnavailable
 from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service
 
@@ -26,7 +27,7 @@ AFTER = {
 }
 
 
-class SimNova:
+class SimNova(NovaBooks):
     """Nova's side: what it believes, and the evacuations it works on."""
 
     def __init__(self, world: World) -> None:
@@ -63,38 +64,15 @@ class SimNova:
     # -- the cloud port -----------------------------------------------------------------
 
     def services(self) -> list[Service]:
-        self._check()
+        self._request()
         return [self._service(host) for host in self._world.hosts]
 
-    def servers(self, host: str) -> list[Server]:
-        self._check()
-        return [s for s in self.servers_by_id.values() if s.host == host]
-
-    def server(self, server_id: str) -> Server | None:
-        self._check()
-        return self.servers_by_id.get(server_id)
-
-    def changed_since(self, time: float) -> list[Server]:
-        self._check()
-        return list(self.servers_by_id.values())
-
-    def leaves_stopped(self) -> bool:
-        return self.stays_stopped
-
-    def called(self, name: str) -> list[Server]:
-        self._check()
-        return [s for s in self.servers_by_id.values() if s.name == name]
-
     def free_memory(self) -> dict[str, int]:
-        self._check()
+        self._request()
         load = {
             h: sum(s.host == h for s in self.servers_by_id.values()) for h in self._world.hosts
         }
         return {host: 8192 - 512 * count for host, count in load.items()}
-
-    def evacuations(self, host: str) -> list[Migration]:
-        self._check()
-        return [record for record in self.records if record.source == host]
 
     def force_down(self, service_id: str, forced: bool) -> None:
         host = service_id.removeprefix("service-")
@@ -158,7 +136,7 @@ class SimNova:
                 self._world.guests -= {(server_id, str(server.host))}
 
     def groups(self) -> list[ServerGroup]:
-        self._check()
+        self._request()
         return self.server_groups
 
     def reboot(self, server_id: str) -> None:
@@ -260,12 +238,12 @@ class SimNova:
     def _record(self, record: Migration, **fields: Any) -> None:
         self.records[self.records.index(record)] = replace(record, **fields)
 
-    def _check(self) -> None:
+    def _request(self) -> None:
         if self.down:
             raise CloudUnavailable("Nova cannot be reached")
 
     def _changing(self, what: str) -> _Around:
-        self._check()
+        self._request()
         return _Around(self._world, what)
 
 
