@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from vmha_remediator.effects.clock import Clock
@@ -36,6 +37,7 @@ class Executor:
     clock: Clock
     policy: Policy
     pool: Pool
+    heard: Callable[[Incident], bool]
     after_service: Callable[[], None] = field(default=lambda: None)
 
     def __post_init__(self) -> None:
@@ -86,11 +88,12 @@ class Executor:
 
     def _fence(self, incident: Incident, step: steps.Fence, epoch: int) -> Incident:
         with self.journal.around(incident, step, f"switch {step.host} off", epoch) as ending:
-            result = self.fencing.fence(step.host)
+            result = self.fencing.fence(step.host, partial(self.heard, incident))
             ending.ok = result.proof is not None and result.proof.value == POWER_OFF
             ending.sentence = f"{result.driver}: {result.evidence}"
         if result.proof is None or not ending.ok:
-            return self._not_proven(incident, proofs.no_proof(incident, result.evidence), epoch)
+            why = proofs.given_up if result.given_up else proofs.no_proof
+            return self._not_proven(incident, why(incident, result.evidence), epoch)
         proof = ProofRecord(result.driver, result.proof.value, result.evidence, self.clock.now())
         sentence = f"{step.host}: {result.proof.value} ({ending.sentence})"
         fields = {**pieces.FRESH, "proof": proof}

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Protocol
 
 from vmha_remediator.fencing.settings import Setting
+
+#: Tells whether the host is heard again, at the moment that it is asked.
+Heard = Callable[[], bool]
 
 
 class Proof(Enum):
@@ -31,6 +35,7 @@ class FenceResult:
     driver: str
     proof: Proof | None
     evidence: str  # one sentence for people and for the incident's record
+    given_up: bool = False  # the host was heard again before everybody had been asked
 
 
 @dataclass(frozen=True)
