@@ -46,6 +46,18 @@ class Finding:
     what: str
 
 
+def unpinned(host: str, given: str | None) -> Finding:
+    """Return what is to be said of a driver that takes whatever machine answers for its own."""
+    risk = f"nobody can tell whose BMC this is: whatever answers there is switched off for {host}"
+    if not given:
+        return Finding(True, f"{risk}; it tells no UUID by which it could be pinned")
+    return Finding(
+        True,
+        f"{risk}; if {given} is what 'dmidecode -s system-uuid' says on {host}, pin it in the "
+        f"hosts file: uuid: {given}",
+    )
+
+
 class FencingDriver(Protocol):
     """One way of fencing one host; made from that host's settings, used from a thread.
 
@@ -58,8 +70,9 @@ class FencingDriver(Protocol):
     settings that cannot work together. A driver that proves by waiting has an attribute
     `patience` (s), which then stands in for `[fencing] timeout`; `evidence` in its settings
     looks up what was published of a host (see `watchdog.py`). One that can switch on has a
-    method `switch_on()`, which `vmha-manage fence test --really` uses. `proves` tells people
-    what stands behind the proof.
+    method `switch_on()`, which `vmha-manage fence test --really` uses. One whose address may come
+    to lead to another machine has an attribute `pinned`: whether it would notice. `proves` tells
+    people what stands behind the proof.
     """
 
     name: ClassVar[str]

@@ -39,6 +39,7 @@ class Reading:
     power: Power
     sentence: str
     ok: bool
+    pinned: bool  # it would notice that another machine answers for the host's
 
 
 @dataclass(frozen=True)
@@ -192,11 +193,12 @@ class Fencer:
         return [self._read(host, method) for method in level]
 
     def _read(self, host: str, method: Method) -> Reading:
+        pinned: bool = getattr(method.driver, "pinned", True)
         try:
             power = self._bound(host, method, "power", method.driver.power)
         except FencingError as exc:
-            return Reading(method.name, Power.UNKNOWN, str(exc), ok=False)
-        return Reading(method.name, power, f"reads {power.value}", ok=True)
+            return Reading(method.name, Power.UNKNOWN, str(exc), ok=False, pinned=pinned)
+        return Reading(method.name, power, f"reads {power.value}", ok=True, pinned=pinned)
 
     def _bound(self, host: str, method: Method, what: str, call: Callable[[], T]) -> T:
         seconds = self._timeout
