@@ -21,10 +21,10 @@ from oslo_utils import netutils
 from vmha_pollsters import pace
 from vmha_pollsters.agent import report
 from vmha_pollsters.agent.picture import Picture
-from vmha_pollsters.agent.witness.fusion import Reading
 from vmha_pollsters.agent.witness.qualification import Qualification
 from vmha_pollsters.lease.layout import Roster
 from vmha_pollsters.pollsters import HostPollster
+from vmha_pollsters.reading import Reading
 from vmha_remediator.rules import lint, metrics, pipeline, templates, timing
 from vmha_remediator.rules.judge import leaves
 from vmha_remediator.rules.model import Thresholds, render
