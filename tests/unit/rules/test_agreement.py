@@ -76,12 +76,11 @@ def test_pollster_and_agent_publish_exactly_these_metrics() -> None:
     )
     roster = Roster(2, (2,), frozenset({2}), 1, 1, 2)
     sure = Qualification(True, storage=True, hears=True)
-    entry = {"host": "h1", "slot": 1, "suspect": False, "values": report.values(reading)}
     answer = {
         "age": 0.0,
         "host": "h1",
         "watched": 1,
-        "hosts": [entry],
+        "rows": [reading],
         "role": "master",
         "why": [],
         "clock_ok": True,
