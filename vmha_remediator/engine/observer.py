@@ -194,7 +194,7 @@ class Observer:
         )
         elsewhere = [vm.dest for vm in unfinished if vm.status in IN_FLIGHT]
         if destinations.wanted(incident):
-            facts = self._destinations.look(facts, services, active)
+            facts = self._destinations.look(facts, services, active, flags)
         return replace(
             facts,
             service=mine,

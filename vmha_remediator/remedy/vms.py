@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from vmha_remediator.remedy import candidates, groups, one_vm, order, original, protect
+from vmha_remediator.remedy import candidates, cells, groups, one_vm, order, original, protect
 from vmha_remediator.remedy.facts import NOT_STARTED, Facts, Migration, Server
 from vmha_remediator.remedy.incident import IN_FLIGHT, Incident, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -62,7 +62,9 @@ def steps_for(
     """
     known = Counter(facts.in_flight_to)
     unknown = facts.in_flight_elsewhere - known.total()
-    chooser = candidates.Chooser(facts, policy, known, unknown=unknown)
+    chooser = candidates.Chooser(
+        facts, policy, known, unknown=unknown, foreign=cells.foreign(incident)
+    )
     following: list[Step] = []
     ready: list[tuple[Case, Step]] = []
     in_flight = facts.in_flight_elsewhere
