@@ -180,7 +180,7 @@ def _fencing_file() -> Path:
     }
     document = {
         "defaults": {"drivers": ["redfish", "manual"], "redfish": bmc},
-        "hosts": {host: None for host in layout.HOSTS},
+        "hosts": {host: redfish.pinned(host) for host in layout.HOSTS},
     }
     return write_private(layout.ETC / "vmha/fencing.yaml", yaml.safe_dump(document))
 

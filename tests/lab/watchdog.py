@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.lab import cgroup, layout, process
+from tests.lab import cgroup, layout, process, redfish
 from tests.lab.credentials import write_private
 
 #: Seconds from the last feed to the reset.
@@ -82,7 +82,8 @@ def fence_by(host: str, drivers: Iterable[str] | None) -> None:
     """Have the remediator fence the host by these drivers only; None: by the usual ones."""
     path = layout.ETC / "vmha/fencing.yaml"
     document = yaml.safe_load(path.read_text())
-    document["hosts"][host] = None if drivers is None else {"drivers": list(drivers)}
+    usual = redfish.pinned(host)
+    document["hosts"][host] = usual if drivers is None else {"drivers": list(drivers)}
     write_private(path, yaml.safe_dump(document))
 
 

@@ -75,6 +75,7 @@ class Fence:
     driver: str
     ok: bool
     sentence: str
+    pinned: bool = True  # it would notice that another machine answers for the host's
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,29 @@ def fencing(seen: Seen, check: str) -> Iterator[Finding]:
         yield ok(AREA, check, f"{len(computes)} hosts can be fenced, their power state is read")
 
 
+def identity(seen: Seen, check: str) -> Iterator[Finding]:
+    """No other machine would be switched off for a host, and believed to be it."""
+    if isinstance(seen.fences, Unread) or not seen.fences:
+        return  # said by the check before
+    loose = {
+        host: next(f.driver for f in found if not f.pinned)
+        for host, found in seen.fences.items()
+        if not all(f.pinned for f in found)
+    }
+    if not loose:
+        yield ok(AREA, check, "a BMC that belongs to another machine would be noticed")
+        return
+    first = min(loose)
+    yield unknown(
+        AREA,
+        check,
+        f"nobody can tell whose BMC answers for {names(loose)}: whatever machine is at its "
+        "address would be switched off, and the host believed to be off",
+        f"'vmha-manage fence test {first}' reads its UUID; write it into [fencing] hosts_file: "
+        f"{first}: {{{loose[first]}: {{uuid: ...}}}}",
+    )
+
+
 def capacity(seen: Seen, check: str) -> Iterator[Finding]:
     """The protected VMs of any one host have room on the others."""
     services, space = known(seen.services, LOG_IN), known(seen.space, BOOKS)
@@ -227,6 +250,7 @@ CHECKS: tuple[Check, ...] = tuple(
         ("alarms", alarms),
         ("evaluation", evaluated),
         ("fencing", fencing),
+        ("identity", identity),
         ("capacity", capacity),
         ("protection", unprotected),
     )

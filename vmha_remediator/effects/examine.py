@@ -130,7 +130,7 @@ class Gatherer:
         trouble = {host: why for host in hosts if (why := fencer.trouble(host)) is not None}
 
         def read(host: str) -> tuple[Fence, ...]:
-            return tuple(Fence(r.driver, r.ok, r.sentence) for r in fencer.powers(host))
+            return tuple(Fence(r.driver, r.ok, r.sentence, r.pinned) for r in fencer.powers(host))
 
         with ThreadPoolExecutor(FENCES) as pool:
             return dict(zip(hosts, pool.map(read, hosts), strict=True)), trouble

@@ -11,23 +11,20 @@ import itertools
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-
-from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine.journal import Journal
 from vmha_remediator.engine.ports import Cloud, Fencing
 from vmha_remediator.engine.vm_deeds import AT_ONCE, VmDeeds
-from vmha_remediator.errors import CloudRefused, CloudUnavailable
+from vmha_remediator.errors import CloudRefused
 from vmha_remediator.remedy import pieces, reserves, steps
 from vmha_remediator.remedy import proof as proofs
 from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.store import Store
-
-LOG = log.getLogger(__name__)
 
 
 @dataclass
@@ -40,21 +37,19 @@ class Executor:
     clock: Clock
     policy: Policy
     pool: Pool
+    heard: Callable[[Incident], bool]
     after_service: Callable[[], None] = field(default=lambda: None)
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.store, self.clock)
         self.vms = VmDeeds(self.journal, self.cloud, self.policy, self.pool)
 
-    def run(
-        self, incident: Incident, plan: steps.Plan, epoch: int, looked: float | None = None
-    ) -> Incident:
+    def run(self, incident: Incident, plan: steps.Plan, epoch: int, looked: float) -> Incident:
         """Do every step in order and return the incident as it is then.
 
         `looked` is when the facts were read (monotonic s). Raises what the first failing step
         raises, and `CloudUnavailable` when that was too long ago.
         """
-        looked = self.clock.monotonic() if looked is None else looked
         for kind, group in itertools.groupby(plan.steps, type):
             self.journal.check_pause(looked)
             if kind in AT_ONCE:
@@ -92,22 +87,15 @@ class Executor:
     # -- the host -----------------------------------------------------------------------
 
     def _fence(self, incident: Incident, step: steps.Fence, epoch: int) -> Incident:
-        doing, began = f"switch {step.host} off", self.clock.monotonic()
-        number = self.store.begin_step(incident, step.name, doing, epoch=epoch)
-        try:
-            self.journal.check_pause(began)
-        except CloudUnavailable as exc:
-            self.store.finish_step(number, False, f"{doing}: {exc}")
-            raise
-        result = self.fencing.fence(step.host)
-        proven = result.proof is not None and result.proof.value == POWER_OFF
-        told = f"{result.driver}: {result.evidence}"
-        self.store.finish_step(number, proven, told)
-        LOG.info("incident %s: %s", incident.id, told)
-        if result.proof is None or not proven:
-            return self._not_proven(incident, proofs.no_proof(incident, result.evidence), epoch)
+        with self.journal.around(incident, step, f"switch {step.host} off", epoch) as ending:
+            result = self.fencing.fence(step.host, partial(self.heard, incident))
+            ending.ok = result.proof is not None and result.proof.value == POWER_OFF
+            ending.sentence = f"{result.driver}: {result.evidence}"
+        if result.proof is None or not ending.ok:
+            why = proofs.given_up if result.given_up else proofs.no_proof
+            return self._not_proven(incident, why(incident, result.evidence), epoch)
         proof = ProofRecord(result.driver, result.proof.value, result.evidence, self.clock.now())
-        sentence = f"{step.host}: {result.proof.value} ({told})"
+        sentence = f"{step.host}: {result.proof.value} ({ending.sentence})"
         fields = {**pieces.FRESH, "proof": proof}
         return self.store.move(incident, S.FENCED, sentence, epoch=epoch, **fields)
 

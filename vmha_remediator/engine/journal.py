@@ -11,7 +11,7 @@ from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.errors import CloudUnavailable, VmhaError
-from vmha_remediator.remedy.incident import Incident
+from vmha_remediator.remedy.incident import Incident, VmRecord
 from vmha_remediator.remedy.steps import Step
 from vmha_remediator.store import Store
 
@@ -24,6 +24,15 @@ STOOD_STILL = 30.0
 
 
 @dataclass
+class Ending:
+    """How a step ended, for its line; one that raises nothing has done what it was about to do."""
+
+    sentence: str
+    ok: bool = True
+    record: VmRecord | None = None  # the VM that it was about, where that has changed with it
+
+
+@dataclass
 class Journal:
     """Writes a line before each deed, and how that ended after it."""
 
@@ -31,7 +40,7 @@ class Journal:
     clock: Clock
 
     @contextmanager
-    def around(self, incident: Incident, step: Step, doing: str, epoch: int) -> Iterator[None]:
+    def around(self, incident: Incident, step: Step, doing: str, epoch: int) -> Iterator[Ending]:
         """Write a step down before it is done, and how it ended after.
 
         The first line is written with the leader's epoch: a deposed leader is stopped before it
@@ -39,14 +48,23 @@ class Journal:
         """
         began = self.clock.monotonic()
         number = self.store.begin_step(incident, step.name, doing, epoch=epoch)
+        with self.after(incident, number, doing, began, epoch) as ending:
+            yield ending
+
+    @contextmanager
+    def after(
+        self, incident: Incident, number: int, doing: str, began: float, epoch: int
+    ) -> Iterator[Ending]:
+        """Write down how a step ended that has its line already; `began` is from before that."""
+        ending = Ending(doing)
         try:
             self.check_pause(began)
-            yield
+            yield ending
         except VmhaError as exc:
             self.store.finish_step(number, False, f"{doing}: {exc}")
             raise
-        self.store.finish_step(number, True, doing)
-        LOG.info("incident %s: %s", incident.id, doing)
+        self.store.finish_step(number, ending.ok, ending.sentence, ending.record, epoch=epoch)
+        LOG.info("incident %s: %s", incident.id, ending.sentence)
 
     def check_pause(self, began: float) -> None:
         """Refuse to act on what was read and written down before a pause; the next plan looks."""

@@ -113,6 +113,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         clock=clock,
         policy=policy,
         pool=requests,
+        heard=observer.heard,
         after_service=observer.forget_services,
     )
     reporters = make_reporters(conf)

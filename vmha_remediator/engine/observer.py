@@ -142,6 +142,10 @@ class Observer:
             facts = replace(facts, power=self._fencing.power(incident.host).value)
         return facts
 
+    def heard(self, incident: Incident) -> bool:
+        """Tell whether somebody hears the host now, or sees its lease renewed, so far as known."""
+        return self._with_measures(incident).heard
+
     def _compute(self, facts: Facts) -> Verdict:
         age = facts.heartbeat_age
         readings = Readings(facts.host, {} if age is None else {metrics.HEARTBEAT_AGE.name: age})

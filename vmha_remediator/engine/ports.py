@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from vmha_remediator.fencing.contract import FenceResult, Power
+from vmha_remediator.fencing.contract import FenceResult, Heard, Power
 from vmha_remediator.remedy.facts import Aggregate, Migration, Server, ServerGroup, Service
 from vmha_remediator.rules.judge import Readings
 
@@ -75,7 +75,7 @@ class Cloud(Protocol):
 class Fencing(Protocol):
     """The way to turn a host off and to see whether it is; does not raise for a dead BMC."""
 
-    def fence(self, host: str) -> FenceResult: ...
+    def fence(self, host: str, heard: Heard) -> FenceResult: ...
 
     def power(self, host: str) -> Power: ...
 

@@ -159,18 +159,14 @@ class VmDeeds:
         """Ask for one evacuation; return what must stop the plan, once all have been asked."""
         record, doing = step.record, _evacuation(step)
         try:
-            self.journal.check_pause(began)
-            self.cloud.evacuate(record.server_id, step.dest)
-        except VmhaError as exc:
-            self.store.finish_step(number, False, f"{doing}: {exc}")
-            if not isinstance(exc, CloudRefused):
-                return exc  # it may have been accepted: the facts will tell
+            with self.journal.after(incident, number, doing, began, epoch) as ending:
+                self.cloud.evacuate(record.server_id, step.dest)
+                ending.sentence = f"{doing}: accepted by Nova"
+                ending.record = replace(record, started=record.started or self.clock.now())
+        except CloudRefused as exc:
             self._refused(incident, record, exc, epoch)
-            return None
-        said = f"{doing}: accepted by Nova"
-        started = replace(record, started=record.started or self.clock.now())
-        self.store.finish_step(number, True, said, started, epoch=epoch)
-        LOG.info("incident %s: %s", incident.id, said)
+        except VmhaError as exc:
+            return exc  # it may have been accepted: the facts will tell
         return None
 
 

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Protocol
 
 from vmha_remediator.fencing.settings import Setting
+
+#: Tells whether the host is heard again, at the moment that it is asked.
+Heard = Callable[[], bool]
 
 
 class Proof(Enum):
@@ -31,6 +35,7 @@ class FenceResult:
     driver: str
     proof: Proof | None
     evidence: str  # one sentence for people and for the incident's record
+    given_up: bool = False  # the host was heard again before everybody had been asked
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,18 @@ class Finding:
 
     ok: bool
     what: str
+
+
+def unpinned(host: str, given: str | None) -> Finding:
+    """Return what is to be said of a driver that takes whatever machine answers for its own."""
+    risk = f"nobody can tell whose BMC this is: whatever answers there is switched off for {host}"
+    if not given:
+        return Finding(True, f"{risk}; it tells no UUID by which it could be pinned")
+    return Finding(
+        True,
+        f"{risk}; if {given} is what 'dmidecode -s system-uuid' says on {host}, pin it in the "
+        f"hosts file: uuid: {given}",
+    )
 
 
 class FencingDriver(Protocol):
@@ -53,8 +70,9 @@ class FencingDriver(Protocol):
     settings that cannot work together. A driver that proves by waiting has an attribute
     `patience` (s), which then stands in for `[fencing] timeout`; `evidence` in its settings
     looks up what was published of a host (see `watchdog.py`). One that can switch on has a
-    method `switch_on()`, which `vmha-manage fence test --really` uses. `proves` tells people
-    what stands behind the proof.
+    method `switch_on()`, which `vmha-manage fence test --really` uses. One whose address may come
+    to lead to another machine has an attribute `pinned`: whether it would notice. `proves` tells
+    people what stands behind the proof.
     """
 
     name: ClassVar[str]

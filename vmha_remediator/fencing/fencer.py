@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from oslo_config import cfg
@@ -14,8 +15,9 @@ from oslo_log import log
 from vmha_remediator.errors import ConfigError, FencingError
 from vmha_remediator.fencing import inventory
 from vmha_remediator.fencing.bounded import Bounded
-from vmha_remediator.fencing.contract import FenceResult, Finding, Power
+from vmha_remediator.fencing.contract import FenceResult, Finding, Heard, Power
 from vmha_remediator.fencing.inventory import Confirmed, Inventory, Level, Method
+from vmha_remediator.fencing.levels import in_order, level_name, together
 from vmha_remediator.fencing.poweroff import POLL
 from vmha_remediator.fencing.watchdog import Evidence
 
@@ -24,8 +26,6 @@ LOG = log.getLogger(__name__)
 #: Seconds on top of a driver's own time-out before its thread is given up: a driver that
 #: keeps its promise ends by itself and gives the better reason.
 GRACE = 5.0
-#: Longest name of a level that an incident's record has room for.
-MAX_NAME = 64
 #: The driver's name in a result when there was none to try.
 NONE = "none"
 T = TypeVar("T")
@@ -39,6 +39,7 @@ class Reading:
     power: Power
     sentence: str
     ok: bool
+    pinned: bool  # it would notice that another machine answers for the host's
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,11 @@ class Fencer:
         levels = self._inventory().levels.get(host, ())
         return [method.name for level in levels for method in level]
 
-    def fence(self, host: str) -> FenceResult:
+    def fence(self, host: str, heard: Heard) -> FenceResult:
         """Return the first result with a proof, else one without and with everybody's reason.
 
-        Never raises for a driver, a BMC or the hosts file: no proof is an answer, too.
+        Nobody else is asked once the host is `heard` again. Never raises for a driver, a BMC or
+        the hosts file: no proof is an answer, too.
         """
         try:
             found = self._inventory()
@@ -98,14 +100,7 @@ class Fencer:
         trouble = found.trouble(host)
         if trouble is not None:
             return FenceResult(NONE, None, trouble)
-        results = []
-        for level in found.levels[host]:
-            result = self._fence_level(host, level)
-            LOG.info("Fencing %s by %s: %s", host, result.driver, result.evidence)
-            results.append(result)
-            if result.proof is not None:
-                return FenceResult(result.driver, result.proof, _told(results))
-        return FenceResult(results[-1].driver, None, _told(results))
+        return in_order(found.levels[host], partial(self._attempt, host), heard)
 
     def power(self, host: str) -> Power:
         """Return the power state from the first level that knows it; never raises.
@@ -154,10 +149,10 @@ class Fencer:
         return [self._rehearse(host, level) for level in levels]
 
     def _rehearse(self, host: str, level: Level) -> Rehearsal:
-        name = _name(level)
+        name = level_name(level)
         if not all(hasattr(method.driver, "switch_on") for method in level):
             return Rehearsal(name, None, "cannot be tried: it does not switch power")
-        result = self._fence_level(host, level)
+        result = together(level, partial(self._attempt, host))
         said = [result.evidence]
         on = True
         for method in level:
@@ -178,22 +173,14 @@ class Fencer:
             evidence=self._evidence,
         )
 
-    def _fence_level(self, host: str, level: Level) -> FenceResult:
-        """Return one result for all of a level's methods: a proof only if each has one."""
-        results = []
-        for method in level:
-            try:
-                result = self._bound(host, method, "fence", method.driver.fence)
-            except FencingError as exc:
-                result = FenceResult(method.name, None, str(exc))
-            results.append(result)
-            if result.proof is None:
-                break
-        return FenceResult(
-            _name(level),
-            results[-1].proof,
-            "; ".join(result.evidence for result in results),
-        )
+    def _attempt(self, host: str, method: Method) -> FenceResult:
+        """Return what one method has proven, or why it has not."""
+        try:
+            result = self._bound(host, method, "fence", method.driver.fence)
+        except FencingError as exc:
+            result = FenceResult(method.name, None, str(exc))
+        LOG.info("Fencing %s by %s: %s", host, method.name, result.evidence)
+        return result
 
     def _power_of(self, host: str, level: Level) -> Power:
         """Return what all of a level's methods read now: on if one does, off if all do."""
@@ -206,25 +193,15 @@ class Fencer:
         return [self._read(host, method) for method in level]
 
     def _read(self, host: str, method: Method) -> Reading:
+        pinned: bool = getattr(method.driver, "pinned", True)
         try:
             power = self._bound(host, method, "power", method.driver.power)
         except FencingError as exc:
-            return Reading(method.name, Power.UNKNOWN, str(exc), ok=False)
-        return Reading(method.name, power, f"reads {power.value}", ok=True)
+            return Reading(method.name, Power.UNKNOWN, str(exc), ok=False, pinned=pinned)
+        return Reading(method.name, power, f"reads {power.value}", ok=True, pinned=pinned)
 
     def _bound(self, host: str, method: Method, what: str, call: Callable[[], T]) -> T:
         seconds = self._timeout
         if what == "fence":  # one that proves by waiting says for how long
             seconds = getattr(method.driver, "patience", seconds)
         return self._bounded.run(f"{host} {method.name} {what}", seconds + GRACE, call)
-
-
-def _name(level: Level) -> str:
-    return "+".join(method.name for method in level)[:MAX_NAME]
-
-
-def _told(results: list[FenceResult]) -> str:
-    """Return every attempt's evidence, in order; with its driver where there were several."""
-    if len(results) == 1:
-        return results[0].evidence
-    return "; then ".join(f"{result.driver}: {result.evidence}" for result in results)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from vmha_remediator.errors import FencingError
 from vmha_remediator.fencing import settings as kinds
-from vmha_remediator.fencing.contract import FenceResult, Finding, Power, Proof
+from vmha_remediator.fencing.contract import FenceResult, Finding, Power, Proof, unpinned
 from vmha_remediator.fencing.deadline import Deadline
 from vmha_remediator.fencing.ipmi_session import IpmiSession, logged_in
 from vmha_remediator.fencing.poweroff import Hopeless, until_off
@@ -58,6 +58,11 @@ class IpmiDriver:
         """Return the BMC: it has one chassis."""
         return f"ipmi://{self._settings['address']}:{self._settings['port']}"
 
+    @property
+    def pinned(self) -> bool:
+        """Tell whether another machine at this address would be noticed."""
+        return self._settings["uuid"] is not None
+
     def fence(self) -> FenceResult:
         """Power the chassis down and read off back; raises `FencingError` when it stays on."""
         deadline = Deadline(self._settings["timeout"])
@@ -103,7 +108,7 @@ class IpmiDriver:
             return Finding(wanted is None, f"its GUID cannot be read: {exc}")
         shown = _as_smbios(given)
         if wanted is None:
-            return Finding(True, f"its GUID is {shown}; 'uuid' would pin it")
+            return unpinned(self._host, shown)
         return Finding(_same(wanted, given), f"its GUID is {shown}, expected {wanted}")
 
     def _refuse_another_machine(self, session: IpmiSession) -> None:

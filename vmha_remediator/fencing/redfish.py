@@ -13,7 +13,7 @@ from sushy import exceptions as bmc
 
 from vmha_remediator.errors import FencingError
 from vmha_remediator.fencing import settings as kinds
-from vmha_remediator.fencing.contract import FenceResult, Finding, Power, Proof
+from vmha_remediator.fencing.contract import FenceResult, Finding, Power, Proof, unpinned
 from vmha_remediator.fencing.deadline import Deadline
 from vmha_remediator.fencing.poweroff import Hopeless, until_off
 from vmha_remediator.fencing.redfish_http import BMC_ERRORS, connector, why
@@ -82,6 +82,11 @@ class RedfishDriver:
         """Return the BMC and the System on it."""
         return f"{self._url} {self._settings['system'] or '(its only system)'}"
 
+    @property
+    def pinned(self) -> bool:
+        """Tell whether another machine at this address would be noticed."""
+        return self._settings["uuid"] is not None
+
     def fence(self) -> FenceResult:
         """Force the power off and read Off back; raises `FencingError` when it stays on."""
         deadline = Deadline(self._settings["timeout"])
@@ -133,9 +138,7 @@ class RedfishDriver:
     def _identity_finding(self, system: Any) -> Finding:
         wanted = self._settings["uuid"]
         if wanted is None:
-            return Finding(
-                True, f"found {system.path} with UUID {system.uuid}; 'uuid' would pin it"
-            )
+            return unpinned(self._host, system.uuid)
         same = _same_uuid(wanted, system.uuid)
         return Finding(same, f"{system.path} has UUID {system.uuid}, expected {wanted}")
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all commands have in common: every failure is a sentence, never a traceback."""
+"""What all commands have in common: every failure is a sentence, never a traceback.
+
+Each one's docstring is its help.
+"""
 
 from __future__ import annotations
 

@@ -11,6 +11,10 @@ from osc_lib.cli import format_columns
 
 Record = Mapping[str, Any]
 Column = tuple[str, Callable[[Record], Any]]
+#: Headers and rows, as openstackclient's listers want them.
+Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
+#: Names and values, as its shows want them.
+One = tuple[tuple[str, ...], tuple[Any, ...]]
 
 
 def moment(seconds: float | None) -> str | None:
@@ -134,15 +138,13 @@ def vm_line(vm: Record) -> str:
     return f"{vm['name']}: {vm['status']}{to}{why}"
 
 
-def table(
-    columns: tuple[Column, ...], records: Iterable[Record]
-) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """Return headers and rows, as openstackclient's listers want them."""
+def table(columns: tuple[Column, ...], records: Iterable[Record]) -> Table:
+    """Return records as a table."""
     return _headers(columns), [tuple(get(record) for _, get in columns) for record in records]
 
 
-def one(columns: tuple[Column, ...], record: Record) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """Return names and values, as openstackclient's shows want them."""
+def one(columns: tuple[Column, ...], record: Record) -> One:
+    """Return one record."""
     return _headers(columns), tuple(get(record) for _, get in columns)
 
 

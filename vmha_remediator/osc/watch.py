@@ -9,7 +9,8 @@ from typing import Any
 
 from osc_lib.i18n import _
 
-from vmha_remediator.osc.careful import WANTED, Command, count, not_negative, positive
+from vmha_remediator.osc.asking import api, of_incident
+from vmha_remediator.osc.careful import WANTED, Command, not_negative, positive
 from vmha_remediator.osc.client import Away, Client
 
 #: States in which an incident needs nobody and changes no more, or needs a person to go on.
@@ -26,8 +27,7 @@ class WatchIncident(Command):
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("incident", metavar="<incident>", type=count, help=_("Number of it"))
+        parser = of_incident(super().get_parser(prog_name))
         parser.add_argument(
             "--interval",
             metavar="<s>",
@@ -45,8 +45,8 @@ class WatchIncident(Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        client: Client = self.app.client_manager.vmha
-        found, printed = _look(client, parsed_args), 0
+        client, printed = api(self), 0
+        found = _look(client, parsed_args)
         while True:
             printed = self._print_steps(found, printed)
             if found["state"] in RESTING:

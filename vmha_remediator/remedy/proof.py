@@ -46,6 +46,21 @@ def no_proof(incident: Incident, evidence: str) -> Hold:
     )
 
 
+def given_up(incident: Incident, evidence: str) -> Hold:
+    """Return the hold for a host that was heard again while it was being fenced.
+
+    It is held for want of a proof all the same: should it fail again it is fenced again.
+    """
+    host = incident.host
+    return Hold(
+        pieces.NO_PROOF,
+        f"{host} was heard again while it was being fenced, so that was given up and none of its "
+        f"VMs was moved: {evidence}",
+        f"look at {host}; if it is well, this closes the incident, else it is fenced again: "
+        f"{guards.release_command(incident)}",
+    )
+
+
 def may_not_start(incident: Incident, facts: Facts, now: float, policy: Policy) -> str:
     """Return why no evacuation may begin now, or nothing: the one law, in one place."""
     proof = incident.proof

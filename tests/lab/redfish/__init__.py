@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import uuid
 from pathlib import Path
 
 import bcrypt
@@ -18,6 +19,17 @@ USER = "admin"
 #: How the BMC of a host can fail. refuse: 503 to every request about it. hang: answers only
 #: once healed. lie: says that the power is off, and leaves it on. ok: works.
 MODES = ("ok", "refuse", "hang", "lie")
+_NAMESPACE = uuid.UUID("f2b1f6ba-54a5-4f5e-9d0b-0c1c0e2f8a11")
+
+
+def machine(host: str) -> str:
+    """Return the UUID of a host's machine."""
+    return str(uuid.uuid5(_NAMESPACE, host))
+
+
+def pinned(host: str) -> dict[str, dict[str, str]]:
+    """Return a host's entry in the hosts file: that no other machine is taken for it."""
+    return {NAME: {"uuid": machine(host)}}
 
 
 def password_file() -> Path:

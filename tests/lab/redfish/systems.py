@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Callable
 
 from sushy_tools import error
@@ -14,7 +13,6 @@ from sushy_tools.emulator.resources.systems.base import AbstractSystemsDriver
 from tests.lab import faults, hosts, layout, redfish
 from tests.lab.errors import LabError
 
-_NAMESPACE = uuid.UUID("f2b1f6ba-54a5-4f5e-9d0b-0c1c0e2f8a11")
 _HANG_POLL = 0.2  # s
 
 
@@ -29,7 +27,7 @@ class LabSystems(AbstractSystemsDriver):
     """A system a host, known by the host's name or its uuid; /redfish/v1/Systems/h1."""
 
     def __init__(self) -> None:
-        self._by_uuid = {str(uuid.uuid5(_NAMESPACE, host)): host for host in layout.HOSTS}
+        self._by_uuid = {redfish.machine(host): host for host in layout.HOSTS}
 
     @property
     def driver(self) -> str:

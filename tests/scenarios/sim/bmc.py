@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
-from vmha_remediator.fencing.contract import FenceResult, Power, Proof
+from vmha_remediator.fencing.contract import FenceResult, Heard, Power, Proof
+from vmha_remediator.fencing.inventory import Method
+from vmha_remediator.fencing.levels import in_order
 
 if TYPE_CHECKING:
     from tests.scenarios.sim.world import World
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
 SWITCH = 1.5  # s until "off" is read back
 READ = 0.2
 TIMEOUT = 10.0
+LOOK = 2.0  # s between two looks of the watchdog's driver
+PATIENCE = 120.0  # s that it waits at most
 
 #: What a controller may be like: it works; it does not answer; it says off and does nothing;
 #: it switches off and its answer is lost.
@@ -25,8 +30,26 @@ class Bmcs:
     def __init__(self, world: World) -> None:
         self._world = world
         self.mode: dict[str, str] = {}
+        self.after_silence: set[str] = set()  # hosts whose watchdog is waited for first
 
-    def fence(self, host: str) -> FenceResult:
+    def fence(self, host: str, heard: Heard) -> FenceResult:
+        ways: dict[str, Callable[[], FenceResult]] = {"bmc": lambda: self._switch_off(host)}
+        if host in self.after_silence:
+            ways = {"watchdog": lambda: self._wait_for_silence(host, heard), **ways}
+        levels = [(Method(name, cast(Any, None)),) for name in ways]
+        return in_order(levels, lambda method: ways[method.name](), heard)
+
+    def _wait_for_silence(self, host: str, heard: Heard) -> FenceResult:
+        """Wait as the watchdog's driver does; no host here has one that would reset it."""
+        self._world.log("engine", f"waits whether the watchdog of {host} has reset it")
+        until = self._world.clockwork.now + PATIENCE
+        while self._world.clockwork.now < until:
+            self._world.clockwork.park(LOOK)
+            if heard():
+                return FenceResult("watchdog", None, f"{host} is heard, or renews its lease")
+        return FenceResult("watchdog", None, f"{host} was not silent for long enough")
+
+    def _switch_off(self, host: str) -> FenceResult:
         world, mode = self._world, self.mode.get(host, "works")
         word = world.control.store.confirmation(host)
         world.log("engine", f"asks the BMC of {host} to switch it off")

@@ -147,6 +147,7 @@ class Control:
             clock=self.clock,
             policy=self.policy,
             pool=InlinePool(),
+            heard=observer.heard,
             after_service=observer.forget_services,
         )
         crew = Crew(

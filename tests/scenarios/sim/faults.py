@@ -371,6 +371,13 @@ def bmc(world: World, mode: str, *names: str) -> None:
         world.bmcs.mode[host.name] = mode
 
 
+@verb("silence-first")
+def silence_first(world: World, *names: str) -> None:
+    """Have hosts fenced by `[watchdog, redfish]`: the BMC is asked when silence proves nothing."""
+    for host in _hosts(world, names):
+        world.bmcs.after_silence.add(host.name)
+
+
 @verb("engine")
 def engine(world: World, deed: str, name: str = "engine") -> None:
     """Start, kill, stop (SIGSTOP) or continue an engine."""

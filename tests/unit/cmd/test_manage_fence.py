@@ -25,7 +25,7 @@ def failure(machine: Machine, host: str = "h1") -> int:
 
 def reads_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a BMC read that every host is on."""
-    reading = Reading("redfish", Power.ON, "reads on", ok=True)
+    reading = Reading("redfish", Power.ON, "reads on", ok=True, pinned=True)
     monkeypatch.setattr(Fencer, "powers", lambda self, host: [reading])
 
 

@@ -137,6 +137,14 @@ def test_what_only_novas_scheduler_can_tell_is_not_called_well() -> None:
     assert "db asks for a NUMA topology, which only Nova's scheduler can check" in found.says
 
 
+def test_a_bmc_that_may_be_another_machines_is_not_called_well() -> None:
+    fences = {h: (Fence("ipmi", True, "reads on", pinned=h != "h2"),) for h in HOSTS}
+    (found,) = bad(well(fences=fences))
+    assert (found.check, found.state) == ("identity", State.UNKNOWN)
+    assert "nobody can tell whose BMC answers for h2" in found.says
+    assert "fence test h2" in found.fix and "h2: {ipmi: {uuid: ...}}" in found.fix
+
+
 def test_what_cannot_be_read_is_never_called_well() -> None:
     away = {
         field.name: Unread("no answer in time")

@@ -69,7 +69,7 @@ def test_a_driver_that_proves_something_else_proves_nothing(
         ASKED = "it was asked to go off"
 
     weak = FenceResult("sim", Weaker.ASKED, "it said yes")  # type: ignore[arg-type]
-    monkeypatch.setattr(sim.world.fencing, "fence", lambda host: weak)
+    monkeypatch.setattr(sim.world.fencing, "fence", lambda host, heard: weak)
     sim.world.cut_off("h1")
     sim.run_until(lambda: sim.state("h1") == "held")
     sim.run(30)
@@ -340,6 +340,26 @@ def test_a_bmc_that_answers_again_is_used_without_a_person(sim: Sim) -> None:
     told = sim.reports.told()
     assert told.count("h1:held") == 1
     assert told[-3:] == ["h1:fenced", "h1:evacuating", "h1:recovered"]
+
+
+def test_a_host_that_was_heard_while_it_was_fenced_and_fails_again_is_fenced_again(
+    sim: Sim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spared = FenceResult("redfish", None, "h1 is heard again", given_up=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(sim.world.fencing, "fence", lambda host, heard: spared)
+        sim.world.cut_off("h1")
+        sim.run_until(lambda: sim.state("h1") == "held")
+    sim.world.heal("h1")
+    sim.run(60)
+    held = sim.incident("h1")
+    assert (held.state, held.held_by) == ("held", "no-proof")
+    assert "look at h1" in held.advice
+    assert sim.world.noted("fence") == []
+
+    sim.world.power_off("h1")
+    sim.run_until(lambda: sim.state("h1") == "recovered")
+    assert sim.world.noted("fence") == ["h1"]
 
 
 def test_a_host_that_lives_and_fails_again_is_fenced_again_before_anything_moves(sim: Sim) -> None:

@@ -30,9 +30,18 @@ hosts:
 """
 
 
+def never() -> bool:
+    """Nobody hears the host."""
+    return False
+
+
+def always() -> bool:
+    return True
+
+
 class TestFence:
     def test_the_first_driver_with_a_proof_is_the_answer(self, desk: Desk, outlets: Log) -> None:
-        result = desk.fencer(TWO_LEVELS % ("works", "works")).fence("h1")
+        result = desk.fencer(TWO_LEVELS % ("works", "works")).fence("h1", never)
 
         assert (result.driver, result.proof) == ("outlet", Proof.POWER_OFF)
         assert result.evidence == "outlet 1 is off"
@@ -41,7 +50,7 @@ class TestFence:
     def test_the_next_one_is_asked_when_it_fails_and_both_are_told(
         self, desk: Desk, outlets: Log
     ) -> None:
-        result = desk.fencer(TWO_LEVELS % ("fails", "works")).fence("h1")
+        result = desk.fencer(TWO_LEVELS % ("fails", "works")).fence("h1", never)
 
         assert (result.driver, result.proof) == ("outlet:spare", Proof.POWER_OFF)
         assert result.evidence == (
@@ -50,53 +59,82 @@ class TestFence:
         assert outlets == [("h1", "1"), ("h1", "2")]
 
     def test_without_any_proof_everybody_s_reason_is_told(self, desk: Desk) -> None:
-        result = desk.fencer(TWO_LEVELS % ("fails", "fails")).fence("h1")
+        result = desk.fencer(TWO_LEVELS % ("fails", "fails")).fence("h1", never)
 
         assert result.proof is None
         assert "outlet 1 burnt out" in result.evidence and "outlet 2 burnt out" in result.evidence
 
     def test_a_level_of_two_proves_only_when_both_do(self, desk: Desk, outlets: Log) -> None:
-        both = desk.fencer(BOTH_NEEDED % ("works", "works")).fence("h1")
-        half = desk.fencer(BOTH_NEEDED % ("works", "fails")).fence("h1")
-        other = desk.fencer(BOTH_NEEDED % ("fails", "works")).fence("h1")
+        both = desk.fencer(BOTH_NEEDED % ("works", "works")).fence("h1", never)
+        half = desk.fencer(BOTH_NEEDED % ("works", "fails")).fence("h1", never)
+        other = desk.fencer(BOTH_NEEDED % ("fails", "works")).fence("h1", never)
 
         assert (both.driver, both.proof) == ("outlet+outlet:b", Proof.POWER_OFF)
         assert half.proof is other.proof is None
         assert outlets == [("h1", "1"), ("h1", "2")] * 2 + [("h1", "1")]
 
+    def test_a_host_that_is_heard_again_is_spared_by_whoever_is_next(
+        self, desk: Desk, outlets: Log
+    ) -> None:
+        result = desk.fencer(TWO_LEVELS % ("fails", "works")).fence("h1", always)
+
+        assert (result.driver, result.proof) == ("outlet:spare", None)
+        assert result.given_up
+        assert result.evidence == (
+            "outlet: outlet 1 burnt out; then outlet:spare: outlet:spare was not asked: the host "
+            "is heard again"
+        )
+        assert outlets == [("h1", "1")]
+
+    def test_half_of_a_level_is_no_proof_when_the_host_is_heard_again_and_is_told(
+        self, desk: Desk, outlets: Log
+    ) -> None:
+        result = desk.fencer(BOTH_NEEDED % ("works", "works")).fence("h1", always)
+
+        assert result.proof is None and result.given_up
+        assert result.evidence == (
+            "outlet 1 is off; outlet:b was not asked: the host is heard again"
+        )
+        assert outlets == [("h1", "1")]
+
+    def test_the_first_one_is_asked_whatever_is_heard_for_that_was_looked_at_before(
+        self, desk: Desk
+    ) -> None:
+        assert desk.fencer(ONE).fence("h1", always).proof is Proof.POWER_OFF
+
     def test_a_person_s_word_is_looked_up_when_the_machine_cannot_tell(self, desk: Desk) -> None:
         fencer = desk.fencer(BOTH_NEEDED % ("works", "fails"))
-        assert "nobody has confirmed" in fencer.fence("h1").evidence
+        assert "nobody has confirmed" in fencer.fence("h1", never).evidence
 
         desk.words["h1"] = "ann confirmed that h1 is off"
 
-        assert fencer.fence("h1").proof is Proof.POWER_OFF
+        assert fencer.fence("h1", never).proof is Proof.POWER_OFF
 
     def test_a_host_without_an_entry_gets_advice_and_no_proof(
         self, desk: Desk, outlets: Log
     ) -> None:
-        result = desk.fencer(ONE).fence("h2")
+        result = desk.fencer(ONE).fence("h2", never)
 
         assert (result.driver, result.proof) == ("none", None)
         assert f"{desk.file} has no entry for h2: add one under 'hosts'" in result.evidence
         assert outlets == []
 
     def test_a_missing_file_names_no_host(self, desk: Desk) -> None:
-        assert "has no entry for h1" in desk.fencer().fence("h1").evidence
+        assert "has no entry for h1" in desk.fencer().fence("h1", never).evidence
 
     def test_a_repaired_file_counts_without_a_restart(self, desk: Desk) -> None:
         fencer = desk.fencer()
-        assert fencer.fence("h1").proof is None
+        assert fencer.fence("h1", never).proof is None
 
         desk.write(ONE)
 
-        assert fencer.fence("h1").proof is Proof.POWER_OFF
+        assert fencer.fence("h1", never).proof is Proof.POWER_OFF
 
     def test_a_file_broken_later_holds_with_the_reason(self, desk: Desk, outlets: Log) -> None:
         fencer = desk.fencer(ONE)
 
         desk.write("hosts: [")
-        result = fencer.fence("h1")
+        result = fencer.fence("h1", never)
 
         assert result.proof is None and "is no YAML" in result.evidence
         assert outlets == []
@@ -107,7 +145,7 @@ class TestFence:
 
         OutletDriver.behaviour["works"] = bug
 
-        result = desk.fencer(TWO_LEVELS % ("works", "fine")).fence("h1")
+        result = desk.fencer(TWO_LEVELS % ("works", "fine")).fence("h1", never)
 
         assert (result.driver, result.proof) == ("outlet:spare", Proof.POWER_OFF)
         assert "unexpected ZeroDivisionError" in result.evidence
@@ -125,7 +163,7 @@ class TestADriverThatHangs:
         OutletDriver.behaviour["hangs"] = lambda: waited.append(go_on.wait(60))
         fencer = desk.fencer(TWO_LEVELS % ("hangs", "works"))
 
-        first, second = fencer.fence("h1"), fencer.fence("h1")
+        first, second = fencer.fence("h1", never), fencer.fence("h1", never)
         go_on.set()
 
         assert first.proof is second.proof is Proof.POWER_OFF
@@ -270,7 +308,7 @@ class TestTheHostsFile:
     def test_a_wrong_entry_is_named_by_file_host_and_key_and_never_fences(
         self, desk: Desk, outlets: Log, text: str, expected: str
     ) -> None:
-        result = desk.fencer(text).fence("h1")
+        result = desk.fencer(text).fence("h1", never)
 
         assert result.proof is None
         assert result.evidence.startswith(f"{desk.file}:1: host {expected}")
@@ -282,8 +320,8 @@ class TestTheHostsFile:
             "hosts: {h1: {drivers: [outlet], outlet: {outlet: '1'}}, h2: {drivers: [pdu]}}"
         )
 
-        assert fencer.fence("h1").proof is Proof.POWER_OFF
-        assert fencer.fence("h2").proof is None
+        assert fencer.fence("h1", never).proof is Proof.POWER_OFF
+        assert fencer.fence("h2", never).proof is None
         assert fencer.hosts() == ["h1", "h2"]
 
     def test_two_hosts_on_one_outlet_are_both_left_alone(self, desk: Desk, outlets: Log) -> None:
@@ -293,10 +331,10 @@ class TestTheHostsFile:
         )
 
         for host in ("h1", "h2"):
-            result = fencer.fence(host)
+            result = fencer.fence(host, never)
             assert result.proof is None
             assert "hosts h1, h2 all switch off outlet 1" in result.evidence
-        assert fencer.fence("h3").proof is Proof.POWER_OFF
+        assert fencer.fence("h3", never).proof is Proof.POWER_OFF
         assert outlets == [("h3", "3")]
 
     def test_defaults_hold_for_every_host_and_a_host_s_own_word_wins(
@@ -307,8 +345,8 @@ class TestTheHostsFile:
             "hosts: {h1: , h2: {outlet: {outlet: special}}, h3: {drivers: [manual]}}"
         )
 
-        fencer.fence("h1")
-        fencer.fence("h2")
+        fencer.fence("h1", never)
+        fencer.fence("h2", never)
 
         assert outlets == [("h1", "rack-h1"), ("h2", "special")]
         assert fencer.drivers("h3") == ["manual"]

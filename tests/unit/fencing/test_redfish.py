@@ -27,6 +27,23 @@ def test_only_off_is_off_whatever_lies_between(state: sushy.PowerState | None) -
 
 
 @pytest.mark.parametrize(
+    ("found", "says"), [(OTHER, f"pin it in the hosts file: uuid: {OTHER}"), (None, "no UUID")]
+)
+def test_a_dry_run_says_that_any_machine_there_would_be_switched_off(
+    found: str | None, says: str
+) -> None:
+    driver = RedfishDriver(
+        "h1", parse_all(RedfishDriver.SETTINGS, {"url": "https://bmc"}) | {"timeout": 5.0}
+    )
+    told = driver._identity_finding(SimpleNamespace(uuid=found, path="/redfish/v1/Systems/1"))
+
+    assert not driver.pinned
+    assert told.ok
+    assert "whatever answers there is switched off for h1" in told.what
+    assert says in told.what
+
+
+@pytest.mark.parametrize(
     ("pinned", "found", "refused"),
     [
         (None, OTHER, False),  # nothing is pinned

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from tests.lab import layout, watchdog
+from tests.lab import layout, redfish, watchdog
 from tests.lab.watchdog_daemon import Dog, serve
 from vmha_pollsters.agent.watchdog.socket import SocketWatchdog
 from vmha_remediator.errors import WatchdogError
@@ -87,8 +87,9 @@ def test_a_host_is_fenced_by_the_drivers_named_and_then_as_usual(
     monkeypatch.setattr(layout, "ETC", tmp_path)
     file = tmp_path / "vmha/fencing.yaml"
     file.parent.mkdir()
-    file.write_text(yaml.safe_dump({"defaults": {"drivers": ["redfish"]}, "hosts": {"h1": None}}))
+    usual = {"h1": redfish.pinned("h1")}
+    file.write_text(yaml.safe_dump({"defaults": {"drivers": ["redfish"]}, "hosts": usual}))
     watchdog.fence_by("h1", ["watchdog"])
     assert yaml.safe_load(file.read_text())["hosts"] == {"h1": {"drivers": ["watchdog"]}}
     watchdog.fence_by("h1", None)
-    assert yaml.safe_load(file.read_text())["hosts"] == {"h1": None}
+    assert yaml.safe_load(file.read_text())["hosts"] == usual

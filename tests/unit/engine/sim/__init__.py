@@ -74,6 +74,7 @@ class Sim:
             clock=world.clock,
             policy=self.policy,
             pool=pool,
+            heard=observer.heard,
             after_service=observer.forget_services,
         )
         crew = Crew(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from vmha_remediator.errors import TelemetryUnavailable
-from vmha_remediator.fencing.contract import FenceResult, Power, Proof
+from vmha_remediator.fencing.contract import FenceResult, Heard, Power, Proof
 from vmha_remediator.rules import judge, metrics, templates
 from vmha_remediator.rules.judge import Readings, State
 from vmha_remediator.rules.templates import Thresholds
@@ -84,7 +84,7 @@ class SimFencing:
         self.outcome = "works"
         self.confirmed: Callable[[str], str | None] = nobody
 
-    def fence(self, host: str) -> FenceResult:
+    def fence(self, host: str, heard: Heard) -> FenceResult:
         self._world.point("before fence")
         word = self.confirmed(host)
         if self.outcome == "works":
