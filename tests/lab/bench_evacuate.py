@@ -138,17 +138,12 @@ def _until_unforced() -> None:
 
     def done() -> bool:
         try:
-            _force_down(False)
+            nova_api.set_service(HOST, forced_down=False)
         except LabError:  # Nova refuses while evacuation records are not completed
             return False
         return True
 
     process.wait_for(done, f"Nova to take {HOST} back", WAIT, interval=1)
-
-
-def _force_down(forced: bool) -> None:
-    (service,) = nova_api.get(f"/os-services?binary=nova-compute&host={HOST}")["services"]
-    nova_api.request("PUT", f"/os-services/{service['id']}", json={"forced_down": forced})
 
 
 # -- the two of them -----------------------------------------------------------------------
@@ -175,7 +170,7 @@ def _failures(observer: Observer, since: float) -> list[Incident]:
 def _by_script(vms: Sequence[str], parallel: int) -> Result:
     base.stop(services.find("remediator"))
     hosts.kill(HOST)
-    _force_down(True)
+    nova_api.set_service(HOST, forced_down=True)
     begun = time.time()
     with ThreadPoolExecutor(parallel) as pool:
         list(pool.map(_evacuate, vms))

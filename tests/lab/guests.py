@@ -70,6 +70,12 @@ def kill(vm: str) -> list[str]:
     return found
 
 
+def spoil(vm: str) -> None:
+    """Let the next attempt of a nova-compute to spawn a VM fail, on whichever host that is."""
+    records.disks()[vm].with_name(hypervisor.SPOILED).touch()
+    faults.record("spoil-vm", vm=vm)
+
+
 def guests() -> list[GuestView]:
     """Return every VM that Nova knows of, runs anywhere or has a disk; by name."""
     nova = {server["id"]: server for server in servers()}

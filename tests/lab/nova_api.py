@@ -41,6 +41,23 @@ def request(method: str, path: str, **kwargs: Any) -> dict[str, Any]:
     return found
 
 
+def evacuations(vm: str) -> list[dict[str, Any]]:
+    """Return the records of a server's evacuations, the oldest first; raises `LabError`."""
+    path = f"/os-migrations?migration_type=evacuation&instance_uuid={vm}"
+    return sorted(get(path)["migrations"], key=lambda record: int(record["id"]))
+
+
+def service(host: str) -> dict[str, Any]:
+    """Return what Nova says of a host's nova-compute; raises `LabError`."""
+    (found,) = get(f"/os-services?binary=nova-compute&host={host}")["services"]
+    return dict(found)
+
+
+def set_service(host: str, **fields: Any) -> None:
+    """Change a host's nova-compute service, as its operator does; raises `LabError`."""
+    request("PUT", f"/os-services/{service(host)['id']}", json=fields)
+
+
 def epoch(naive_utc: str) -> float:
     """Return Nova's time stamp ("2026-11-22T07:13:06.000000", UTC) as seconds."""
     return datetime.fromisoformat(naive_utc).replace(tzinfo=UTC).timestamp()

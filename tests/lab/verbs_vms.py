@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verbs about single VMs: their alarms, and the death of one."""
+"""Verbs about single VMs: their alarms, the death of one, a start that fails."""
 
 from __future__ import annotations
 
@@ -27,14 +27,23 @@ Kill the process of one VM, as a crash of its hypervisor process would; nothing 
 examples:
   python -m tests.lab kill-vm vm-3
 """
+_SPOIL = """\
+Let the next attempt of a nova-compute to spawn a VM fail, on whichever host that is: an
+evacuation then fails half-way, at its destination. The attempt after that succeeds.
+
+examples:
+  python -m tests.lab spoil-vm vm-3 && python -m tests.lab kill h1
+"""
 
 
 def add_verbs(subparsers: Any) -> None:
-    """Add vm-alarms and kill-vm."""
+    """Add vm-alarms, kill-vm and spoil-vm."""
     alarms = verb(subparsers, "vm-alarms", "alarms on single VMs", _ALARMS, _alarms)
     alarms.add_argument("what", choices=["on", "off"])
     kill = verb(subparsers, "kill-vm", "let one VM die", _KILL, _kill)
     kill.add_argument("name", metavar="VM", help="its name or its id")
+    spoil = verb(subparsers, "spoil-vm", "let a VM's next spawn fail", _SPOIL, _spoil)
+    spoil.add_argument("name", metavar="VM", help="its name or its id")
 
 
 def alarms_on() -> str:
@@ -65,7 +74,18 @@ def _alarms(args: argparse.Namespace) -> None:
 
 
 def _kill(args: argparse.Namespace) -> None:
-    found = [g.vm for g in guests.guests() if args.name in (g.name, g.vm)]
+    where = guests.kill(_vm(args.name))
+    print(f"{args.name} was killed on {', '.join(where) or 'no host'}")
+
+
+def _spoil(args: argparse.Namespace) -> None:
+    guests.spoil(_vm(args.name))
+    print(f"the next spawn of {args.name} fails")
+
+
+def _vm(name: str) -> str:
+    """Return the id of the VM of that name or id; raises `LabError`."""
+    found = [g.vm for g in guests.guests() if name in (g.name, g.vm)]
     if len(found) != 1:
-        raise LabError(f"{len(found)} VMs are called {args.name!r}; 'guests' lists them")
-    print(f"{args.name} was killed on {', '.join(guests.kill(found[0])) or 'no host'}")
+        raise LabError(f"{len(found)} VMs are called {name!r}; 'guests' lists them")
+    return found[0]

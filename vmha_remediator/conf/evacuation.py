@@ -90,6 +90,15 @@ OPTS: list[cfg.Opt] = [
         "back is used late.",
     ),
     cfg.FloatOpt(
+        "begin_wait",
+        default=30.0,
+        min=1.0,
+        help="Seconds for which an evacuation that Nova has accepted and no destination has begun "
+        "holds one of the places of 'parallel'. It may wait in the queue of a host that died, and "
+        "is not asked for again; with those, at most twice 'parallel' are under way. Too short: a "
+        "Nova that is slow is asked for twice as many. Too long: other VMs wait for a dead host.",
+    ),
+    cfg.FloatOpt(
         "stuck_after",
         default=900.0,
         min=10.0,

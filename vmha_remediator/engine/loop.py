@@ -50,6 +50,7 @@ def make_policy(conf: cfg.ConfigOpts) -> Policy:
         quick_attempts=moves.quick_attempts,
         retry_first=moves.retry_first,
         retry_limit=moves.retry_limit,
+        begin_wait=moves.begin_wait,
         stuck_after=moves.stuck_after,
         proof_age=moves.proof_age,
         vm_window=conf.vm_failure.window,

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor as Pool
 from dataclasses import replace
@@ -14,6 +13,7 @@ from oslo_log import log
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine import destinations, vm_view
 from vmha_remediator.engine.destinations import Destinations
+from vmha_remediator.engine.fallen import Fallen
 from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
 from vmha_remediator.engine.relations import Relations
@@ -21,7 +21,7 @@ from vmha_remediator.errors import CloudRefused, TelemetryUnavailable
 from vmha_remediator.remedy import cluster, pieces, proof, reserves, vm_failure
 from vmha_remediator.remedy import services as around_services
 from vmha_remediator.remedy.facts import Cluster, Facts, ServerGroup, Service
-from vmha_remediator.remedy.incident import IN_FLIGHT, SETTLED, Incident, VmStatus
+from vmha_remediator.remedy.incident import SETTLED, Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.rules import judge, metrics
@@ -69,6 +69,7 @@ class Observer:
         self._lock = threading.Lock()
         self._relations = Relations(cloud, clock, policy)
         self._destinations = Destinations(cloud, self.judge, clock, policy)
+        self._fallen = Fallen(store, fencing, self._with_measures, clock, policy)
         #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
         self.agents = 0
         #: What the latest scan of all hosts says of them as a whole; empty: not known now.
@@ -138,6 +139,7 @@ class Observer:
                 others=self._relations.look(incident, servers),
                 leaves_stopped=self._cloud.leaves_stopped(),
             )
+            facts = replace(facts, still_off=self._fallen.look(incident, facts))
         if proof.wants_power(incident, facts, self._clock.now(), self._policy):
             facts = replace(facts, power=self._fencing.power(incident.host).value)
         return facts
@@ -196,7 +198,6 @@ class Observer:
             for vm in other.vms
             if vm.status not in (VmStatus.DONE, VmStatus.SKIPPED)
         )
-        elsewhere = [vm.dest for vm in unfinished if vm.status in IN_FLIGHT]
         if destinations.wanted(incident):
             facts = self._destinations.look(facts, services, active, flags)
         return replace(
@@ -205,8 +206,6 @@ class Observer:
             cluster=self._cluster(services, active, frozenset(flags)),
             situation=self._situation(active),
             maintenance=flags.get(incident.host),
-            in_flight_elsewhere=len(elsewhere),
-            in_flight_to=Counter(dest for dest in elsewhere if dest),
             unfinished=unfinished,
         )
 

@@ -160,13 +160,12 @@ class Facts:
     leaves_stopped: bool = False  # Nova leaves what it evacuates stopped
     migrations: tuple[Migration, ...] | None = None
     power: str | None = None  # "on" | "off" | "unknown"
+    still_off: frozenset[str] = frozenset()  # destinations that are proven off, and off now
     confirmed: str | None = None  # a person's word that the host is off
-    in_flight_elsewhere: int = 0
     maintenance: Maintenance | None = None  # an operator's word to leave the host alone
     groups: tuple[ServerGroup, ...] = ()
     aggregates: tuple[Aggregate, ...] | None = None  # None: not asked, not known
     unfinished: tuple[VmRecord, ...] = ()  # VMs that other incidents are not done with
-    in_flight_to: Mapping[str, int] = field(default_factory=dict)  # of those, by destination
     services: tuple[Service, ...] = ()  # all of them, when VMs are to be placed
     troubled: Mapping[str, str] = field(default_factory=dict)  # hosts not to be used -> why
     unwatched: frozenset[str] = frozenset()  # hosts of which no witness says anything

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vmha_remediator.remedy import original, vm_leave
+from vmha_remediator.remedy import flight, original, vm_leave
 from vmha_remediator.remedy.facts import ACCEPTED, Migration, Server
 from vmha_remediator.remedy.incident import VmStatus
 from vmha_remediator.remedy.steps import FollowVm, RestoreVm, StartVm, Step
@@ -55,7 +55,9 @@ def _follow(case: Case, server: Server, migration: Migration) -> Step | None:
     record = replace(
         case.vm, status=VmStatus.MOVING, dest=dest, migration_id=migration.id, reason=""
     )
-    return None if record == case.vm else FollowVm(record)
+    if not flight.lingers(record, case.now, case.policy):
+        return None if record == case.vm else FollowVm(record)
+    return settle(case, VmStatus.MOVING, flight.LINGERS, migration_id=migration.id)
 
 
 def _elsewhere(case: Case, server: Server) -> Step | None:

@@ -21,6 +21,7 @@ class Policy:
     retry_first: float = 2.0  # doubled at each attempt
     retry_limit: float = 60.0
     settle: float = 10.0  # how long an accepted request may stay without a migration record
+    begin_wait: float = 30.0  # how long an accepted evacuation that nobody begins holds a place
     stuck_after: float = 900.0  # an evacuation that takes longer is listed as pending
     storm_share: float = 0.5  # of all hosts
     min_healthy: int = 1

@@ -39,13 +39,8 @@ class Case:
 
     @property
     def dest_died(self) -> bool:
-        """Tell whether the host to which it went last has been fenced."""
-        return self.last is not None and self.fenced(self.last.dest)
-
-    def fenced(self, host: str | None) -> bool:
-        """Tell whether a host is proven off."""
-        cluster = self.facts.cluster
-        return cluster is not None and host in cluster.fenced
+        """Tell whether the host to which it went last is proven off, now."""
+        return self.last is not None and self.last.dest in self.facts.still_off
 
     @property
     def has_left(self) -> bool:

@@ -123,7 +123,7 @@ def evacuate(case: Case, server: Server) -> Step | None:
     half = vm.may_run_on
     if half is None and state == "error":
         half = _half_way(case)
-    if half and not case.fenced(half):
+    if half and half not in case.facts.still_off:
         return _once_more(case, server, half)
     if state == "error" and vm.vm_state != "error":
         # Nova starts what it evacuates from "error", whatever it was, and whatever waits for it.

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vmha_remediator.remedy import candidates, cells, groups, one_vm, order, original, protect
-from vmha_remediator.remedy.facts import NOT_STARTED, Facts, Migration, Server
+from vmha_remediator.remedy.facts import FAILED, NOT_STARTED, Facts, Migration, Server
+from vmha_remediator.remedy.flight import Flight
 from vmha_remediator.remedy.incident import IN_FLIGHT, Incident, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.steps import (
@@ -60,14 +61,12 @@ def steps_for(
 
     `may_start` is empty when evacuations may begin now, else the reason why not.
     """
-    known = Counter(facts.in_flight_to)
-    unknown = facts.in_flight_elsewhere - known.total()
+    flight = Flight(now, policy).add_all(facts.unfinished)
     chooser = candidates.Chooser(
-        facts, policy, known, unknown=unknown, foreign=cells.foreign(incident)
+        facts, policy, flight.to.copy(), unknown=flight.unknown, foreign=cells.foreign(incident)
     )
     following: list[Step] = []
     ready: list[tuple[Case, Step]] = []
-    in_flight = facts.in_flight_elsewhere
     wishes = order.order(incident, facts, now, policy)
     for case in _cases(incident, facts, now, policy, chooser, wishes):
         before, step = _in_turn(case, one_vm.next_step(case), wishes)
@@ -77,15 +76,14 @@ def steps_for(
             continue
         following += () if step is None else (step,)
         record = step.record if isinstance(step, FollowVm) else case.vm
-        if record.status in IN_FLIGHT and not case.has_left:
-            in_flight += 1
+        if record.status in IN_FLIGHT and not case.has_left and flight.add(record):
             chooser.take(record.dest, case.server)
     if may_start:
         return (*following, *(s for case, _ in ready for s in _postponed(case.vm, may_start)))
     starting: list[Step] = []
     turns = groups.Turns(facts.groups, _moving(incident) | facts.moving_elsewhere)
     for case, step in ready:
-        if in_flight >= policy.parallel:
+        if flight.full:
             break
         if rival := turns.rival(case.vm.server_id):
             following += _postponed(case.vm, f"waits for {rival}")
@@ -93,7 +91,7 @@ def steps_for(
         placed = _placed(case, step)
         if isinstance(placed, STARTING):
             starting.append(placed)
-            in_flight += 1
+            flight.holding += 1
             turns.take(case.vm.server_id)
         elif placed is not None:
             following.append(placed)
@@ -113,7 +111,7 @@ def _cases(
     records = _of_this_incident(facts.migrations or (), incident)
     latest = {m.server_id: m for m in sorted(facts.migrations or (), key=lambda m: m.created)}
     for vm in sorted(incident.vms, key=wishes.rank):
-        if vm.status in (VmStatus.DONE, VmStatus.SKIPPED):
+        if vm.status in order.OVER:
             continue
         own = [m for m in records if m.server_id == vm.server_id]
         tried = Counter(m.dest for m in own if m.dest and m.status == NOT_STARTED)
@@ -136,6 +134,16 @@ def _placed(case: Case, step: Step) -> Step | None:
         return None
     case.chooser.take(choice.dest, case.server)
     return replace(step, dest=choice.dest)
+
+
+def bound_for(incident: Incident, facts: Facts) -> frozenset[str]:
+    """Return the hosts on which a VM that is not over with may yet be started, or was half."""
+    going = {vm.server_id: vm for vm in incident.vms if vm.status not in order.OVER}
+    found = {vm.may_run_on for vm in going.values()}
+    for record in facts.migrations or ():
+        if record.server_id in going and (record.under_way or record.status == FAILED):
+            found.add(record.dest)
+    return frozenset(host for host in found if host is not None)
 
 
 def _moving(incident: Incident) -> frozenset[str]:

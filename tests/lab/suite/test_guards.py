@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -26,21 +25,10 @@ LOOKS = 12  # looks while nothing may happen: an engine that would act had sever
 REPORT_INTERVAL = 10.0  # s, Nova's own
 
 
-def service(host: str) -> dict[str, Any]:
-    """Return Nova's view of a host's nova-compute."""
-    (found,) = nova_api.get(f"/os-services?binary=nova-compute&host={host}")["services"]
-    return dict(found)
-
-
-def change(host: str, **fields: Any) -> None:
-    """Change the nova-compute of a host as an operator does."""
-    nova_api.request("PUT", f"/os-services/{service(host)['id']}", json=fields)
-
-
 def unforced(host: str) -> bool:
     """Take a force-down back; Nova refuses while evacuations are not completed."""
     try:
-        change(host, forced_down=False)
+        nova_api.set_service(host, forced_down=False)
     except LabError:
         return False
     return True
@@ -94,7 +82,7 @@ def cut_off(cloud: Cloud) -> Iterator[str]:
     off so that its nova-compute reports while it is still only suspected.
     """
     host = cloud.busiest()
-    reported = nova_api.epoch(service(host)["updated_at"])
+    reported = nova_api.epoch(nova_api.service(host)["updated_at"])
     time.sleep((reported + 0.4 * REPORT_INTERVAL - time.time()) % REPORT_INTERVAL)
     net.partition([(host,), tuple(h for h in layout.HOSTS if h != host)], shared=True)
     storage.set_mode(host, "error", under="/vmha")
@@ -142,8 +130,8 @@ def test_what_an_operator_has_set_in_nova_outlives_failure_recovery_and_return(
     """Their force-down holds the incident, too; it and their disabling are theirs to take back."""
     host = cloud.busiest()
     protected = cloud.tagged_on(host)
-    change(host, status="disabled", disabled_reason="new disks")
-    change(host, forced_down=True)
+    nova_api.set_service(host, status="disabled", disabled_reason="new disks")
+    nova_api.set_service(host, forced_down=True)
     try:
         hosts.kill(host)
         number = held_by(cloud, host, "operator-force-down")
@@ -153,10 +141,10 @@ def test_what_an_operator_has_set_in_nova_outlives_failure_recovery_and_return(
         moved_once(cloud, host, protected)
         hosts.boot_host(host)
         cloud.wait(incident_state(host, "failure", "readmitted"), f"{host} is back")
-        found = service(host)
+        found = nova_api.service(host)
         assert (found["forced_down"], found["status"]) == (True, "disabled")
         assert found["disabled_reason"] == "new disks"
     finally:
         hosts.boot_host(host)
-        change(host, status="enabled")
+        nova_api.set_service(host, status="enabled")
         process.wait_for(lambda: unforced(host), f"Nova to take {host} back", 60, interval=1)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -35,11 +34,6 @@ def cloud_of_both_kinds(cloud: Cloud, request: pytest.FixtureRequest) -> Iterato
 def _latest(cloud: Cloud, host: str) -> Incident:
     found = [i for i in cloud.observer.store.incidents() if i.host == host]
     return cloud.observer.store.incident(max(found, key=lambda i: i.opened).id)
-
-
-def _service(host: str) -> dict[str, Any]:
-    found = nova_api.get(f"/os-services?binary=nova-compute&host={host}")["services"]
-    return dict(found[0])
 
 
 def test_every_vm_becomes_again_what_it_was(cloud_of_both_kinds: Cloud) -> None:
@@ -94,14 +88,12 @@ def _locks_are_kept(ids: dict[str, str]) -> None:
 
 def _host_comes_back_as_its_operator_left_it(cloud: Cloud, host: str) -> None:
     """Its records are completed before the force-down goes; an operator's disabling stays."""
-    service = f"/os-services/{_service(host)['id']}"
-    mine = {"status": "disabled", "disabled_reason": "new disks"}
-    nova_api.request("PUT", service, json=mine)
+    nova_api.set_service(host, status="disabled", disabled_reason="new disks")
     with pytest.raises(LabError, match="evacuation"):
-        nova_api.request("PUT", service, json={"forced_down": False})  # too early for anybody
+        nova_api.set_service(host, forced_down=False)  # too early for anybody
     hosts.boot_host(host)
     cloud.wait(incident_state(host, "failure", "readmitted"), f"{host} is taken back")
-    found = _service(host)
+    found = nova_api.service(host)
     assert (found["forced_down"], found["status"]) == (False, "disabled")
     assert found["disabled_reason"] == "new disks"
-    nova_api.request("PUT", service, json={"status": "enabled"})
+    nova_api.set_service(host, status="enabled")

@@ -110,37 +110,27 @@ def test_protected_in_four_ways_in_order_of_priority_and_dependence_and_spread(
         )
 
 
-def _service(host: str) -> dict[str, Any]:
-    (found,) = nova_api.get(f"/os-services?binary=nova-compute&host={host}")["services"]
-    service: dict[str, Any] = found
-    return service
-
-
-def _set(host: str, **fields: Any) -> None:
-    nova_api.request("PUT", f"/os-services/{_service(host)['id']}", json=fields)
-
-
 def test_a_reserve_is_enabled_for_a_failure_and_rests_again_when_it_is_empty(cloud: Cloud) -> None:
     host = cloud.busiest()
     reserve = next(h for h in reversed(layout.HOSTS) if h != host)
     protected = cloud.tagged_on(host)
-    _set(reserve, status="disabled", disabled_reason=reserves.REASON)
+    nova_api.set_service(reserve, status="disabled", disabled_reason=reserves.REASON)
     try:
         with otherwise({"evacuation": {"candidates": "reserved", "reserved_hosts": reserve}}):
             hosts.kill(host)
             recovered(cloud, host, protected)
             assert {vm.dest for vm in cloud.observer.latest(host).vms} == {reserve}
-            assert _service(reserve)["status"] == "enabled"
+            assert nova_api.service(reserve)["status"] == "enabled"
             hosts.boot_host(host)
             cloud.wait(incident_state(host, "failure", "readmitted"), f"{host} is taken back")
             for vm in cloud.look().vms:
                 if vm.host == reserve:
                     nova_api.request("DELETE", f"/servers/{vm.id}")
             process.wait_for(
-                lambda: _service(reserve).get("disabled_reason") == reserves.REASON,
+                lambda: nova_api.service(reserve).get("disabled_reason") == reserves.REASON,
                 f"{reserve} to rest",
                 60.0,
                 interval=1.0,
             )
     finally:
-        _set(reserve, status="enabled")
+        nova_api.set_service(reserve, status="enabled")

@@ -27,6 +27,7 @@ from tests.lab.virt.hypervisor import (
     ProcessHypervisor,
     disk,
     instances_dir,
+    spoiled,
 )
 
 CONF = nova.conf.CONF
@@ -99,9 +100,12 @@ class LabDriver(fake.FakeDriverWithoutFakeNodes):
     @_for_nova
     def spawn(self, context: Any, instance: Any, *args: Any, **kwargs: Any) -> None:
         """Make the disk unless it is there (an evacuation), define the guest and run it."""
-        where = disk(CONF.host, instance.uuid)
+        where, mark = disk(CONF.host, instance.uuid), spoiled(CONF.host, instance.uuid)
         where.parent.mkdir(parents=True, exist_ok=True)
         where.touch()
+        if mark.exists():
+            mark.unlink()
+            raise GuestStuckError(f"{instance.uuid} was to fail this time")
         self._guests.define(instance.uuid, instance.name)
         if kwargs.get("power_on", True):
             self._guests.start(instance.uuid)

@@ -24,6 +24,8 @@ from tests.lab.virt import guest
 _TERM_TIMEOUT = 3.0  # s a guest has to end by itself
 _KILL_TIMEOUT = 10.0  # s a killed guest may hang in stalled storage before we give up
 _START_TIMEOUT = 10.0  # s
+#: A file beside a VM's disk: the next attempt to spawn it takes the file away, and fails.
+SPOILED = "spoiled"
 #: Joins the group, then leaves the guest to init: a dead nova-compute takes no guest with it.
 _LAUNCH = 'set -e; echo $$ > "$0"; exec >>"$1" 2>&1; shift; setsid "$@" </dev/null &'
 
@@ -190,6 +192,11 @@ def instances_dir(host: str) -> Path:
 def disk(host: str, vm: str) -> Path:
     """Return the disk of a VM as a host sees it."""
     return instances_dir(host) / vm / "disk"
+
+
+def spoiled(host: str, vm: str) -> Path:
+    """Return the file SPOILED of a VM as a host sees it."""
+    return disk(host, vm).with_name(SPOILED)
 
 
 def processes(host: str) -> Iterator[tuple[int, str]]:

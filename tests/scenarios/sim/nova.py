@@ -284,23 +284,36 @@ class Nova(NovaBooks):
             )
             self._record(number, status="error")
         else:
-            self._record(number, status="pre-migrating", dest=dest)
-            self._world.clockwork.after(REBUILD, lambda: self._rebuild(number))
+            self._begin(number, self._world.hosts[dest])
 
-    def _rebuild(self, number: str) -> None:
-        """Run it on the destination; the message waits in its queue until it can be taken."""
+    def _begin(self, number: str, host: Host) -> None:
+        """Wait in the destination's queue until it takes it; only then Nova says where it goes."""
+        if not self._works(host):
+            self._world.clockwork.after(1.0, lambda: self._begin(number, host))
+        elif self._wanted(number) is not None:
+            self._record(number, status="pre-migrating", dest=host.name)
+            self._world.clockwork.after(REBUILD, lambda: self._rebuild(number, host))
+
+    def _works(self, host: Host) -> bool:
+        return host.runs("compute") and self._reaches(host) and host.storage.state == "works"
+
+    def _wanted(self, number: str) -> Server | None:
+        """Return the server, unless something else has become of it: then it fails."""
         record = self._find(number)
         server = self.servers_by_id.get(record.server_id)
-        host = self._world.hosts[str(record.dest)]
         latest = [r for r in self.records if r.server_id == record.server_id][-1]
-        if record.status != "pre-migrating":
+        if server is not None and server.task_state == "rebuilding" and latest.id == number:
+            return server
+        self._record(number, status="failed")
+        return None
+
+    def _rebuild(self, number: str, host: Host) -> None:
+        """Run it on the destination, once that works."""
+        if not self._works(host):
+            self._world.clockwork.after(1.0, lambda: self._rebuild(number, host))
             return
-        if server is None or server.task_state != "rebuilding" or latest.id != number:
-            self._record(number, status="failed")
-            return
-        works = self._reaches(host) and host.storage.state == "works"
-        if not host.runs("compute") or not works:
-            self._world.clockwork.after(1.0, lambda: self._rebuild(number))
+        record, server = self._find(number), self._wanted(number)
+        if server is None:
             return
         if self._rival(server.id, host.name):
             self._set(server.id, task_state=None, fault="Anti-affinity was violated.")

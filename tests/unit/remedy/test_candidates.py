@@ -273,7 +273,7 @@ def test_the_limit_of_a_host_counts_what_other_incidents_send_there() -> None:
     policy = Policy(candidates="spread", parallel_per_host=1)
     steps = _steps(
         _facts(), policy, _vm("a"), _vm("b"), servers=(server("a"), server("b")),
-        in_flight_to={"h3": 1},
+        unfinished=(_vm("z", status=VmStatus.MOVING, dest="h3"),),
     )  # fmt: skip
     assert [step.dest for step in steps] == ["h4", "h2"]
 
@@ -314,5 +314,6 @@ def test_once_it_is_known_that_they_crowd_on_one_host_others_are_named() -> None
 
 def test_what_other_incidents_have_asked_for_is_of_unknown_whereabouts_too() -> None:
     policy = Policy(parallel=16, parallel_per_host=2)
-    (step,) = _steps(_facts(), policy, _vm("a"), servers=(server("a"),), in_flight_elsewhere=2)
+    asked = tuple(_vm(name, status=VmStatus.REQUESTED, not_before=NOW) for name in "yz")
+    (step,) = _steps(_facts(), policy, _vm("a"), servers=(server("a"),), unfinished=asked)
     assert step.dest == "h4"

@@ -218,9 +218,7 @@ def test_one_that_may_run_somewhere_goes_nowhere_else_whatever_fails_next() -> N
     vm = replace(step.record, attempts=2, migration_id="m2", not_before=NOW)
     known = facts(servers=(server("a", vm_state="error"),), migrations=(failed, refused))
     assert _plan((vm,), known) == (Evacuate(vm, "h2"),)
-    assert known.cluster is not None
-    fenced = replace(known, cluster=replace(known.cluster, fenced=frozenset({"h1", "h2"})))
-    (free,) = _plan((vm,), fenced)
+    (free,) = _plan((vm,), replace(known, still_off=frozenset({"h2"})))
     assert isinstance(free, ResetState)
 
 

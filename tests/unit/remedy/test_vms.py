@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.remedy.build import NOW, facts, incident, server
-from vmha_remediator.remedy import protect, vms
+from vmha_remediator.remedy import flight, protect, vms
 from vmha_remediator.remedy.facts import Cluster, Facts, Migration, Server
 from vmha_remediator.remedy.incident import VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -198,20 +198,23 @@ def test_a_claim_that_failed_before_anything_started_is_free_to_go_anywhere() ->
     assert _step(failed, server("a"), _migration("failed")) == Evacuate(failed)
 
 
-def test_a_destination_that_died_frees_its_vm_once_it_is_fenced() -> None:
-    cluster = Cluster(
-        hosts=frozenset({"h1", "h2", "h3"}),
-        failing=frozenset({"h1", "h2"}),
-        fenced=frozenset({"h1", "h2"}),
-        unwell=frozenset(),
-    )
-    stuck = server("a", task_state="rebuilding")
-    step = _step(MOVING, stuck, _migration("pre-migrating"), facts(cluster=cluster))
+def test_a_destination_that_died_frees_its_vm_while_it_is_proven_off() -> None:
+    stuck, off = server("a", task_state="rebuilding"), facts(still_off=frozenset({"h2"}))
+    step = _step(MOVING, stuck, _migration("pre-migrating"), off)
     assert isinstance(step, ResetState)
     assert step.to == "active"
     reset = server("a")
-    step = _step(MOVING, reset, _migration("pre-migrating"), facts(cluster=cluster))
+    step = _step(MOVING, reset, _migration("pre-migrating"), off)
     assert isinstance(step, Evacuate)
+
+
+def test_a_destination_that_was_fenced_and_is_back_may_be_starting_it() -> None:
+    both = frozenset({"h1", "h2"})
+    cluster = Cluster(frozenset({"h1", "h2", "h3"}), both, both, unwell=frozenset())
+    stuck = server("a", task_state="rebuild_spawning")
+    known = facts(cluster=cluster)  # h2 is not off now
+    assert _step(MOVING, stuck, _migration("pre-migrating"), known) is None
+    assert _step(MOVING, server("a"), _migration("pre-migrating"), known) is None
 
 
 def test_a_deleted_vm_is_skipped() -> None:
@@ -238,8 +241,72 @@ def test_the_reason_why_nothing_may_start_is_written_down_once() -> None:
 
 
 def test_evacuations_of_other_hosts_count_against_the_limit() -> None:
-    known = facts(servers=(server("a"),), in_flight_elsewhere=POLICY.parallel)
-    assert vms.steps_for(incident("evacuating", vms=(VM,)), known, NOW, POLICY, may_start="") == ()
+    policy = replace(POLICY, parallel=2)
+    begun = (_other("b", dest="h2"), _other("c", dest="h2"))
+    assert _starts(policy, *begun) == 0
+    assert _starts(policy, begun[0]) == 1
+
+
+def _other(name: str, dest: str | None, age: float = 1.0) -> VmRecord:
+    """Return a VM of another failed host on its way to `dest`, asked for so long ago."""
+    asked = replace(VM, server_id=f"id-{name}", name=name, old_host="h3", not_before=NOW - age)
+    return replace(asked, status=VmStatus.MOVING, dest=dest)
+
+
+def _starts(policy: Policy, *others: VmRecord) -> int:
+    """Return how many of two VMs are asked for while `others` are under way."""
+    known = facts(servers=(server("a"), server("z")), unfinished=others)
+    waits = incident("evacuating", vms=(VM, replace(VM, server_id="id-z", name="z")))
+    found = vms.steps_for(waits, known, NOW, policy, may_start="")
+    return sum(isinstance(step, Evacuate) for step in found)
+
+
+OLD = POLICY.begin_wait + 1
+
+
+def test_what_no_destination_has_begun_for_long_gives_its_place_free() -> None:
+    policy = replace(POLICY, parallel=1)
+    assert _starts(policy, _other("b", None, age=OLD)) == 1
+    assert _starts(policy, _other("b", None, age=POLICY.begin_wait)) == 0
+    assert _starts(policy, _other("b", "h2", age=OLD)) == 0  # one has begun it, or was named
+    asked = replace(_other("b", None, age=OLD), status=VmStatus.REQUESTED)
+    assert _starts(policy, asked) == 0  # Nova has not even accepted it
+
+
+def test_but_never_more_than_twice_the_limit_are_under_way() -> None:
+    """It may be Nova's conductor that is slow, and no dead host at all."""
+    policy = replace(POLICY, parallel=2)
+    old = [_other(name, None, age=OLD) for name in "bcde"]
+    assert [_starts(policy, *old[:number]) for number in range(5)] == [2, 2, 2, 1, 0]
+    assert _starts(policy, *old[:2], _other("f", "h2")) == 1
+
+
+def test_a_vm_whose_evacuation_nobody_begins_is_told_of_once_and_not_asked_for_again() -> None:
+    waits, lost = server("a", task_state="rebuilding"), _migration("accepted", None, age=OLD)
+    asked = replace(ASKED, status=VmStatus.MOVING, migration_id="m1", not_before=NOW - OLD)
+    off = facts(still_off=frozenset({"h2"}))
+    step = _step(asked, waits, lost, off)
+    assert isinstance(step, FollowVm)
+    assert step.record == replace(asked, reason=flight.LINGERS)
+    assert _step(step.record, waits, lost, off) is None
+    begun = _step(step.record, waits, _migration("pre-migrating"))
+    assert isinstance(begun, FollowVm)
+    assert (begun.record.dest, begun.record.reason) == ("h2", "")
+
+
+def test_the_ways_that_may_yet_lead_to_a_host_are_those_of_vms_that_are_not_over_with() -> None:
+    half = replace(VM, server_id="id-b", may_run_on="h3")
+    over = replace(MOVING, server_id="id-c", status=VmStatus.DONE)
+    known = facts(
+        migrations=(
+            _migration("pre-migrating"),
+            replace(_migration("failed", "h4"), server_id="id-b"),
+            replace(_migration("done", "h5"), server_id="id-b"),
+            replace(_migration("pre-migrating", "h6"), server_id="id-c"),
+        )
+    )
+    given = incident("evacuating", vms=(MOVING, half, over))
+    assert vms.bound_for(given, known) == {"h2", "h3", "h4"}
 
 
 @pytest.mark.parametrize(
