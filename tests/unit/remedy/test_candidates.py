@@ -118,8 +118,9 @@ EAST = Aggregate("racks-1-2", frozenset({"h1", "h2"}), {"availability_zone": "ea
 def _with_east(**services: dict[str, Any]) -> Facts:
     """Return facts of h1's death, of which h2 alone is in the same zone."""
     h2 = {"zone": "east"} | services.pop("h2", {})
-    zones = {"h1": {"up": False, "zone": "east"}, "h3": {"zone": "nova"}, "h4": {"zone": "nova"}}
-    return replace(_facts(h2=h2, **zones, **services), aggregates=(EAST,))
+    h1 = {"up": False, "zone": "east"}
+    known = _facts(h1=h1, h2=h2, h3={"zone": "nova"}, h4={"zone": "nova"}, **services)
+    return replace(known, aggregates=(EAST,))
 
 
 @pytest.mark.parametrize("policy", [SCHEDULER, SPREAD], ids=["scheduler", "spread"])
