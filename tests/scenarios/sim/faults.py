@@ -398,7 +398,8 @@ def when(world: World, state: str, *line: str) -> None:
     """Do something as soon as an incident is in a state."""
 
     def look() -> None:
-        states = {i.state for i in world.control.store.incidents(active_only=True)}
+        with world.control.database.seen_through():
+            states = {i.state for i in world.control.store.incidents(active_only=True)}
         if S(state) in states:
             act(world, " ".join(line))
         else:

@@ -304,7 +304,9 @@ class Nova(NovaBooks):
         latest = [r for r in self.records if r.server_id == record.server_id][-1]
         if server is not None and server.task_state == "rebuilding" and latest.id == number:
             return server
-        self._record(number, status="failed")
+        self._record(number, status="failed", updated=self._now())
+        if server is not None and server.task_state is None:
+            self._set(server.id, vm_state="error", status="ERROR")  # wherever it runs
         return None
 
     def _rebuild(self, number: str, host: Host) -> None:
