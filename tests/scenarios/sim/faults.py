@@ -209,6 +209,12 @@ def nova_loses(world: World, *vms: str) -> None:
     world.nova.loses = set(vms)
 
 
+@verb("spoil-vm")
+def spoil_vm(world: World, *vms: str) -> None:
+    """Let the next evacuation of these VMs fail at its destination, which cannot start them."""
+    world.nova.spoiled = set(vms)
+
+
 @verb("reset-vm")
 def reset_vm(world: World, vm: str, state: str) -> None:
     """Let a person reset a VM's state in Nova."""
