@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from vmha_remediator.remedy.facts import Migration, Server
+from vmha_remediator.remedy.facts import Aggregate, Migration, Server
 
 
 class NovaBooks:
@@ -12,6 +12,7 @@ class NovaBooks:
     servers_by_id: dict[str, Server]
     records: list[Migration]
     stays_stopped: bool  # what it evacuates, as from microversion 2.95 on
+    known_aggregates: tuple[Aggregate, ...] = ()
 
     def _request(self) -> None:
         """Refuse, delay or count a request."""
@@ -28,6 +29,11 @@ class NovaBooks:
     def changed_since(self, time: float) -> list[Server]:
         self._request()
         return list(self.servers_by_id.values())
+
+    def aggregates(self) -> list[Aggregate]:
+        if self.known_aggregates:  # a request that finds nothing would be in every log
+            self._request()
+        return list(self.known_aggregates)
 
     def leaves_stopped(self) -> bool:
         return self.stays_stopped

@@ -12,7 +12,8 @@ from openstack.connection import Connection
 from oslo_log import log
 
 from vmha_remediator.effects.nova_api import MIN_VERSION, SERVICES, NovaApi, Version
-from vmha_remediator.errors import CloudRefused
+from vmha_remediator.errors import CloudRefused, CloudUnavailable
+from vmha_remediator.remedy import cells
 
 LOG = log.getLogger(__name__)
 
@@ -22,6 +23,9 @@ EVACUATE: Version = (2, 95)
 EVACUATE_RUNNING: Version = (2, 94)
 #: By these words of its refusal that is known.
 LEAVES_STOPPED = "microversion 2.95"
+#: Nova's API, with the cell of a named host in mind, does not find the dead host in it. It answers
+#: that this is an error of its own (500), before it has done anything.
+NOT_IN_CELL = "ComputeHostNotFound"
 #: So long nothing is left stopped after Nova has refused to, in seconds.
 AS_BEFORE_FOR = 600.0
 
@@ -69,7 +73,14 @@ class NovaActs(NovaApi):
 
         A return means that Nova has accepted it, not that it is done: follow `evacuations`.
         """
-        body = {"evacuate": {"host": dest} if dest else {}}
+        try:
+            self._evacuate(server_id, {"evacuate": {"host": dest} if dest else {}})
+        except CloudUnavailable as exc:
+            if dest is None or NOT_IN_CELL not in str(exc):
+                raise
+            raise CloudRefused(f"{cells.refusal(dest)} ({exc})") from exc
+
+    def _evacuate(self, server_id: str, body: Mapping[str, Any]) -> None:
         if time.monotonic() < self._as_before_until:
             self._action(server_id, body, EVACUATE_RUNNING)
             return

@@ -16,6 +16,9 @@ from vmha_remediator.effects.translate import who
 from vmha_remediator.errors import MALFORMED, CloudUnavailable, in_short
 from vmha_remediator.remedy.facts import Aggregate, Migration, Server, ServerGroup, Service, Stop
 
+#: The availability zone for which a server asked; Nova shows it from 2.96 on.
+PINNED = "pinned_availability_zone"
+
 
 def seconds(text: str | None) -> float | None:
     """Return a Nova time (ISO 8601, UTC, with or without a zone) in seconds since the epoch."""
@@ -81,6 +84,7 @@ def server(raw: Mapping[str, Any], properties: Mapping[str, str]) -> Server:
         power=raw.get("OS-EXT-STS:power_state"),
         fault=str((raw.get("fault") or {}).get("message") or ""),
         zone=_zone(raw),
+        zone_guessed=PINNED not in raw,
         ram=int(flavor.get("ram") or 0),
         vcpus=int(flavor.get("vcpus") or 0),
         disk=_disk(flavor),
@@ -110,8 +114,8 @@ def aggregate(raw: Mapping[str, Any]) -> Aggregate:
 
 def _zone(raw: Mapping[str, Any]) -> str | None:
     """Return the zone that a server must stay in: what was asked for, where Nova shows it."""
-    if "pinned_availability_zone" in raw:
-        return raw["pinned_availability_zone"] or None
+    if PINNED in raw:
+        return raw[PINNED] or None
     return raw.get("OS-EXT-AZ:availability_zone") or None
 
 

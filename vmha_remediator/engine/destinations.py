@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looking at the other hosts: which of them are well enough to be given VMs, and how full."""
+"""Looking at the other hosts: which are well enough to be given VMs, how full, and for whom."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud
 from vmha_remediator.errors import CloudRefused, CloudUnavailable, TelemetryUnavailable
 from vmha_remediator.remedy import candidates, cluster, reserves
-from vmha_remediator.remedy.facts import Facts, Service
+from vmha_remediator.remedy.facts import Aggregate, Facts, Service
 from vmha_remediator.remedy.incident import Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
@@ -24,6 +24,8 @@ LOG = log.getLogger(__name__)
 #: One look at the hosts serves all plans within this time, in seconds: a witness publishes
 #: a suspect host every two seconds.
 LOOK_FOR = 2.0
+#: Aggregates hardly ever change; one reading of them serves for so long, in seconds.
+AGGREGATES_FOR = 30.0
 _OVER = frozenset({VmStatus.DONE, VmStatus.SKIPPED})
 
 
@@ -49,11 +51,19 @@ class Destinations:
         self._lock = threading.Lock()
         self._judged: tuple[float, frozenset[str], Mapping[str, Judged]] | None = None
         self._free: tuple[float, dict[str, int]] | None = None
+        self._aggregates: tuple[float, tuple[Aggregate, ...]] | None = None
 
-    def look(self, facts: Facts, services: list[Service], active: Iterable[Incident]) -> Facts:
+    def look(
+        self,
+        facts: Facts,
+        services: list[Service],
+        active: Iterable[Incident],
+        left_alone: Iterable[str],
+    ) -> Facts:
         """Return the facts with all that a choice of destinations rests on.
 
-        Without telemetry the incidents and Nova's own view are what is left.
+        Without telemetry the incidents, Nova's own view and the hosts in maintenance
+        (`left_alone`) are what is left.
         """
         able = candidates.electable(replace(facts, services=tuple(services)))
         resting = {s.host for s in services if reserves.rests(s, self._policy)}
@@ -62,12 +72,13 @@ class Destinations:
         unwatched = frozenset(h for h, rule in standing.items() if rule == cluster.SILENT)
         troubled = {h: rule for h, rule in standing.items() if h not in unwatched}
         troubled |= {i.host: f"{i.rule} is open" for i in active if i.host != facts.host}
+        troubled |= dict.fromkeys(left_alone, "in maintenance")
         facts = replace(
             facts, services=tuple(services), troubled=troubled, unwatched=unwatched - {*troubled}
         )
         if candidates.names_hosts(facts, self._policy):
             facts = replace(facts, free=self._free_memory())
-        return facts
+        return replace(facts, aggregates=self._read_aggregates())
 
     def _evidence(self, hosts: frozenset[str]) -> Mapping[str, Judged]:
         with self._lock:
@@ -94,3 +105,14 @@ class Destinations:
                     LOG.warning("destinations are chosen without their free memory: %s", exc)
                     return {}
             return self._free[1]
+
+    def _read_aggregates(self) -> tuple[Aggregate, ...] | None:
+        with self._lock:
+            now = self._clock.monotonic()
+            if self._aggregates is None or now - self._aggregates[0] >= AGGREGATES_FOR:
+                try:
+                    self._aggregates = (now, tuple(self._cloud.aggregates()))
+                except (CloudUnavailable, CloudRefused) as exc:
+                    LOG.warning("destinations are chosen without host aggregates: %s", exc)
+                    return None
+            return self._aggregates[1]

@@ -199,7 +199,7 @@ class Observer:
             if vm.status not in (VmStatus.DONE, VmStatus.SKIPPED)
         )
         if destinations.wanted(incident):
-            facts = self._destinations.look(facts, services, active)
+            facts = self._destinations.look(facts, services, active, flags)
         return replace(
             facts,
             service=mine,

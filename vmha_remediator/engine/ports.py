@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from vmha_remediator.fencing.contract import FenceResult, Heard, Power
-from vmha_remediator.remedy.facts import Migration, Server, ServerGroup, Service
+from vmha_remediator.remedy.facts import Aggregate, Migration, Server, ServerGroup, Service
 from vmha_remediator.rules.judge import Readings
 
 
@@ -54,6 +54,8 @@ class Cloud(Protocol):
     def evacuations(self, host: str) -> list[Migration]: ...
 
     def groups(self) -> list[ServerGroup]: ...
+
+    def aggregates(self) -> list[Aggregate]: ...
 
     def force_down(self, service_id: str, forced: bool) -> None: ...
 

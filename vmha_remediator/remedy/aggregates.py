@@ -4,7 +4,8 @@
 What an aggregate's metadata means depends on filters of Nova's scheduler that are off by default
 and that its API does not show. So an objection is a possible one: where a VM finds room without
 meeting any, it finds it whatever is configured; where it does not, nobody can say from outside.
-Availability zones are not looked at here: they are Nova's own word about each service.
+Availability zones are aggregates, too. In which one a host is, its service says; whether a VM has
+to stay there is told here.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class Aggregates:
     """What a cloud's aggregates say about its hosts."""
 
     def __init__(self, known: Iterable[Aggregate] = ()) -> None:
+        self._known = tuple(known)
         self._labels: dict[str, dict[str, frozenset[str]]] = {}
-        for aggregate in known:
+        for aggregate in self._known:
             for host in aggregate.hosts:
                 labels = self._labels.setdefault(host, {})
                 for key, text in aggregate.metadata.items():
@@ -46,6 +48,19 @@ class Aggregates:
         self._owners = frozenset(
             owner for labels in self._labels.values() for owner in _owners(labels)
         )
+
+    def zone(self, server: Server) -> str | None:
+        """Return the availability zone that Nova keeps a VM in, None: it may go anywhere.
+
+        A zone after which no aggregate is called binds nobody
+        (`nova.scheduler.request_filter.map_az_to_placement_aggregate`): so is the default one, for
+        which a VM has asked that was booted with "nova:HOST".
+        """
+        return server.zone if server.zone_guessed or self.of_zone(server.zone) else None
+
+    def of_zone(self, zone: str | None) -> tuple[str, ...]:
+        """Return the names of the aggregates that make a zone."""
+        return tuple(a.name for a in self._known if zone and a.metadata.get(_ZONE) == zone)
 
     def objections(self, server: Server, hosts: Iterable[str]) -> dict[str, str]:
         """Return each host that Nova may refuse to a VM, and what the VM would need instead."""

@@ -11,9 +11,11 @@ late: Nova's API then waits a minute for the answer of a nova-compute that nobod
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vmha_remediator.remedy.aggregates import Aggregates
+from vmha_remediator.remedy.cells import FOREIGN
 from vmha_remediator.remedy.facts import Facts, Server, Service
 from vmha_remediator.remedy.policy import Policy
 
@@ -81,14 +83,16 @@ class Chooser:
     under_way: Counter[str] = field(default_factory=Counter)  # evacuations to each known host
     given: Counter[str] = field(default_factory=Counter)  # MB, by those and by this plan
     unknown: int = 0  # evacuations of which Nova has not said yet where they go
+    foreign: frozenset[str] = frozenset()  # hosts in another cell: Nova's scheduler knows
 
     def __post_init__(self) -> None:
-        self._unfit = unfit(self.facts)
-        self._electable = electable(self.facts)
+        self._unfit = unfit(self.facts) | dict.fromkeys(self.foreign, FOREIGN)
+        self._electable = electable(self.facts) - self.foreign
+        self._aggregates = Aggregates(self.facts.aggregates or ())
         self._fit = [s for s in self.facts.services if s.host not in self._unfit]
         self._home = next((s.zone for s in self.facts.services if s.host == self.facts.host), "")
 
-        ranked = sorted(self._fit, key=lambda s: self._rank(s, {}))
+        ranked = sorted(self._fit, key=lambda s: self._rank(s, {}, {}))
         self._favourite = {service.host for service in ranked[:1]}
 
     def take(self, dest: str | None, server: Server | None) -> None:
@@ -106,16 +110,30 @@ class Chooser:
             # Asked at the same time, the scheduler likes the same host best for all of them:
             # likely the one that we would name. The next ones go elsewhere.
             full |= self._favourite
-        must = self.policy.candidates != SCHEDULER or self._electable & (full | self._unfit.keys())
-        if not must:
-            return Choice()
         able = self._able(server)
+        if not self._electable & (full | self._unfit.keys()) and not self._names(tried):
+            return Choice() if able or self._may_be_anywhere(server) else self._nowhere(server)
         if not able:
-            return Choice(nowhere=self._nowhere(server))
+            return self._nowhere(server)
         free = [s for s in able if s.host not in full]
         if not free:
             return Choice(full=True)
-        return Choice(min(free, key=lambda s: self._rank(s, tried)).host)
+        objected = self._aggregates.objections(server, [s.host for s in free])
+        return Choice(min(free, key=lambda s: self._rank(s, tried, objected)).host)
+
+    def _names(self, tried: Mapping[str, int]) -> bool:
+        """Tell whether the policy wants a name; what enough hosts have refused is the scheduler's.
+
+        It knows at once whether any of the others takes the VM: what keeps it from the first few,
+        an aggregate or a group, mostly keeps it from many.
+        """
+        if self.policy.candidates == SPREAD:
+            return sum(tried.values()) < self.policy.quick_attempts
+        return self.policy.candidates != SCHEDULER
+
+    def _may_be_anywhere(self, server: Server) -> bool:
+        """Tell whether Nova may know a host for a VM for which we see none."""
+        return self.facts.aggregates is None or server.zone_guessed or not self._zone(server)
 
     def untried(self, server: Server, tried: Mapping[str, int]) -> bool:
         """Tell whether another host can be named that this VM has not been refused by."""
@@ -123,18 +141,30 @@ class Chooser:
             return False
         return any(s.host not in tried for s in self._able(server))
 
+    def _zone(self, server: Server) -> str | None:
+        """Return the availability zone that the VM must stay in, None: it may go anywhere."""
+        known = self.facts.aggregates is not None
+        return self._aggregates.zone(server) if known else server.zone
+
     def _able(self, server: Server) -> list[Service]:
         """Return the healthy hosts in the VM's availability zone."""
-        return [s for s in self._fit if not server.zone or s.zone == server.zone]
+        zone = self._zone(server)
+        return [s for s in self._fit if not zone or s.zone == zone]
 
     def _is_full(self, host: str) -> bool:
         return self.under_way[host] >= self.policy.parallel_per_host
 
-    def _rank(self, service: Service, tried: Mapping[str, int]) -> tuple[int | bool | str, ...]:
-        """Return what sorts the best first: refused seldom, reserve, watched, near, most free."""
+    def _rank(
+        self, service: Service, tried: Mapping[str, int], objected: Mapping[str, str]
+    ) -> tuple[int | bool | str, ...]:
+        """Return what sorts the best first.
+
+        Refused seldom, in the right aggregates, reserve, watched, near, most free.
+        """
         host = service.host
         return (
             tried.get(host, 0),
+            host in objected,
             self.policy.candidates == RESERVED and host not in self.policy.reserved_hosts,
             host in self.facts.unwatched,
             service.zone != self._home,
@@ -143,15 +173,43 @@ class Chooser:
             host,
         )
 
-    def _nowhere(self, server: Server) -> str:
-        where = f" in availability zone {server.zone}" if server.zone else ""
-        rest = {h: why for h, why in self._unfit.items() if h != self.facts.host}
-        return f"no healthy host{where} is left{_listed(rest)}"
+    def _nowhere(self, server: Server) -> Choice:
+        zone = self._zone(server)
+        here = {s.host for s in self.facts.services if not zone or s.zone == zone}
+        rest = {h: why for h, why in self._unfit.items() if h in here and h != self.facts.host}
+        where = f" in availability zone {zone}" if zone else ""
+        return Choice(nowhere=f"no healthy host{where} is left{_listed(rest)}{self._way(zone)}")
+
+    def _way(self, zone: str | None) -> str:
+        """Return how hosts get into a zone, where its aggregates are known."""
+        ways = [f"openstack aggregate add host {a} HOST" for a in self._aggregates.of_zone(zone)]
+        if not ways:
+            return ""
+        return (
+            "; Nova keeps it in its zone: let a host there take VMs again, or have an empty one "
+            f"join ({' or '.join(ways)})"
+        )
+
+    def kept(self, server: Server) -> str:
+        """Return to which healthy hosts its zone and the aggregates keep a VM, or nothing."""
+        able, zone = [service.host for service in self._able(server)], self._zone(server)
+        said = (
+            f"; Nova keeps it in availability zone {zone}: {_some(sorted(able))}" if zone else ""
+        )
+        found = self._aggregates.objections(server, able)
+        if found:
+            needs = " and ".join(sorted(set(found.values())))
+            said += f"; {_some(sorted(found))} may refuse it: it needs a host {needs}"
+        return said
 
 
 def _listed(unfit: Mapping[str, str]) -> str:
     if not unfit:
         return ""
-    some = [f"{host} ({why})" for host, why in sorted(unfit.items())[:_NAMED]]
-    more = len(unfit) - len(some)
-    return f": {', '.join(some)}{f' and {more} more' if more > 0 else ''}"
+    return f": {_some([f'{host} ({why})' for host, why in sorted(unfit.items())])}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return names in words, not too many of them."""
+    more = len(names) - _NAMED
+    return f"{', '.join(names[:_NAMED])}{f' and {more} more' if more > 0 else ''}"

@@ -72,6 +72,7 @@ class Server:
     vnic_types: frozenset[str] = frozenset()  # of its ports; known only where it was asked for
     power: int | None = None  # nova.compute.power_state: 1 running, 4 shutdown; None: not told
     zone: str | None = None  # availability zone that it must stay in; None: any
+    zone_guessed: bool = False  # Nova does not show what was asked for: it ran there
     ram: int = 0  # MB, by its flavor, as the next two
     vcpus: int = 0
     disk: int = 0  # GB: root, ephemeral and swap
@@ -164,9 +165,10 @@ class Facts:
     confirmed: str | None = None  # a person's word that the host is off
     maintenance: Maintenance | None = None  # an operator's word to leave the host alone
     groups: tuple[ServerGroup, ...] = ()
+    aggregates: tuple[Aggregate, ...] | None = None  # None: not asked, not known
     unfinished: tuple[VmRecord, ...] = ()  # VMs that other incidents are not done with
     services: tuple[Service, ...] = ()  # all of them, when VMs are to be placed
-    troubled: Mapping[str, str] = field(default_factory=dict)  # hosts not well -> their verdict
+    troubled: Mapping[str, str] = field(default_factory=dict)  # hosts not to be used -> why
     unwatched: frozenset[str] = frozenset()  # hosts of which no witness says anything
     free: Mapping[str, int] = field(default_factory=dict)  # MB; empty: not asked, not known
     situation: Verdict | None = None  # what is wrong with most hosts at once, if it is reported

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from vmha_remediator.remedy import candidates
+from vmha_remediator.remedy import candidates, unprotectable
 from vmha_remediator.remedy.facts import Facts, Migration, Server
 from vmha_remediator.remedy.incident import VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -64,12 +64,16 @@ def pending(case: Case, reason: str, **fields: object) -> Step | None:
 
 
 def refused(vm: VmRecord, why: str, now: float, policy: Policy) -> VmRecord:
-    """Return the record of a VM whose evacuation Nova has refused: it is tried again later."""
+    """Return the record of a VM whose evacuation Nova has refused: it is tried again later.
+
+    Unless Nova would refuse it for the same reason ever again.
+    """
+    for_good = unprotectable.refused(why)
     late = vm.attempts >= policy.quick_attempts
     return replace(
         vm,
-        status=VmStatus.PENDING if late else VmStatus.WAITING,
-        reason=f"attempt {vm.attempts} refused: {why}",
+        status=VmStatus.PENDING if late or for_good else VmStatus.WAITING,
+        reason=for_good or f"attempt {vm.attempts} refused: {why}",
         not_before=now + policy.retry_after(vm.attempts),
     )
 

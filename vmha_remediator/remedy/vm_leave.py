@@ -78,7 +78,7 @@ def _failed(case: Case, server: Server, last: Migration) -> Step | None:
     if last.status == FAILED and server.vm_state == "error" and not case.dest_died:
         half = last.dest or SOMEWHERE
     elif last.status == NOT_STARTED:
-        what += groups.together(case.facts.groups, server.id)
+        what += groups.together(case.facts.groups, server.id) + case.chooser.kept(server)
     return settle(
         case,
         VmStatus.PENDING if late else VmStatus.WAITING,
@@ -112,8 +112,10 @@ def evacuate(case: Case, server: Server) -> Step | None:
     vm, last, state = case.vm, case.last, server.vm_state
     if not server.launched and state in ("error", "building"):
         return pending(case, "was never started; delete it or build it again")
-    if reason := unprotectable.why(server, case.policy.disks):
+    if reason := unprotectable.told(vm.reason):
         return pending(case, reason)
+    if why := unprotectable.why(server, case.policy.disks):
+        return pending(case, f"{why}{unprotectable.NOW}")
     if case.dest_died and server.task_state:
         to = "error" if vm.vm_state == "error" else "active"
         return ResetState(vm, to, f"its destination {last.dest if last else ''} died too")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from vmha_remediator.remedy import candidates, groups, one_vm, order, original, protect
+from vmha_remediator.remedy import candidates, cells, groups, one_vm, order, original, protect
 from vmha_remediator.remedy.facts import FAILED, NOT_STARTED, Facts, Migration, Server
 from vmha_remediator.remedy.flight import Flight
 from vmha_remediator.remedy.incident import IN_FLIGHT, Incident, VmRecord, VmStatus
@@ -62,7 +62,9 @@ def steps_for(
     `may_start` is empty when evacuations may begin now, else the reason why not.
     """
     flight = Flight(now, policy).add_all(facts.unfinished)
-    chooser = candidates.Chooser(facts, policy, flight.to.copy(), unknown=flight.unknown)
+    chooser = candidates.Chooser(
+        facts, policy, flight.to.copy(), unknown=flight.unknown, foreign=cells.foreign(incident)
+    )
     following: list[Step] = []
     ready: list[tuple[Case, Step]] = []
     wishes = order.order(incident, facts, now, policy)

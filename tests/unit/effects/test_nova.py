@@ -341,6 +341,20 @@ def test_while_a_compute_is_too_old_servers_are_evacuated_as_before(
     assert versions == ["compute 2.95", "compute 2.94", "compute 2.94"]
 
 
+def test_a_host_in_another_cell_is_a_refusal_and_no_failure_of_nova(
+    server: Server, nova: Nova
+) -> None:
+    """Nova answers as for an error of its own; with a destination named it can only be that."""
+    text = "Unexpected API Error. Please report this. <class 'nova.exception.ComputeHostNotFound'>"
+    server.say(
+        "POST", "/servers/v-1/action", 500, {"computeFault": {"message": text, "code": 500}}
+    )
+    with pytest.raises(CloudRefused, match="h9 is in another cell than the VM"):
+        nova.evacuate("v-1", "h9")
+    with pytest.raises(CloudUnavailable):
+        nova.evacuate("v-1")
+
+
 def test_server_groups_are_read(server: Server, nova: Nova) -> None:
     raw = {"id": "g-1", "name": "db", "policy": "anti-affinity", "members": ["v-1", "v-2"]}
     server.say("GET", "/os-server-groups", 200, {"server_groups": [raw]})
@@ -428,20 +442,25 @@ def test_free_memory_is_asked_for_as_long_as_nova_still_showed_it(
 
 
 @pytest.mark.parametrize(
-    ("shown", "zone"),
+    ("shown", "zone", "guessed"),
     [
-        ({"OS-EXT-AZ:availability_zone": "east"}, "east"),
-        ({"OS-EXT-AZ:availability_zone": "east", "pinned_availability_zone": None}, None),
-        ({"OS-EXT-AZ:availability_zone": "east", "pinned_availability_zone": "east"}, "east"),
-        ({}, None),
+        ({"OS-EXT-AZ:availability_zone": "east"}, "east", True),
+        ({"OS-EXT-AZ:availability_zone": "east", "pinned_availability_zone": None}, None, False),
+        (
+            {"OS-EXT-AZ:availability_zone": "east", "pinned_availability_zone": "east"},
+            "east",
+            False,
+        ),
+        ({}, None, True),
     ],
     ids=["before 2.96", "free", "pinned", "unknown"],
 )
 def test_a_server_stays_in_the_zone_that_it_asked_for(
-    server: Server, nova: Nova, shown: dict[str, Any], zone: str | None
+    server: Server, nova: Nova, shown: dict[str, Any], zone: str | None, guessed: bool
 ) -> None:
     server.say("GET", "/servers/detail", 200, {"servers": [SERVER | shown]})
-    assert nova.servers("h1")[0].zone == zone
+    (found,) = nova.servers("h1")
+    assert (found.zone, found.zone_guessed) == (zone, guessed)
 
 
 def test_servers_that_have_changed_are_one_list_without_the_deleted(

@@ -9,6 +9,7 @@ from enum import Enum
 import pytest
 
 from tests.unit.engine.sim import START, STEP, Sim
+from vmha_remediator.errors import CloudRefused
 from vmha_remediator.fencing.contract import FenceResult
 from vmha_remediator.remedy.incident import VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -89,6 +90,41 @@ def test_a_destination_counts_as_off_only_once_it_is_proven_off(sim: Sim) -> Non
     assert cluster is not None
     assert cluster.failing >= {"h2"}
     assert cluster.fenced == {"h1"}
+
+
+def test_no_vm_is_sent_to_a_host_in_maintenance(sim: Sim) -> None:
+    """Nobody would bring it back when that host is switched off."""
+    for host in ("h2", "h3"):
+        sim.store.set_maintenance(host, "new memory", "a test", None)
+    sim.world.power_off("h1")
+    sim.run_until(lambda: sim.state("h1") == "recovered")
+    assert {vm.dest for vm in sim.incident("h1").vms} == {"h4"}
+
+
+def test_what_nova_will_never_evacuate_is_asked_for_once_and_hinders_no_other(
+    sim: Sim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nova, asked = sim.world.nova, []
+    evacuate = nova.evacuate
+
+    def refusing(server_id: str, dest: str | None = None) -> None:
+        if server_id == "id-a":
+            asked.append(server_id)
+            raise CloudRefused("409 Feature not supported with instances that have shares.")
+        evacuate(server_id, dest)
+
+    monkeypatch.setattr(nova, "evacuate", refusing)
+    sim.world.power_off("h1")
+    sim.run_until(lambda: sim.state("h1") == "recovered")
+    sim.run(200)
+    left = sim.incident("h1").vm("id-a")
+    assert asked == ["id-a"]
+    assert left.status is VmStatus.PENDING
+    assert "it has a share attached" in left.reason
+    assert sorted(sim.world.noted("evacuate")) == ["b", "off"]
+    sim.world.power_on("h1")
+    sim.run_until(lambda: sim.state("h1") == "readmitted")
+    assert sim.incident("h1").vm("id-a").dest == "h1"
 
 
 def test_a_living_host_that_nobody_hears_is_switched_off_before_its_vms_move(sim: Sim) -> None:

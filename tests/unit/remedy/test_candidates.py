@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.unit.remedy.build import NOW, facts, incident, server, service
-from vmha_remediator.remedy import candidates, vms
+from vmha_remediator.remedy import candidates, cells, vms
 from vmha_remediator.remedy.candidates import Choice, Chooser
-from vmha_remediator.remedy.facts import Facts, Migration
-from vmha_remediator.remedy.incident import VmRecord, VmStatus
+from vmha_remediator.remedy.facts import Aggregate, Facts, Migration
+from vmha_remediator.remedy.incident import StepRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.steps import Evacuate, FollowVm
 
@@ -100,7 +100,100 @@ def test_when_every_host_has_enough_to_do_the_vm_waits() -> None:
 def test_a_host_that_refused_is_asked_again_after_the_others() -> None:
     chooser = Chooser(_facts(), SPREAD)
     assert chooser.choose(server("a"), {"h3": 1}) == Choice("h4")
-    assert chooser.choose(server("a"), {"h2": 1, "h3": 2, "h4": 2}) == Choice("h2")
+    assert chooser.choose(server("a"), {"h3": 1, "h4": 1}) == Choice("h2")
+
+
+def test_what_three_hosts_have_refused_goes_where_the_scheduler_knows_a_host() -> None:
+    refused = {"h2": 1, "h3": 1, "h4": 1}
+    assert Chooser(_facts(), SPREAD).choose(server("a"), refused) == Choice()
+    unwell = _facts(troubled={"h3": "isolation"})
+    assert Chooser(unwell, SPREAD).choose(server("a"), {"h2": 2, "h4": 1}) == Choice("h4")
+
+
+# -- availability zones and aggregates -----------------------------------------------------------
+
+EAST = Aggregate("racks-1-2", frozenset({"h1", "h2"}), {"availability_zone": "east"})
+
+
+def _with_east(**services: dict[str, Any]) -> Facts:
+    """Return facts of h1's death, of which h2 alone is in the same zone."""
+    h2 = {"zone": "east"} | services.pop("h2", {})
+    h1 = {"up": False, "zone": "east"}
+    known = _facts(h1=h1, h2=h2, h3={"zone": "nova"}, h4={"zone": "nova"}, **services)
+    return replace(known, aggregates=(EAST,))
+
+
+@pytest.mark.parametrize("policy", [SCHEDULER, SPREAD], ids=["scheduler", "spread"])
+def test_nova_is_not_asked_while_no_host_of_the_servers_zone_takes_vms(policy: Policy) -> None:
+    choice = _choose(_with_east(h2={"enabled": False}), policy, zone="east")
+    assert choice.dest is None
+    assert "no healthy host in availability zone east is left: h2 (disabled" in choice.nowhere
+    assert "h3" not in choice.nowhere
+    assert "openstack aggregate add host racks-1-2 HOST" in choice.nowhere
+    wanted = Choice("h2") if policy is SPREAD else Choice()
+    assert _choose(_with_east(), policy, zone="east") == wanted
+
+
+def test_a_zone_that_is_no_aggregate_binds_nobody() -> None:
+    """As the default zone: it is asked for by servers that were booted with nova:HOST."""
+    known = _with_east(h2={"zone": "nova"})
+    assert (
+        _choose(replace(known, troubled={"h3": "x", "h4": "x"}), SPREAD, zone="here").dest == "h2"
+    )
+    assert _choose(known, SCHEDULER, zone="here") == Choice()
+
+
+def test_where_nova_does_not_show_what_was_asked_for_it_is_asked_itself() -> None:
+    known = _with_east(h2={"enabled": False})
+    assert _choose(known, SCHEDULER, zone="east", zone_guessed=True) == Choice()
+    assert "zone east" in _choose(known, SPREAD, zone="east", zone_guessed=True).nowhere
+
+
+def test_hosts_whose_aggregates_may_refuse_a_vm_come_last() -> None:
+    others = Aggregate("theirs", frozenset({"h3", "h4"}), {"filter_tenant_id": "them"})
+    known = replace(_facts(), aggregates=(others,))
+    assert _choose(known, SPREAD, project="us") == Choice("h2")
+    assert _choose(known, SPREAD, project="them") == Choice("h3")
+
+
+def test_a_refusal_says_to_which_hosts_zone_and_aggregates_keep_it() -> None:
+    ours = Aggregate("ours", frozenset({"h2"}), {"filter_tenant_id": "them"})
+    known = replace(_with_east(), aggregates=(EAST, ours))
+    said = Chooser(known, SCHEDULER).kept(server("a", zone="east", project="us"))
+    assert "availability zone east: h2" in said
+    assert "h2 may refuse it: it needs a host outside other projects' aggregates" in said
+    assert Chooser(_facts(), SCHEDULER).kept(server("a")) == ""
+
+
+# -- cells ---------------------------------------------------------------------------------------
+
+
+def _refused_by(host: str) -> StepRecord:
+    sentence = f"b: evacuation to {host}, attempt 1: {cells.refusal(host)} (500 ...)"
+    return StepRecord(NOW - 3, "evacuate", sentence, ok=False)
+
+
+def test_a_host_of_another_cell_is_named_to_one_vm_alone() -> None:
+    known = replace(_facts(), servers=(server("a"),))
+    mine = incident("evacuating", vms=(_vm("a"),), steps=(_refused_by("h3"),))
+    (step,) = vms.steps_for(mine, known, NOW, SPREAD, may_start="")
+    assert isinstance(step, Evacuate)
+    assert step.dest == "h4"
+
+
+def test_a_host_of_another_cell_is_no_reason_to_name_the_others() -> None:
+    chooser = Chooser(_facts(), SCHEDULER, foreign=frozenset({"h3"}))
+    assert chooser.choose(server("a"), {}) == Choice()
+
+
+def test_capacity_in_another_cell_does_not_help() -> None:
+    known = replace(_facts(), servers=(server("a"),))
+    told = tuple(_refused_by(host) for host in ("h2", "h3", "h4"))
+    mine = incident("evacuating", vms=(_vm("a"),), steps=told)
+    (step,) = vms.steps_for(mine, known, NOW, SPREAD, may_start="")
+    assert isinstance(step, FollowVm)
+    assert step.record.status is VmStatus.PENDING
+    assert "h3 (is in another cell)" in step.record.reason
 
 
 # -- within a plan ---------------------------------------------------------------------------
