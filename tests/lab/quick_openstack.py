@@ -2,8 +2,8 @@
 """The `openstack` command without its start, which is most of what it costs.
 
 One process imports the client once and forks for each call: same code, same arguments, a process
-each, its own exit status. `start` gives a folder with an `openstack` to put first on a PATH; it has
-no standard input, so it can ask nobody.
+each, its own exit status, and no standard input. `start` gives a folder with an `openstack` to put
+first on a PATH.
 """
 
 from __future__ import annotations
