@@ -33,6 +33,7 @@ from tests.lab.virt.hypervisor import (
 CONF = nova.conf.CONF
 Method = TypeVar("Method", bound=Callable[..., Any])
 
+_TPM = ("COMPUTE_SECURITY_TPM_2_0", "COMPUTE_SECURITY_TPM_CRB")  # traits
 _POWER_STATES = {
     Power.RUNNING: power_state.RUNNING,
     Power.PAUSED: power_state.PAUSED,
@@ -94,6 +95,13 @@ class LabDriver(fake.FakeDriverWithoutFakeNodes):
     def get_num_instances(self) -> int:
         """Return how many guests are defined."""
         return len(self._guests.defined())
+
+    def update_provider_tree(
+        self, provider_tree: Any, nodename: str, allocations: Any = None
+    ) -> None:
+        """Offer virtual TPMs as well: with one a guest is placed, and never evacuated."""
+        super().update_provider_tree(provider_tree, nodename, allocations)
+        provider_tree.add_traits(nodename, *_TPM)
 
     # life --------------------------------------------------------------------------------
 
