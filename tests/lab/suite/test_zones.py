@@ -116,7 +116,7 @@ def test_a_vm_stays_in_its_availability_zone_or_waits_for_it(
     with (
         aggregate("racks-1-2", (host, other), {"availability_zone": ZONE}),
         servers(host, {"z-1": asked, "z-2": asked}) as made,
-        otherwise({"evacuation": {"candidates": candidates}, "api": {"capacity_age": 1}}),
+        otherwise({"evacuation": {"candidates": candidates}, "api": {"capacity_age": 1, "servers_age": 0}}),
     ):
         vms = sorted(made.values())
         cloud.wait(run_all(vms), "the VMs of the zone run")
