@@ -29,6 +29,7 @@ pytestmark = pytest.mark.lab
 ZONE = "east"
 WHY = "new disks"
 QUICK: dict[str, object] = {"retry_first": 0.5, "retry_limit": 2.0}  # s
+FRESH: dict[str, object] = {"capacity_age": 1, "servers_age": 0, "view_age": 0}  # s
 TPM = "m1.tpm"
 SHARE = "INSERT INTO nova_cell1.share_mapping (uuid, instance_uuid, share_id, status, tag) VALUES "
 UNSHARE = "DELETE FROM nova_cell1.share_mapping;"
@@ -116,7 +117,7 @@ def test_a_vm_stays_in_its_availability_zone_or_waits_for_it(
     with (
         aggregate("racks-1-2", (host, other), {"availability_zone": ZONE}),
         servers(host, {"z-1": asked, "z-2": asked}) as made,
-        otherwise({"evacuation": {"candidates": candidates}, "api": {"capacity_age": 1, "servers_age": 0}}),
+        otherwise({"evacuation": {"candidates": candidates}, "api": FRESH}),
     ):
         vms = sorted(made.values())
         cloud.wait(run_all(vms), "the VMs of the zone run")
