@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ceilometer import sample
 from ceilometer.polling import plugin_base
@@ -16,6 +16,7 @@ from ceilometer.polling import plugin_base
 from vmha_pollsters.ask import ask
 from vmha_pollsters.conf import POLLSTER_GROUP, POLLSTER_OPTS
 from vmha_pollsters.pace import Pace
+from vmha_pollsters.reading import Reading, values
 from vmha_remediator.errors import AgentUnavailable
 from vmha_remediator.rules import metrics
 
@@ -62,7 +63,8 @@ class HostPollster(plugin_base.PollsterBase):
             now = time.monotonic()
             waiting = {n: h for n, h in self._places.items() if self._pace.waits(h, now)}
             try:
-                answer = ask(path, "readings", skip=f"{sum(1 << n for n in waiting):x}")
+                skip = f"{sum(1 << n for n in waiting):x}"
+                answer = ask(path, "readings", skip=skip, rows="1")
             except AgentUnavailable as exc:
                 self._say(logging.ERROR, f"nothing to publish: {exc}")
                 continue
@@ -74,7 +76,8 @@ class HostPollster(plugin_base.PollsterBase):
         if answer["age"] > STALE:
             self._say(logging.ERROR, "nothing to publish: vmha-agent is stuck")
             return
-        self._say(logging.INFO, _sentence(answer))
+        hosts = _hosts(answer)
+        self._say(logging.INFO, _sentence(answer, hosts))
         # Gnocchi drops what is older than its newest point: one from a clock that is ahead
         # would blind the metric for as long.
         own = dict(answer.get("own", {}))
@@ -85,14 +88,13 @@ class HostPollster(plugin_base.PollsterBase):
             yield _sample(metrics.HEARTBEAT.name, answer["host"], 1.0)
             for name, value in own.items():
                 yield _sample(name, answer["host"], value)
-        hosts = answer["hosts"]
         self._places = dict(waiting) if answer["watched"] else {}
-        self._places |= {entry["slot"]: entry["host"] for entry in hosts}
+        self._places |= {told.slot: told.host for told in hosts}
         self._pace.forget_all_but(set(self._places.values()))
-        for entry in hosts:
-            if self._pace.is_due(entry["host"], entry["slot"], entry["suspect"], now):
-                for name, value in entry["values"].items():
-                    yield _sample(name, entry["host"], value)
+        for told in hosts:
+            if self._pace.is_due(told.host, told.slot, told.suspect, now):
+                for name, value in told.values.items():
+                    yield _sample(name, told.host, value)
 
     def _role(self, role: float, now: float) -> dict[str, float]:
         """Return what is published of the role: a member's only while its last one is read."""
@@ -116,9 +118,25 @@ class HostPollster(plugin_base.PollsterBase):
             self._said = sentence
 
 
-def _sentence(answer: dict[str, Any]) -> str:
+class _Host(NamedTuple):
+    """What the agent tells of one host."""
+
+    host: str
+    slot: int
+    suspect: bool
+    values: dict[str, float]  # by metric
+
+
+def _hosts(answer: dict[str, Any]) -> list[_Host]:
+    if "rows" not in answer:  # an agent of an earlier release, which is about to be restarted
+        return [_Host(**entry) for entry in answer["hosts"]]
+    found = [Reading(*row[: len(Reading._fields)]) for row in answer["rows"]]
+    return [_Host(r.host, r.slot, r.suspect, values(r)) for r in found]
+
+
+def _sentence(answer: dict[str, Any], hosts: Iterable[_Host]) -> str:
     if answer["watched"]:
-        suspects = [entry["host"] for entry in answer["hosts"] if entry["suspect"]]
+        suspects = [told.host for told in hosts if told.suspect]
         extra = f", suspect: {', '.join(suspects)}" if suspects else ""
         return f"{answer['role']}: publishing for {answer['watched']} hosts{extra}"
     why = "; ".join(answer["why"]) or "it is no witness"

@@ -139,6 +139,7 @@ def migration(raw: Mapping[str, Any]) -> Migration:
         dest=raw.get("dest_compute"),
         status=str(raw["status"]),
         created=seconds(raw["created_at"]) or 0.0,
+        updated=seconds(raw.get("updated_at")) or 0.0,
     )
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from vmha_remediator.engine.ports import Cloud
+from vmha_remediator.remedy import outdated
 from vmha_remediator.remedy.facts import Migration, Server
 from vmha_remediator.remedy.incident import Incident, VmRecord, VmStatus
 
@@ -23,7 +24,12 @@ def look(cloud: Cloud, incident: Incident) -> tuple[tuple[Migration, ...], tuple
     """
     migrations = tuple(cloud.evacuations(incident.host))
     servers = {s.id: s for s in cloud.servers(incident.host)}
-    gone = [vm for vm in incident.vms if vm.status not in _OVER and vm.server_id not in servers]
+    gone = [
+        vm
+        for vm in incident.vms
+        if vm.server_id not in servers
+        and (vm.status not in _OVER or outdated.late(vm, migrations))
+    ]
     if len(gone) > SINGLY:
         servers |= _changed(cloud, gone)
     for vm in gone:

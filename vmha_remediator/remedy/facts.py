@@ -89,7 +89,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Migration:
-    """A record of an evacuation; `created` in seconds since the epoch."""
+    """A record of an evacuation; times in seconds since the epoch."""
 
     id: str
     server_id: str
@@ -97,6 +97,7 @@ class Migration:
     dest: str | None
     status: str
     created: float
+    updated: float = 0.0  # 0.0: not since it was created
 
     @property
     def under_way(self) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vmha_remediator.remedy import flight, original, vm_leave
+from vmha_remediator.remedy import flight, original, outdated, vm_leave
 from vmha_remediator.remedy.facts import ACCEPTED, Migration, Server
 from vmha_remediator.remedy.incident import VmStatus
-from vmha_remediator.remedy.steps import FollowVm, RestoreVm, StartVm, Step
+from vmha_remediator.remedy.steps import FollowVm, ResetState, RestoreVm, StartVm, Step
 from vmha_remediator.remedy.vm_case import Case, pending, settle
 
 #: What a person can do about a VM whose evacuation Nova took on, and then nobody began.
@@ -74,16 +74,29 @@ def _elsewhere(case: Case, server: Server) -> Step | None:
         vm = replace(vm, migration_id=case.vm.migration_id)
     case = replace(case, vm=vm, journaled=case.vm)
     if server.vm_state == "error":
-        return pending(case, f"arrived on {dest} in error: {server.fault or 'no fault'}")
+        return _in_error(case, server, dest)
     action = original.action(vm, server.vm_state)
     if action is None:
         return _arrived(case, server, dest)
-    if case.facts.cluster is not None and dest in case.facts.cluster.in_trouble:
+    if _in_trouble(case, dest):
         # What is asked of a dead nova-compute waits in its queue until it lives again.
         return pending(case, f"is {server.vm_state} on {dest}, which is in trouble itself")
     if action == vm.acted and not case.policy.due(vm.not_before, case.now):
         return None
     return StartVm(vm) if action == "start" else RestoreVm(vm, action)
+
+
+def _in_error(case: Case, server: Server, dest: str) -> Step | None:
+    """Judge a VM that is in error where it has arrived."""
+    if not outdated.late(case.vm, case.facts.migrations or ()):
+        return pending(case, f"arrived on {dest} in error: {server.fault or 'no fault'}")
+    if _in_trouble(case, dest):
+        return pending(case, f"is in error on {dest}, which is in trouble itself")
+    return ResetState(case.vm, "active", "it runs; only a request that came too late failed")
+
+
+def _in_trouble(case: Case, host: str) -> bool:
+    return case.facts.cluster is not None and host in case.facts.cluster.in_trouble
 
 
 def _arrived(case: Case, server: Server, dest: str) -> Step | None:

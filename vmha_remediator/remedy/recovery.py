@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from vmha_remediator.remedy import guards, home, order, pieces, proof, reserves, vms
+from vmha_remediator.remedy import guards, home, order, outdated, pieces, proof, reserves, vms
 from vmha_remediator.remedy.facts import UNFINISHED, Facts
 from vmha_remediator.remedy.incident import (
     IN_FLIGHT,
@@ -144,6 +144,8 @@ def recovered(incident: Incident, facts: Facts, now: float, policy: Policy) -> P
             f"closed by {incident.released_by}; {host} stays as it is; {pieces.tally(incident)}"
         )
         return Plan((Move(S.CLEARED, sentence, dict(pieces.FRESH)),), sentence)
+    if again := outdated.broken(incident, facts):
+        return Plan(again, f"{host}: {pieces.count(len(again), 'VM')} in error after the recovery")
     if facts.service is None:
         return removed(incident)
     if proof.proof_is_void(incident, facts):

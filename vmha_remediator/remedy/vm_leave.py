@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from vmha_remediator.remedy import groups, unprotectable
 from vmha_remediator.remedy.facts import FAILED, FINISHED, NOT_STARTED, Migration, Server
@@ -124,11 +125,14 @@ def evacuate(case: Case, server: Server) -> Step | None:
     if half is None and state == "error":
         half = _half_way(case)
     if half and half not in case.facts.still_off:
-        return _once_more(case, server, half)
-    if state == "error" and vm.vm_state != "error":
+        vm = replace(vm, may_run_on=half)  # which its state no longer says once that is reset
+        step = _once_more(case, server, half)
+    else:
+        step = Evacuate(vm)
+    if isinstance(step, Evacuate) and state == "error" and vm.vm_state != "error":
         # Nova starts what it evacuates from "error", whatever it was, and whatever waits for it.
         return ResetState(vm, "active", "it is to arrive as it was, not as Nova left it")
-    return Evacuate(vm)
+    return step
 
 
 def _half_way(case: Case) -> str | None:

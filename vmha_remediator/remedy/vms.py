@@ -71,7 +71,7 @@ def steps_for(
     for case in _cases(incident, facts, now, policy, chooser, wishes):
         before, step = _in_turn(case, one_vm.next_step(case), wishes)
         following += before
-        if isinstance(step, STARTING):
+        if isinstance(step, STARTING) and not case.has_left:
             ready.append((case, step))
             continue
         following += () if step is None else (step,)

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -75,7 +75,8 @@ class Agent:
             SlotFile(path), driver, freshness, cluster, self._plan, self.limits.own_read
         )
         self.tether: Tether | None = None
-        self._short: frozenset[str] = frozenset()  # hosts that this one does not vouch for
+        self._short: Mapping[int, str] = {}  # slots and hosts that this one does not vouch for
+        self._weighed: object = None  # the slots whose promises were looked at for that
         if settings.watchdog_driver != NO_WATCHDOG:
             self.tether = Tether(settings.watchdog_socket)
         self.picture = Picture(time.monotonic())
@@ -221,21 +222,28 @@ class Agent:
 
     def _unvouched(self, seen: Seen) -> frozenset[int]:
         """Return the slots of hosts that promise less than this host's word would need."""
+        weighed = (seen.edition, len(seen.slots))
+        if seen.edition is None or weighed != self._weighed:  # else they promise what they did
+            self._weigh(seen)
+            self._weighed = weighed
+        return frozenset(self._short)
+
+    def _weigh(self, seen: Seen) -> None:
+        """Find the hosts that promise less than this host's word would need."""
         lease, beat = self.settings.lease_interval, self.settings.heartbeat_interval
         found = {
             number: slot.host
             for number, slot in seen.slots.items()
             if breaks_promise(slot.watchdog_promise, slot.watchdog_timeout, lease, beat)
         }
-        for host in sorted(set(found.values()) - self._short):
+        for host in sorted(set(found.values()) - set(self._short.values())):
             LOG.error(
                 "this host does not vouch for %s, whose watchdog may reset it: there, [agent] "
                 "lease_interval or heartbeat_interval is shorter than here, and they have to be "
                 "the same on every host",
                 host,
             )
-        self._short = frozenset(found.values())
-        return frozenset(found)
+        self._short = found
 
     def _promise(self) -> Armed | None:
         """Tell the feeder the newest grounds to live; return what the slot may promise."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vmha_pollsters.agent.company import is_small
+from vmha_pollsters.agent.company import CROWD, is_small
 from vmha_pollsters.agent.picture import Picture
 from vmha_pollsters.agent.storage.reader import Seen
 from vmha_pollsters.agent.storage.table import NEAR
@@ -16,8 +16,13 @@ from vmha_pollsters.lease.layout import FIRST_HOST, Roster
 #: An ordinary host of a cluster that is not small reads its own and its peers' slots with every
 #: so many looks. (`storage.keeper.OWN_LOOKED` relies on it.)
 FEW_LOOKS = 4
-#: A silence of so many times what is suspect is no news any more.
-RECENTLY = 10.0
+#: The parts of an interval from one look at the whole table to the next: while somebody is
+#: suspect (and in a small cluster always), else, and in a crowd. `rules.timing.detection` reckons
+#: with a whole interval from a renewal until it is published how old it is: the look that saw the
+#: renewal came late by the crowd's part, the one that shows its age by that of the hurried.
+HURRIED, UNHURRIED, CROWDED = 0.25, 0.5, 0.75
+#: A silence of so many times what is no longer heard is no news any more.
+RECENTLY = 5.0
 
 
 class Looks:
@@ -32,8 +37,7 @@ class Looks:
     def next(self, picture: Picture, seen: Seen) -> tuple[Iterable[int] | None, float]:
         """Return which slots to read next (None: all), and when (s) to look again after that."""
         lease, small = self._lease, is_small(seen)
-        hurry = small or bool(picture.suspects)
-        rest = lease / 4 if picture.watches and hurry else lease / 2
+        rest = lease * (self._part(picture, seen) if picture.watches else UNHURRIED)
         if picture.roster_stale or picture.slot is None or picture.roster is None:
             return None, rest
         # In a small cluster everybody may have to watch within seconds: what it knows of the
@@ -43,9 +47,18 @@ class Looks:
         rest = rest if self._misses_somebody(picture) else lease
         return self._few(picture.slot, picture.roster, seen), rest
 
+    def _part(self, picture: Picture, seen: Seen) -> float:
+        """Return the part of an interval from one of a witness's looks to the next."""
+        if is_small(seen) or picture.suspects:
+            return HURRIED
+        return CROWDED if len(seen.slots) > CROWD else UNHURRIED
+
     def _misses_somebody(self, picture: Picture) -> bool:
-        """Tell whether a peer has fallen silent of late: then the roles may be changing."""
-        slow = self._limits.suspect_heard
+        """Tell whether a peer has fallen silent of late: then the roles may be changing.
+
+        A witness in a crowd is heard by its roll calls only, which come seldom.
+        """
+        slow = self._limits.hears
         heard = (p.opinion.heard for p in picture.peers)
         return any(age is not None and slow < age < RECENTLY * slow for age in heard)
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from vmha_pollsters.agent.storage.keeper import Content
 from vmha_pollsters.agent.watchdog.tether import Armed
 from vmha_pollsters.agent.witness.crew import Crew
-from vmha_pollsters.agent.witness.fusion import Reading, aged, fuse
+from vmha_pollsters.agent.witness.fusion import aged, fuse
 from vmha_pollsters.agent.witness.limits import Limits
 from vmha_pollsters.agent.witness.peers import Peer
 from vmha_pollsters.agent.witness.qualification import Qualification
 from vmha_pollsters.lease.layout import NO_FLAGS, NO_OPINION, Flag, Header, Opinion, Roster
+from vmha_pollsters.reading import Reading
 
 LOG = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,7 @@ LOG = logging.getLogger(__name__)
 
 TIMEOUT = 1.0  # seconds for one probe
 WORKERS = 8
+TOGETHER = 8  # hosts that are well are probed by one thread, so many at most
 SILENT_ROUNDS = 2  # so many rounds without an answer make a silent host
 HEALTHY_AGAIN = 60.0  # seconds between probes of a host that is well, at least, ...
 MOST_HEALTHY = 8.0  # ... and no more than so many such probes a second
@@ -132,12 +133,34 @@ class Prober:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="probe")
         self._lock = threading.Lock()
         self._records: dict[str, Record] = {}
+        self._lately: dict[str, Record] = {}  # those of them that were probed of late
         self._running: set[str] = set()
         self._answers: dict[str, float] = {}
 
     def consider(self, host: str, address: str, healthy: Callable[[], bool], now: float) -> None:
         """Probe `host` if its turn has come; `healthy` tells whether it is heard right now."""
         well = healthy()
+        if self._begin(host, well, now):
+            self._pool.submit(self._run, host, address, healthy, well)
+
+    def consider_well(
+        self, hosts: Sequence[tuple[str, str]], healthy: Callable[[str], bool]
+    ) -> None:
+        """Do the same for many hosts (with their addresses) that are well, one after another.
+
+        They answer at once, and a thread that wakes up for each costs ten times as much as that.
+        """
+        for place in range(0, len(hosts), TOGETHER):
+            self._pool.submit(self._run_well, hosts[place : place + TOGETHER], healthy)
+
+    def _run_well(self, hosts: Iterable[tuple[str, str]], healthy: Callable[[str], bool]) -> None:
+        for host, address in hosts:
+            # Who has fallen silent meanwhile does not wait for those before it: see `consider`.
+            if healthy(host) and self._begin(host, True, time.monotonic()):
+                self._run(host, address, partial(healthy, host), True)
+
+    def _begin(self, host: str, well: bool, now: float) -> bool:
+        """Tell whether it is the turn of `host`, which then has begun."""
         with self._lock:
             record = self._records.get(host)
             if record is None:
@@ -145,9 +168,9 @@ class Prober:
             if well:
                 record.silent = 0
             if host in self._running or not record.due(well, now, self._again(record)):
-                return
+                return False
             self._running.add(host)
-        self._pool.submit(self._run, host, address, healthy, well)
+            return True
 
     def due(self, hosts: Iterable[str], now: float) -> list[str]:
         """Return those of `hosts`, all of which are well, that `consider` would probe now."""
@@ -177,6 +200,7 @@ class Prober:
             with self._lock:
                 self._running.discard(host)
                 record = self._records.setdefault(host, Record())
+                self._lately[host] = record
                 record.note(outcome, was and healthy(), time.monotonic())
 
     def result(self, host: str, now: float) -> Probe:
@@ -188,11 +212,12 @@ class Prober:
     def results(self, now: float) -> dict[str, Probe]:
         """Return what `result` says of every host that was probed of late."""
         with self._lock:
-            return {
-                host: record.result(now)
-                for host, record in self._records.items()
+            self._lately = {
+                host: record
+                for host, record in self._lately.items()
                 if record.last is not None and now - record.last <= STALE
             }
+            return {host: record.result(now) for host, record in self._lately.items()}
 
     def proven(self, host: str) -> tuple[str, ...]:
         """Return the methods that are known to work for `host`."""
@@ -206,6 +231,7 @@ class Prober:
         with self._lock:
             for host in self._records.keys() - keep:
                 del self._records[host]
+                self._lately.pop(host, None)
 
     def anybody(self, addresses: Iterable[str], now: float, within: float) -> bool:
         """Tell whether any of `addresses` answered in the last `within` seconds; ask them."""

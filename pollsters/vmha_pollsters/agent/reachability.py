@@ -53,7 +53,8 @@ class Reachability:
         if isinstance(everybody, Crew):
             turn = everybody.part(self._turn, TURNS, but={p.slot for p in peers})
             due = self._prober.due(turn, now)
-            peers = [*peers, *everybody.pick(turn[host] for host in due)]
+            addresses = [(host, seen.slots[turn[host]].address) for host in due]
+            self._prober.consider_well(addresses, self._is_well)
         for peer in peers:
             if peer.slot == mine or has(peer.flags, Flag.LEAVING) or peer.slot not in seen.slots:
                 continue

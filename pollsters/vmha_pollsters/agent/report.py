@@ -12,35 +12,14 @@ from vmha_pollsters.agent.daemon import Agent
 from vmha_pollsters.agent.picture import Picture
 from vmha_pollsters.agent.storage.reader import Seen
 from vmha_pollsters.agent.storage.writer import Written
-from vmha_pollsters.agent.witness.fusion import Reading
 from vmha_pollsters.agent.witness.peers import Peer
 from vmha_pollsters.agent.witness.roster import targets
 from vmha_pollsters.lease.layout import Flag
+from vmha_pollsters.reading import values
 from vmha_remediator.rules import metrics
-
-#: The metrics of a reading, in the order of `values`.
-_NAMES = (
-    metrics.HEARTBEAT_AGE.name,
-    metrics.LEASE_AGE.name,
-    metrics.REACHABLE.name,
-    metrics.ISOLATED.name,
-    metrics.WITNESSES.name,
-    metrics.WATCHDOG.name,
-)
 
 #: A question without any more to it than its operation.
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-def values(reading: Reading) -> dict[str, float]:
-    """Return the metrics of one reading; what is not known is absent."""
-    r = reading
-    told = (r.heartbeat_age, r.lease_age, r.reachable, r.isolated, r.witnesses, r.watchdog)
-    return {
-        name: round(value, 3) if type(value) is float else float(value)
-        for name, value in zip(_NAMES, told, strict=True)
-        if value is not None
-    }
 
 
 def own(picture: Picture) -> dict[str, float]:
@@ -60,10 +39,12 @@ def readings(agent: Agent, asked: Mapping[str, Any] = NOTHING) -> dict[str, Any]
     `age` is how old it is (s): a reader drops what is older than a few seconds. `hosts` is
     empty unless this host is a qualified witness; `why` then says what keeps it silent.
     `watched` is how many hosts it watches. `asked["skip"]` may name the slots (one bit each, a
-    hexadecimal number) whose hosts the reader wants only if they are suspect.
+    hexadecimal number) whose hosts the reader wants only if they are suspect. Who asks for
+    `rows` gets bare `Reading`s instead of `hosts`, which costs a third.
     """
     picture = agent.picture
-    return {
+    found = picture.readings(agent.limits, _skipped(asked.get("skip")))
+    answer = {
         "host": agent.host,
         "age": round(time.monotonic() - picture.at, 3),
         "role": picture.role,
@@ -72,11 +53,13 @@ def readings(agent: Agent, asked: Mapping[str, Any] = NOTHING) -> dict[str, Any]
         "clock_ok": picture.qualification.clock_ok,
         "own": own(picture),
         "watched": len(picture.peers) if picture.views else 0,
-        "hosts": [
-            {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)}
-            for r in picture.readings(agent.limits, _skipped(asked.get("skip")))
-        ],
     }
+    if asked.get("rows"):
+        return {**answer, "rows": found}
+    hosts = [
+        {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)} for r in found
+    ]
+    return {**answer, "hosts": hosts}
 
 
 def _skipped(bits: object) -> frozenset[int]:

@@ -123,10 +123,9 @@ class Slot:
 
     def renewed(self, sequence: int, wall: float, views: Sequence[Opinion]) -> Slot:
         """Return this slot after its next renewal, without a constructor's cost a field."""
-        made = object.__new__(Slot)
-        fields = made.__dict__
-        fields |= self.__dict__
+        made, fields = object.__new__(Slot), self.__dict__.copy()
         fields["sequence"], fields["wall"], fields["views"] = sequence, wall, views
+        object.__setattr__(made, "__dict__", fields)
         return made
 
 

@@ -43,7 +43,9 @@ def moved_once(cloud: Cloud, host: str, protected: list[str]) -> None:
     assert sorted(moved) == sorted(protected)
 
 
-def test_power_loss_brings_every_protected_vm_back_and_moves_no_other(cloud: Cloud) -> None:
+def test_power_loss_moves_every_protected_vm_and_no_other_and_the_host_that_returns_is_taken_back(
+    cloud: Cloud,
+) -> None:
     host = cloud.busiest()
     before, protected = cloud.look(), cloud.tagged_on(host)
     assert protected
@@ -57,12 +59,6 @@ def test_power_loss_brings_every_protected_vm_back_and_moves_no_other(cloud: Clo
     assert incident.proof.proves == "power is off"
     assert [vm.attempts for vm in incident.vms] == [1] * len(protected)
 
-
-def test_a_host_that_returns_is_taken_back(cloud: Cloud) -> None:
-    host = cloud.busiest()
-    protected = cloud.tagged_on(host)
-    hosts.kill(host)
-    recovered(cloud, host, protected)
     hosts.boot_host(host)
     shot = cloud.wait(
         both(verdict(host, "well"), incident_state(host, "failure", "readmitted")),

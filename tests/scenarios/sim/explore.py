@@ -72,6 +72,8 @@ FAULTS: tuple[tuple[int, Fault], ...] = (
     (6, _some("power-off")),
     (3, _after("power-on", "6", "12", "25")),
     (2, _one("lose-power")),
+    (2, _one("when evacuating power-off")),
+    (3, _after("when evacuating reboot", "15", "25")),
     (3, _after("reboot", "6", "15", "30")),
     (4, _one("hang")),
     (3, _one("unhang")),
@@ -141,7 +143,11 @@ def plan(seed: int) -> Plan:
         hosts=hosts,
         vms=vms,
         resume_guests=chance.random() < 0.7,
-        policy={"storm_share": chance.choice([0.34, 0.5, 0.5, 1.0])},
+        policy={
+            "storm_share": chance.choice([0.34, 0.5, 0.5, 1.0]),
+            "parallel": chance.choice([1, 32]),
+            "candidates": chance.choice(["scheduler", "spread"]),
+        },
     )
     weights, faults = zip(*FAULTS, strict=True)
     times = sorted(

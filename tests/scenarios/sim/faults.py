@@ -209,6 +209,12 @@ def nova_loses(world: World, *vms: str) -> None:
     world.nova.loses = set(vms)
 
 
+@verb("spoil-vm")
+def spoil_vm(world: World, *vms: str) -> None:
+    """Let the next evacuation of these VMs fail at its destination, which cannot start them."""
+    world.nova.spoiled = set(vms)
+
+
 @verb("reset-vm")
 def reset_vm(world: World, vm: str, state: str) -> None:
     """Let a person reset a VM's state in Nova."""
@@ -398,7 +404,8 @@ def when(world: World, state: str, *line: str) -> None:
     """Do something as soon as an incident is in a state."""
 
     def look() -> None:
-        states = {i.state for i in world.control.store.incidents(active_only=True)}
+        with world.control.database.seen_through():
+            states = {i.state for i in world.control.store.incidents(active_only=True)}
         if S(state) in states:
             act(world, " ".join(line))
         else:

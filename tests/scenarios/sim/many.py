@@ -31,3 +31,4 @@ def spread(
 def _quiet() -> None:
     warnings.simplefilter("ignore")  # of libraries, once a process
     gc.freeze()  # what is imported by now stays: it need not be looked through again
+    gc.set_threshold(20_000, 20, 20)  # a story leaves little behind, and makes a lot of objects

@@ -62,6 +62,7 @@ class Nova(NovaBooks):
         self.stays_stopped = False  # what it evacuates
         self.apart: dict[str, frozenset[str]] = {}  # strict anti-affinity groups
         self.refuses: set[str] = set()  # actions
+        self.spoiled: set[str] = set()  # servers whose next start at a destination fails
         self.loses: set[str] = set()  # servers whose next evacuation no service hears of
         self.lost: set[str] = set()  # and the records of those
 
@@ -304,7 +305,9 @@ class Nova(NovaBooks):
         latest = [r for r in self.records if r.server_id == record.server_id][-1]
         if server is not None and server.task_state == "rebuilding" and latest.id == number:
             return server
-        self._record(number, status="failed")
+        self._record(number, status="failed", updated=self._now())
+        if server is not None and server.task_state is None:
+            self._set(server.id, vm_state="error", status="ERROR")  # wherever it runs
         return None
 
     def _rebuild(self, number: str, host: Host) -> None:
@@ -314,6 +317,12 @@ class Nova(NovaBooks):
             return
         record, server = self._find(number), self._wanted(number)
         if server is None:
+            return
+        if server.id in self.spoiled:
+            self.spoiled.remove(server.id)
+            fault = "The guest could not be started."
+            self._set(server.id, vm_state="error", status="ERROR", task_state=None, fault=fault)
+            self._record(number, status="failed", updated=self._now())
             return
         if self._rival(server.id, host.name):
             self._set(server.id, task_state=None, fault="Anti-affinity was violated.")

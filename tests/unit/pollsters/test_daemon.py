@@ -85,6 +85,9 @@ class Prober:
     def consider(self, host: str, address: str, healthy: Any, now: float) -> None:
         self.asked.append(host)
 
+    def consider_well(self, hosts: Iterable[tuple[str, str]], healthy: Any) -> None:
+        self.asked += [host for host, _address in hosts]
+
     def due(self, hosts: Iterable[str], now: float) -> list[str]:
         return list(hosts)
 
@@ -321,10 +324,24 @@ def test_an_ordinary_host_looks_more_often_while_somebody_has_just_fallen_silent
     host.slots = {n: replace(host.slots[0], index=n, host=f"h{n + 1}") for n in range(100)}
     host.roster = Roster(50, (50, 51, 52), frozenset(range(100)), 1, 1, 50)
     host.hosts = 200
-    for silence, every in ((0.5, 2.0), (2.5, 1.0), (300.0, 2.0)):
+    for silence, every in ((0.5, 2.0), (3.2, 2.0), (4.5, 1.0), (300.0, 2.0)):
         host.heart.ages_known = {"h51": silence, "h2": 0.5}
         host.tick()
         assert host.agent._plan()[1] == every
+
+
+def test_a_witness_of_a_crowd_looks_seldom_until_somebody_is_suspect(host: Host) -> None:
+    host.slots = {n: replace(host.slots[0], index=n, host=f"h{n + 1}") for n in range(300)}
+    host.sights = {n: Sight(1.0, 0.0) for n in range(300)}
+    host.hosts, host.edition = 300, 1
+    host.heart.ages_known = {f"h{n + 1}": 0.5 for n in range(300)}
+    host.tick()
+    assert host.agent._plan() == (None, 1.5)
+    host.heart.ages_known["h201"] = 2.5
+    host.tick()
+    unseen, hurried = 1.5, host.agent._plan()[1]
+    lease = 2.0
+    assert unseen + hurried <= lease, "rules.timing.detection reckons with no more"
 
 
 def test_an_ordinary_host_of_a_big_cluster_takes_stock_of_its_correspondents_only(

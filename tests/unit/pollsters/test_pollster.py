@@ -14,12 +14,11 @@ from ceilometer.polling import plugin_base
 from oslo_config import cfg
 
 from vmha_pollsters import pollsters
-from vmha_pollsters.agent.report import values
 from vmha_pollsters.agent.server import AlreadyRunning, Desk
-from vmha_pollsters.agent.witness.fusion import Reading
 from vmha_pollsters.ask import ask
 from vmha_pollsters.discovery import AgentDiscovery
 from vmha_pollsters.pollsters import ROLE_LASTS, HostPollster
+from vmha_pollsters.reading import Reading, values
 from vmha_remediator.errors import AgentUnavailable
 from vmha_remediator.rules import metrics
 
@@ -36,11 +35,19 @@ def answer(*readings: Reading, age: float = 0.1, role: float = 1.0) -> dict[str,
         "clock_ok": True,
         "own": {"vmha.host.storage": 1.0, "vmha.host.hears": 1.0, "vmha.host.role": role},
         "watched": len(readings),
-        "hosts": [
-            {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)}
-            for r in readings
-        ],
+        "rows": readings,
     }
+
+
+def earlier(*readings: Reading) -> dict[str, Any]:
+    """Return the answer of an agent that knows nothing of rows."""
+    told = answer(*readings)
+    del told["rows"]
+    hosts = [
+        {"host": r.host, "slot": r.slot, "suspect": r.suspect, "values": values(r)}
+        for r in readings
+    ]
+    return {**told, "hosts": hosts}
 
 
 @pytest.fixture
@@ -85,6 +92,15 @@ def test_a_witness_publishes_everything_it_knows(
         ("h1", "vmha.host.hears"): 1.0,
         ("h1", "vmha.host.role"): 1.0,
     }
+
+
+def test_an_agent_of_another_release_is_understood(serve: Serve, socket_path: str) -> None:
+    later = {**answer(DEAD, WELL), "rows": [(*row, "a new field") for row in (DEAD, WELL)]}
+    said = []
+    for told in (answer(DEAD, WELL), earlier(DEAD, WELL), later):
+        serve(told)
+        said.append(poll(HostPollster(cfg.ConfigOpts()), socket_path))
+    assert said[0] == said[1] == said[2]
 
 
 def test_a_member_says_no_role_once_its_last_one_is_history(pollster: HostPollster) -> None:

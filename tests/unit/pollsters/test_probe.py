@@ -115,6 +115,28 @@ def test_of_those_that_are_well_the_proven_wait_for_their_turn() -> None:
     prober.stop()
 
 
+def test_hosts_that_are_well_are_probed_in_their_turn_by_one_thread() -> None:
+    calls: list[tuple[str, int]] = []
+
+    def attempt(address: str, port: int) -> Outcome:
+        calls.append((address, threading.get_ident()))
+        well.discard("h2")  # it falls silent before its turn
+        return ANSWER
+
+    well = {"h1", "h2", "h3"}
+    prober = Prober(22, attempt)
+    prober.consider_well([(f"h{n}", f"192.0.2.{n}") for n in (1, 2, 3)], well.__contains__)
+    until(lambda: prober.proven("h3") == ("icmp",))
+    assert [address for address, _ in calls] == ["192.0.2.1", "192.0.2.3"]
+    assert len({thread for _, thread in calls}) == 1
+    assert prober.results(time.monotonic()) == {"h1": Probe.ANSWERS, "h3": Probe.ANSWERS}
+    prober.consider_well([("h1", "192.0.2.1")], well.__contains__)
+    prober.consider("h2", "192.0.2.2", lambda: False, time.monotonic())
+    until(lambda: len(calls) == 3)
+    assert calls[-1][0] == "192.0.2.2", "h1 is not due, and h2 waits for nobody"
+    prober.stop()
+
+
 def test_anybody_remembers_an_answer_for_a_while() -> None:
     prober = Prober(22, lambda address, port: ANSWER if address == "gateway" else SILENCE)
     assert not prober.anybody(["gateway", "nobody"], time.monotonic(), within=3.0)

@@ -75,7 +75,7 @@ def voices() -> Voices[str]:
 
 def test_a_known_voice_is_recognised_by_what_changes(voices: Voices[str]) -> None:
     data = pack(later(78, 2e9), CLUSTER, NEW)
-    assert recognise([data], voices, NEW) == [("h1", 78, 2e9, data)]
+    assert list(recognise([data], voices, NEW)) == [("h1", 78, 2e9, data)]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_known_voice_is_recognised_by_what_changes(voices: Voices[str]) -> Non
 )
 def test_any_other_voice_is_left_to_be_read_in_full(voices: Voices[str], packet: Packet) -> None:
     data = pack(packet, CLUSTER, NEW)
-    assert recognise([data], voices, NEW) == [(None, 0, 0.0, data)]
+    assert list(recognise([data], voices, NEW)) == [(None, 0, 0.0, data)]
 
 
 def test_no_byte_of_a_known_voice_can_be_changed(voices: Voices[str]) -> None:

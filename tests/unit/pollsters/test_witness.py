@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmha_pollsters.agent.witness.fusion import Reading, believed, fuse
+from vmha_pollsters.agent.witness.fusion import believed, fuse
 from vmha_pollsters.agent.witness.limits import limits
 from vmha_pollsters.agent.witness.peers import Peer
 from vmha_pollsters.agent.witness.qualification import (
@@ -23,6 +23,7 @@ from vmha_pollsters.agent.witness.qualification import (
 )
 from vmha_pollsters.agent.witness.roster import neighbours, next_roster, rank, senders, targets
 from vmha_pollsters.lease.layout import Flag, Opinion, Probe, Roster
+from vmha_pollsters.reading import Reading
 from vmha_remediator.rules import timing
 
 LIMITS = limits()

@@ -248,12 +248,12 @@ def test_when_all_have_refused_it_backs_off() -> None:
 
 def test_a_half_failed_evacuation_goes_to_the_same_host_whatever_the_policy() -> None:
     failed = Migration("m1", "id-a", "h1", "h3", "failed", NOW - 9)
-    vm = _vm("a", attempts=1, migration_id="m1", started=NOW - 9)
+    vm = _vm("a", attempts=1, migration_id="m1", started=NOW - 9, may_run_on="h3")
     steps = _steps(
         _facts(troubled={"h3": "isolation"}),
         SPREAD,
         vm,
-        servers=(server("a", vm_state="error"),),
+        servers=(server("a"),),
         migrations=(failed,),
     )
     assert steps == (Evacuate(vm, "h3"),)

@@ -13,7 +13,7 @@ from vmha_remediator.remedy.facts import Facts, Migration
 from vmha_remediator.remedy.incident import POWER_OFF, ProofRecord, StepRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.plan import next_steps
 from vmha_remediator.remedy.policy import Policy
-from vmha_remediator.remedy.steps import Evacuate, Fence, Step
+from vmha_remediator.remedy.steps import Evacuate, Fence, ResetState, Step
 
 HOUR = 3600.0
 POLICY = Policy()
@@ -64,7 +64,12 @@ def test_a_half_way_failure_counts_whatever_the_clock_that_stamped_it() -> None:
     broken = server("a", vm_state="error")
     record = replace(VM, status=VmStatus.REQUESTED, attempts=1, not_before=NOW + HOUR)
 
-    found = _steps(
+    (reset,) = _steps(
         facts(servers=(broken,), migrations=(failed,)), record, fencing_since=NOW + HOUR
     )
-    assert found == (Evacuate(record, "h2"),)
+    assert isinstance(reset, ResetState)
+    assert reset.record == replace(record, may_run_on="h2")
+    found = _steps(
+        facts(servers=(server("a"),), migrations=(failed,)), reset.record, fencing_since=NOW + HOUR
+    )
+    assert found == (Evacuate(reset.record, "h2"),)

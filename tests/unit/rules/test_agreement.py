@@ -21,10 +21,10 @@ from oslo_utils import netutils
 from vmha_pollsters import pace
 from vmha_pollsters.agent import report
 from vmha_pollsters.agent.picture import Picture
-from vmha_pollsters.agent.witness.fusion import Reading
 from vmha_pollsters.agent.witness.qualification import Qualification
 from vmha_pollsters.lease.layout import Roster
 from vmha_pollsters.pollsters import HostPollster
+from vmha_pollsters.reading import Reading
 from vmha_remediator.rules import lint, metrics, pipeline, templates, timing
 from vmha_remediator.rules.judge import leaves
 from vmha_remediator.rules.model import Thresholds, render
@@ -76,12 +76,11 @@ def test_pollster_and_agent_publish_exactly_these_metrics() -> None:
     )
     roster = Roster(2, (2,), frozenset({2}), 1, 1, 2)
     sure = Qualification(True, storage=True, hears=True)
-    entry = {"host": "h1", "slot": 1, "suspect": False, "values": report.values(reading)}
     answer = {
         "age": 0.0,
         "host": "h1",
         "watched": 1,
-        "hosts": [entry],
+        "rows": [reading],
         "role": "master",
         "why": [],
         "clock_ok": True,

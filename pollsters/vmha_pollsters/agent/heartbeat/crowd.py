@@ -5,10 +5,11 @@ from __future__ import annotations
 
 #: Above so many senders packets are taken in several times a beat instead of one by one (a
 #: heartbeat looks younger by that much at most), and acknowledged by roll calls: every sender is
-#: named in one of so many parts, each of which has its turn once in two beats.
+#: named in one of so many parts, each of which has its turn once in three beats (a witness that
+#: is not heard for four counts as silent).
 CROWD = 32
 WAKES = 10
-PARTS = 2 * WAKES
+PARTS = 3 * WAKES
 #: Above so many it is done less often, and whoever asks how old they are waits for it.
 BIG_CROWD = 200
 FEW_WAKES = 5

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import struct
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
@@ -104,41 +104,37 @@ def _sign(key: bytes, body: bytes) -> bytes:
 _BEGINNING = struct.calcsize("<4sBB16sHH16s")
 _NEWS = struct.Struct("<Qd")
 _REST = _BEGINNING + _NEWS.size
-_FRAME = _REST + _MAC
 
-#: What the heartbeats of one sender begin with; how they go on, and who that is.
-Voices = dict[bytes, tuple[bytes, T]]
+#: All bytes of one sender's heartbeats but those, and who that is.
+Voices = dict[bytes, T]
 
 
 def learn(voices: Voices[T], data: bytes, who: T) -> None:
     """Remember the voice of `who`, whose heartbeat `data` was just believed."""
-    voices[data[:_BEGINNING]] = data[_REST:-_MAC], who
+    voices[data[:_BEGINNING] + data[_REST:-_MAC]] = who
 
 
 def recognise(
-    packets: Iterable[bytes], voices: Voices[T], key: bytes
-) -> list[tuple[T | None, int, float, bytes]]:
-    """Return (who, sequence, clock, packet), with who None for all but the known voices.
+    packets: Iterable[bytes], voices: Mapping[bytes, T], key: bytes
+) -> Iterator[tuple[T | None, int, float, bytes]]:
+    """Yield (who, sequence, clock, packet), with who None for all but the known voices.
 
     A known voice is as good as what `unpack` returns: each of its bytes is compared with those
-    of a heartbeat that was believed, or returned, and its signature by `key` is checked.
+    of a heartbeat that was believed, or yielded, and its signature by `key` is checked.
     """
     inner, outer = _padded(key)
     news, known, compare = _NEWS.unpack_from, voices.get, hmac.compare_digest
-    found: list[tuple[T | None, int, float, bytes]] = []
-    nobody: tuple[bytes, T | None] = b"", None
     for data in packets:
-        rest, who = known(data[:_BEGINNING], nobody)
-        if who is not None and len(data) == len(rest) + _FRAME and data.startswith(rest, _REST):
+        who = known(data[:_BEGINNING] + data[_REST:-_MAC])
+        if who is not None:
             one, two = inner.copy(), outer.copy()
             one.update(data[:-_MAC])
             two.update(one.digest())
             if compare(two.digest(), data[-_MAC:]):
                 sequence, wall = news(data, _BEGINNING)
-                found.append((who, sequence, wall, data))
+                yield who, sequence, wall, data
                 continue
-        found.append((None, 0, 0.0, data))
-    return found
+        yield None, 0, 0.0, data
 
 
 _KINDS = {int(kind): kind for kind in Kind}

@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple, overload
 
-from vmha_pollsters.agent.witness.fusion import Aged, Reading, View
+from vmha_pollsters.agent.witness.fusion import Aged, View
 from vmha_pollsters.agent.witness.limits import Limits
 from vmha_pollsters.agent.witness.peers import NOBODY, Peer, Rest
 from vmha_pollsters.lease.contract import Sight
 from vmha_pollsters.lease.layout import MAX_WITNESSES, ByNumber, Flag, Opinion, Probe, Slot, has
 from vmha_pollsters.lease.views import AGES, Views, pack_age
+from vmha_pollsters.reading import Reading
 
 #: What the slot of a host that works says, and what it does not.
 _ORDINARY = Flag.QUALIFIED

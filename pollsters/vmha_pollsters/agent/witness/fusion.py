@@ -4,26 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from vmha_pollsters.agent.witness.limits import Limits
 from vmha_pollsters.agent.witness.peers import NOBODY, Peer, Rest
 from vmha_pollsters.agent.witness.qualification import Me, Qualification
 from vmha_pollsters.lease.layout import NO_OPINION, Flag, Opinion, Probe, Roster, has
-
-
-class Reading(NamedTuple):
-    """What all qualified witnesses together say of one host; None: not published."""
-
-    slot: int
-    host: str
-    heartbeat_age: float | None
-    lease_age: float | None
-    reachable: bool | None
-    isolated: bool | None
-    witnesses: int
-    suspect: bool
-    watchdog: float | None = None
+from vmha_pollsters.reading import Reading
 
 
 def believed(

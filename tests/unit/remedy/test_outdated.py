@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A destination that died is back, and finds a request for a VM that runs elsewhere by now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.unit.remedy.build import NOW, facts, incident, server, service
+from vmha_remediator.remedy import outdated
+from vmha_remediator.remedy.facts import Facts, Migration
+from vmha_remediator.remedy.incident import VmRecord, VmStatus
+from vmha_remediator.remedy.plan import next_steps
+from vmha_remediator.remedy.steps import FollowVm, ResetState, RestoreVm, Step
+
+DONE = VmRecord(
+    "id-a", "a", "h1", VmStatus.DONE, "active", dest="h3", attempts=2, started=NOW - 90,
+    finished=NOW - 50,
+)  # fmt: skip
+ARRIVED = Migration("m2", "id-a", "h1", "h3", "done", NOW - 60, NOW - 51)
+WAITS = Migration("m1", "id-a", "h1", "h2", "accepted", NOW - 90)
+CAME = replace(WAITS, status="failed", updated=NOW - 1)
+BROKEN = server("a", host="h3", vm_state="error")
+
+
+def steps(vm: VmRecord, known: Facts) -> tuple[Step, ...]:
+    known = replace(known, service=service(forced_down=True))
+    return next_steps(incident("recovered", vms=(vm,)), known, NOW).steps
+
+
+def test_a_request_is_late_when_it_fails_after_its_vm_has_arrived() -> None:
+    assert outdated.late(DONE, (WAITS, ARRIVED)) is None
+    assert outdated.late(DONE, (CAME, ARRIVED)) == CAME
+    assert outdated.late(replace(DONE, status=VmStatus.MOVING), (CAME, ARRIVED)) == CAME
+    assert outdated.late(DONE, (replace(CAME, server_id="id-b"), ARRIVED)) is None
+
+
+def test_an_attempt_that_failed_before_the_one_that_succeeded_is_not_late() -> None:
+    failed = replace(CAME, updated=NOW - 70)
+    assert outdated.late(DONE, (failed, ARRIVED)) is None
+    assert outdated.late(replace(DONE, status=VmStatus.MOVING), (failed, ARRIVED)) is None
+    assert outdated.late(replace(DONE, status=VmStatus.WAITING), (CAME,)) is None
+
+
+def test_a_vm_that_nova_then_puts_in_error_is_made_active_again_and_what_it_was() -> None:
+    paused = replace(DONE, vm_state="paused")
+    known = facts(servers=(BROKEN,), migrations=(CAME, ARRIVED))
+    (again,) = steps(paused, known)
+    assert isinstance(again, FollowVm)
+    assert again.record.status is VmStatus.PENDING
+    assert again.record.reason == outdated.BROKEN.format(late="h2", dest="h3")
+    (reset,) = steps(again.record, known)
+    assert isinstance(reset, ResetState)
+    assert reset.to == "active"
+    active = replace(known, servers=(replace(BROKEN, vm_state="active"),))
+    (restore,) = steps(replace(reset.record, reset_to="active"), active)
+    assert isinstance(restore, RestoreVm)
+    assert restore.action == "pause"
+
+
+def test_it_is_over_with_once_it_is_what_it_was() -> None:
+    active = facts(servers=(replace(BROKEN, vm_state="active"),), migrations=(CAME, ARRIVED))
+    assert steps(DONE, active) == ()
+    (done,) = steps(replace(DONE, status=VmStatus.PENDING), active)
+    assert isinstance(done, FollowVm)
+    assert (done.record.status, done.record.finished) == (VmStatus.DONE, NOW)
+    broken_later = facts(servers=(BROKEN,), migrations=(CAME, ARRIVED))
+    assert steps(done.record, broken_later) == ()
+
+
+def test_nothing_is_done_to_it_while_its_new_host_is_in_trouble_itself() -> None:
+    known = facts(servers=(BROKEN,), migrations=(CAME, ARRIVED))
+    assert known.cluster is not None
+    known = replace(known, cluster=replace(known.cluster, in_trouble=frozenset({"h3"})))
+    (step,) = steps(replace(DONE, status=VmStatus.PENDING), known)
+    assert isinstance(step, FollowVm)
+    assert "in trouble itself" in step.record.reason
