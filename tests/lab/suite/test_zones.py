@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where VMs may go at all: their availability zone, host aggregates, and what Nova never moves."""
+"""Where VMs may go at all: their availability zone and host aggregates, and if there is no host."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 
 from tests.lab import boot, hosts, layout, nova_api
-from tests.lab.errors import LabError
-from tests.lab.services import cloudapi, infra
+from tests.lab.services import cloudapi
 from tests.lab.suite import odd
 from tests.lab.suite.conftest import Cloud
 from tests.lab.suite.remediator import otherwise
 from tests.lab.suite.test_failure import recovered
 from tests.lab.suite.test_order import servers
 from tests.lab.suite.test_people import run
-from tests.lab.watch import Condition, both, incident_state, run_elsewhere, runs_well
+from tests.lab.watch import Condition, runs_well
 from vmha_remediator.osc.careful import WANTED
 from vmha_remediator.remedy.incident import VmRecord, VmStatus
 
@@ -30,9 +29,6 @@ ZONE = "east"
 WHY = "new disks"
 QUICK: dict[str, object] = {"retry_first": 0.5, "retry_limit": 2.0}  # s
 FRESH: dict[str, object] = {"capacity_age": 1, "servers_age": 0, "view_age": 0}  # s
-TPM = "m1.tpm"
-SHARE = "INSERT INTO nova_cell1.share_mapping (uuid, instance_uuid, share_id, status, tag) VALUES "
-UNSHARE = "DELETE FROM nova_cell1.share_mapping;"
 
 
 @contextmanager
@@ -99,6 +95,12 @@ def waiting(cloud: Cloud, host: str, vm: str, why: str) -> VmRecord:
     return found
 
 
+def attempts(cloud: Cloud, host: str, vm: str) -> int:
+    """Return how often Nova has been asked to evacuate a VM of a host that failed."""
+    record = cloud.observer.latest(host).vm(vm)
+    return record.attempts if record is not None else 0
+
+
 def capacity(host: str) -> dict[str, Any]:
     """Return what an operator is told of a host's VMs, if it failed now."""
     answer = run("vmha", "capacity", "list", "-f", "json")
@@ -149,76 +151,9 @@ def test_hosts_that_an_aggregate_keeps_for_others_are_not_asked_for_ever(cloud: 
             hosts.kill(host)
             record = waiting(cloud, host, vm, "outside other projects' aggregates")
             assert all(f"{h}" in record.reason for h in kept)
-            cloud.wait(lambda _: _attempts(cloud, host, vm) >= 5, "it has been tried five times")
+            cloud.wait(lambda _: attempts(cloud, host, vm) >= 5, "it has been tried five times")
         recovered(cloud, host, [vm, *more])
         assert {v.host for v in cloud.look().vms if v.id in (vm, *more)} == {free}
         named = [s.sentence for s in cloud.observer.latest(host).steps if s.step == "evacuate"]
         mine = [text for text in named if text.startswith(f"{record.name}: evacuation to ")]
         assert len(mine) <= 3, mine
-
-
-def _attempts(cloud: Cloud, host: str, vm: str) -> int:
-    record = cloud.observer.latest(host).vm(vm)
-    return record.attempts if record is not None else 0
-
-
-@pytest.fixture
-def with_tpm(cloud: Cloud) -> Iterator[str]:
-    """Yield the id of a flavor with a virtual TPM, which the lab's hosts say they have."""
-    compute = cloudapi.connect().compute
-    flavor = compute.create_flavor(name=TPM, ram=64, vcpus=1, disk=1)
-    try:
-        specs = {"hw:tpm_version": "2.0", "hw:tpm_model": "tpm-crb"}
-        compute.create_flavor_extra_specs(flavor, specs)
-        yield str(flavor.id)
-    finally:
-        compute.delete_flavor(flavor)
-
-
-@contextmanager
-def shared(vm: str) -> Iterator[None]:
-    """Have a share attached to a server for a while, by Nova's books: the lab has no Manila."""
-    infra.sql(f"{SHARE}(UUID(), '{vm}', UUID(), 'active', 'a-share');")
-    try:
-        yield
-    finally:
-        infra.sql(UNSHARE)
-
-
-def test_what_nova_never_evacuates_is_told_once_and_hinders_no_other(
-    cloud: Cloud, with_tpm: str
-) -> None:
-    """The one is known before, of the other Nova's refusal tells; both start where they were."""
-    host = cloud.busiest()
-    protected = cloud.tagged_on(host)
-    wanted = {"r-tpm": usual() | {"flavorRef": with_tpm}, "r-share": usual()}
-    with servers(host, wanted) as made, otherwise({"evacuation": QUICK}):
-        cloud.wait(run_all(made.values()), "the VMs that will be refused run")
-        with shared(made["r-share"]):
-            hosts.kill(host)
-            cloud.wait(
-                both(run_elsewhere(protected, host), incident_state(host, "failure", "recovered")),
-                f"what can leave {host} has left it",
-            )
-            for name, why, asked in (
-                ("r-tpm", "it has a virtual TPM", 0),
-                ("r-share", "it has a share attached", 1),
-            ):
-                record = waiting(cloud, host, made[name], why)
-                assert "bring its host back" in record.reason
-                assert record.attempts == asked
-            for name, words in (
-                ("r-tpm", "not supported for vTPM-enabled instance"),
-                ("r-share", "not supported with instances that have shares"),
-            ):
-                with pytest.raises(LabError, match=words):
-                    nova_api.post(f"/servers/{made[name]}/action", {"evacuate": {}})
-            for _ in range(12):
-                cloud.look()
-            assert _attempts(cloud, host, made["r-share"]) == 1
-        hosts.boot_host(host)
-        cloud.wait(
-            both(run_all(made.values()), incident_state(host, "failure", "readmitted")),
-            f"{host} is taken back and starts them",
-        )
-        assert {odd.show(vm)["OS-EXT-SRV-ATTR:host"] for vm in made.values()} == {host}

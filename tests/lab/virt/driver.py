@@ -33,7 +33,8 @@ from tests.lab.virt.hypervisor import (
 CONF = nova.conf.CONF
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-_TPM = ("COMPUTE_SECURITY_TPM_2_0", "COMPUTE_SECURITY_TPM_CRB")  # traits
+#: Traits of a host whose guests can have a virtual TPM, with its secrets kept for their owners.
+_TPM = tuple(f"COMPUTE_SECURITY_TPM_{trait}" for trait in ("2_0", "CRB", "SECRET_SECURITY_USER"))
 _POWER_STATES = {
     Power.RUNNING: power_state.RUNNING,
     Power.PAUSED: power_state.PAUSED,
