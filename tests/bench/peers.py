@@ -16,8 +16,10 @@ import socket
 import sys
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 
+from vmha_pollsters.agent.heartbeat import crowd
 from vmha_pollsters.agent.heartbeat.wire import (
     MAX_SIZE,
     Kind,
@@ -42,6 +44,8 @@ BEAT, RENEWAL = 1.0, 2.0
 #: Slots written together: their renewals are spread over the interval in so many parts.
 PARTS = 20
 WITNESSES = 3
+#: A witness of a crowd calls the roll, in which each host has its turn once in so many beats.
+CALLED_ONCE_IN = crowd.PARTS // crowd.WAKES
 
 
 @dataclass
@@ -81,6 +85,7 @@ class Peers:
         self._fd = os.open(plan.path, os.O_RDWR | os.O_DIRECT)
         self._buffer = mmap.mmap(-1, BLOCK * (plan.hosts // PARTS + 1))
         self._renewals = 0
+        self._beats: Counter[int] = Counter()
 
     def _open(self, number: int) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -130,6 +135,9 @@ class Peers:
     def _acknowledge(self, sock: socket.socket) -> None:
         number = next(n for n, mine in self._sockets.items() if mine is sock)
         data, sender = sock.recvfrom(MAX_SIZE)
+        self._beats[number] += 1
+        if self.plan.hosts > crowd.CROWD and self._beats[number] % CALLED_ONCE_IN:
+            return
         heard = unpack(data, self._digest, (self._key,))
         self._sequence += 1
         answer = heard._replace(

@@ -116,15 +116,13 @@ def content(picture: Picture, header: Header | None, beat: float) -> tuple[Conte
 def news(picture: Picture, limits: Limits) -> tuple[object, ...]:
     """Return what others are to know at once when it changes."""
     slow = limits.suspect_heard
+    silent = [p for p in picture.few if p.opinion.heard is None or p.opinion.heard > slow]
     return (
         picture.qualification.ok,
         picture.isolated,
         picture.next_roster and picture.next_roster.witnesses,
-        tuple(
-            (p.slot, p.opinion.probe)  # of a host that is heard, a probe is no news
-            for p in picture.few
-            if p.opinion.heard is None or p.opinion.heard > slow
-        ),
+        # Only a witness's slot says anything of others. (Of who is heard, a probe is no news.)
+        tuple((p.slot, p.opinion.probe) for p in silent) if picture.watches else (),
     )
 
 

@@ -330,6 +330,18 @@ def test_an_ordinary_host_looks_more_often_while_somebody_has_just_fallen_silent
         assert host.agent._plan()[1] == every
 
 
+def test_only_a_witness_writes_at_once_that_somebody_falls_silent(host: Host) -> None:
+    """A member is called by the witnesses of a crowd every few beats, and says nothing of them."""
+    for master, writes in ((0, True), (1, False)):
+        host.roster = Roster(master, (master, 2, 3), frozenset(range(4)), 1, 1, master)
+        host.heart.ages_known["h4"] = 0.5
+        host.tick()
+        host.agent._kick.clear()
+        host.heart.ages_known["h4"] = 2.5
+        host.tick()
+        assert host.agent._kick.is_set() is writes
+
+
 def test_a_witness_of_a_crowd_looks_seldom_until_somebody_is_suspect(host: Host) -> None:
     host.slots = {n: replace(host.slots[0], index=n, host=f"h{n + 1}") for n in range(300)}
     host.sights = {n: Sight(1.0, 0.0) for n in range(300)}

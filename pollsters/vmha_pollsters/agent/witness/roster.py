@@ -98,7 +98,7 @@ def senders(mine: int, roster: Roster | None, known: Iterable[int]) -> frozenset
     A witness is sent to by all; everybody else by its neighbours, and acknowledged by the
     witnesses.
     """
-    everybody = frozenset(known) | {mine}
-    if roster is None or len(everybody) <= MESH or mine in roster.witnesses:
+    if roster is None or mine in roster.witnesses:
         return None
-    return targets(mine, roster, everybody)
+    everybody = frozenset(known) | {mine}
+    return None if len(everybody) <= MESH else targets(mine, roster, everybody)
