@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where VMs may go at all: their availability zone and host aggregates, and if there is no host."""
+"""Where VMs may go at all: their availability zone, host aggregates, and if no host is left."""
 
 from __future__ import annotations
 
