@@ -20,6 +20,16 @@ REGION = "RegionOne"
 #: Logical database numbers of the one Redis.
 REDIS_DB = {"storage": 1, "incoming": 2, "coordination": 3, "leader": 4}
 
+#: Nova's own defaults, and one that keeps hosts for projects by the metadata of their aggregates.
+SCHEDULER_FILTERS = (
+    "ComputeFilter",
+    "ComputeCapabilitiesFilter",
+    "ImagePropertiesFilter",
+    "ServerGroupAntiAffinityFilter",
+    "ServerGroupAffinityFilter",
+    "AggregateMultiTenancyIsolation",
+)
+
 
 def database(name: str) -> str:
     """Return the SQLAlchemy URL of a database in the lab's MariaDB."""
@@ -146,7 +156,10 @@ def nova() -> Settings:
         "api": {"auth_strategy": "keystone"},
         "conductor": {"workers": 1},
         "scheduler": {"workers": 1},
-        "filter_scheduler": {"track_instance_changes": False},
+        "filter_scheduler": {
+            "track_instance_changes": False,
+            "enabled_filters": ",".join(SCHEDULER_FILTERS),
+        },
         "quota": dict.fromkeys(
             ("instances", "cores", "ram", "server_groups", "server_group_members"), -1
         ),

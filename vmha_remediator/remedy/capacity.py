@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 
@@ -84,7 +84,8 @@ def outlooks(space: Space, able: tuple[Taker, ...], policy: Policy) -> tuple[Out
 
     def wants(server: Server) -> Need:
         taken, strict = space.taken.get(server.id), bound.get(server.id, ())
-        return need(server, taken, strict, aggregates.objections(server, hosts))
+        kept = replace(server, zone=aggregates.zone(server))
+        return need(kept, taken, strict, aggregates.objections(server, hosts))
 
     return tuple(
         _outlook(host, [wants(server) for server in servers], rooms, at)

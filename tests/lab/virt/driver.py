@@ -33,6 +33,8 @@ from tests.lab.virt.hypervisor import (
 CONF = nova.conf.CONF
 Method = TypeVar("Method", bound=Callable[..., Any])
 
+#: Traits of a host whose guests can have a virtual TPM, with its secrets kept for their owners.
+_TPM = tuple(f"COMPUTE_SECURITY_TPM_{trait}" for trait in ("2_0", "CRB", "SECRET_SECURITY_USER"))
 _POWER_STATES = {
     Power.RUNNING: power_state.RUNNING,
     Power.PAUSED: power_state.PAUSED,
@@ -94,6 +96,13 @@ class LabDriver(fake.FakeDriverWithoutFakeNodes):
     def get_num_instances(self) -> int:
         """Return how many guests are defined."""
         return len(self._guests.defined())
+
+    def update_provider_tree(
+        self, provider_tree: Any, nodename: str, allocations: Any = None
+    ) -> None:
+        """Offer virtual TPMs as well: with one a guest is placed, and never evacuated."""
+        super().update_provider_tree(provider_tree, nodename, allocations)
+        provider_tree.add_traits(nodename, *_TPM)
 
     # life --------------------------------------------------------------------------------
 

@@ -58,6 +58,7 @@ def asks(text: str) -> dict[str, str]:
     return {"aggregate_instance_extra_specs:ssd": text}
 
 
+EAST = (aggregate("h1", availability_zone="east"),)
 FAST, SLOW = aggregate("h2", ssd="yes"), aggregate("h3", ssd="no")
 MINE = aggregate("h2", filter_tenant_id="me,you")
 KEPT = aggregate("h2", **{"trait:CUSTOM_LICENCE": "required"})
@@ -105,11 +106,16 @@ CASES: list[tuple[str, dict[str, Any], Fit, str]] = [
       "rooms": {"h2": room(9, traits=frozenset({"CUSTOM_SLOW"}))}}, Fit.NOT,
      "no healthy host without CUSTOM_SLOW"),
     ("another availability zone",
-     {"servers": [vm("a", 1, zone="east")], "rooms": {"h2": room(9)}, "zones": {"h2": "west"}},
+     {"servers": [vm("a", 1, zone="east")], "rooms": {"h2": room(9)}, "zones": {"h2": "west"},
+      "aggregates": EAST},
      Fit.NOT, "no healthy host in availability zone east"),
+    ("a zone that no aggregate makes, as the default one, binds nobody",
+     {"servers": [vm("a", 1, zone="nova")], "rooms": {"h2": room(9)}, "zones": {"h2": "west"}},
+     Fit.FITS, "has room"),
     ("the zone is too small for its own",
      {"servers": [vm("a", 3, zone="east"), vm("b", 3, zone="east"), vm("c", 3)],
-      "rooms": {"h2": room(5), "h3": room(99)}, "zones": {"h2": "east", "h3": "west"}},
+      "rooms": {"h2": room(5), "h3": room(99)}, "zones": {"h2": "east", "h3": "west"},
+      "aggregates": EAST},
      Fit.NOT, "(b): 3 MiB of memory missing"),
     ("its anti-affinity group is everywhere",
      {"servers": [vm("a", 1), vm("b", 1, host="h2")], "rooms": {"h2": room(9)},
@@ -178,7 +184,7 @@ CASES: list[tuple[str, dict[str, Any], Fit, str]] = [
       "aggregates": (aggregate("h2", availability_zone="nova"),)}, Fit.FITS, "has room"),
     ("all that is missing is said",
      {"servers": [vm("a", 1, zone="east", extra_specs={"trait:CUSTOM_SSD": "required"})],
-      "rooms": BOTH, "zones": {"h2": "west", "h3": "east"}}, Fit.NOT,
+      "rooms": BOTH, "zones": {"h2": "west", "h3": "east"}, "aggregates": EAST}, Fit.NOT,
      "no healthy host in availability zone east and with CUSTOM_SSD"),
     ("a soft group is a wish",
      {"servers": [vm("a", 1), vm("b", 1)], "rooms": {"h2": room(9)}, "groups": SOFT},
