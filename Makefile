@@ -3,8 +3,9 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 LAB := $(BIN)/python -m tests.lab
-# WORKERS=2: all but the lab in two processes, a file at a time. The lab has the machine to itself.
-WORKERS ?=
+# All but the lab in two processes where there are cores for them, a file at a time (WORKERS= for
+# one process). The lab has the machine to itself.
+WORKERS ?= $(if $(filter 1,$(shell nproc)),,2)
 UNIT := $(BIN)/python -m pytest -m 'not lab' $(if $(WORKERS),-n $(WORKERS) --dist loadfile)
 N ?= 10
 RUNS ?= 3

@@ -2,7 +2,8 @@
 """The `openstack` command without its start, which is most of what it costs.
 
 One process imports the client once and forks for each call: same code, same arguments, a process
-each, its own exit status. `start` gives a folder with an `openstack` to put first on a PATH.
+each, its own exit status, and no standard input. `start` gives a folder with an `openstack` to put
+first on a PATH.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def start(folder: Path) -> Iterator[Path]:
     stub.write_text(_STUB.format(python=sys.executable, path=str(address)))
     stub.chmod(0o755)
     command = [sys.executable, "-m", __name__, str(address)]
-    with subprocess.Popen(command, env=process.environment()) as server:
+    environment = process.environment()
+    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as server:
         try:
             process.wait_for(address.exists, "the client to be imported", READY)
             yield folder

@@ -33,9 +33,12 @@ class Bmcs:
         self.after_silence: set[str] = set()  # hosts whose watchdog is waited for first
 
     def fence(self, host: str, heard: Heard) -> FenceResult:
-        ways: dict[str, Callable[[], FenceResult]] = {"bmc": lambda: self._switch_off(host)}
-        if host in self.after_silence:
-            ways = {"watchdog": lambda: self._wait_for_silence(host, heard), **ways}
+        if host not in self.after_silence:
+            return self._switch_off(host)
+        ways: dict[str, Callable[[], FenceResult]] = {
+            "watchdog": lambda: self._wait_for_silence(host, heard),
+            "bmc": lambda: self._switch_off(host),
+        }
         levels = [(Method(name, cast(Any, None)),) for name in ways]
         return in_order(levels, lambda method: ways[method.name](), heard)
 

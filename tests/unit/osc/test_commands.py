@@ -6,11 +6,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.lab import quick_openstack
 from tests.unit.api.cloud import WELL, Cloud, room
 from vmha_remediator import conf as config
 from vmha_remediator.api.server import ApiServer
@@ -20,10 +21,16 @@ from vmha_remediator.store import Store
 Run = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield an `openstack` that need not be imported for each call."""
+    with quick_openstack.start(tmp_path_factory.mktemp("bin")) as folder:
+        yield str(folder / "openstack")
+
+
 @pytest.fixture
-def openstack(server: ApiServer) -> Run:
+def openstack(command: str, server: ApiServer) -> Run:
     """Return a way to run `openstack WORDS` without a terminal: status, output, errors."""
-    command = str(Path(sys.executable).with_name("openstack"))
 
     def run(*words: str, port: int = server.port) -> tuple[int, str, str]:
         login = ["--os-auth-type", "none", "--os-endpoint", f"http://127.0.0.1:{port}"]
