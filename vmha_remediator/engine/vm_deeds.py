@@ -111,6 +111,8 @@ class VmDeeds:
             reason="",
         )
         self.store.save_vms(incident, [record], epoch=epoch)
+        if number == 1 and self.cloud.runs(record.server_id):
+            return  # its nova-compute or a person has started it
         doing = f"{record.name}: hard reboot on its own host {record.old_host}, attempt {number}"
         try:
             with self.journal.around(incident, step, doing, epoch):
