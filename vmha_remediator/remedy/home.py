@@ -47,7 +47,7 @@ def plan(incident: Incident, facts: Facts, now: float, policy: Policy) -> Homeco
             _elsewhere(found, vm)
         elif _on_its_way(vm, server, now, incident.heard_since or now, policy):
             found.waiting.append(vm.name)
-        elif _is_back(vm, server, starts(vm) > 0 or bool(_cannot(vm, server, last, policy))):
+        elif _is_back(vm, server, bool(vm.acted) or bool(_cannot(vm, server, last, policy))):
             sentence = f"{vm.name}: is {server.vm_state} on {vm.old_host} again"
             done = replace(vm, status=VmStatus.DONE, dest=vm.old_host, reason="", finished=now)
             found.steps.append(FollowVm(done, sentence))

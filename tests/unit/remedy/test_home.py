@@ -51,7 +51,7 @@ def test_the_host_is_not_taken_back_while_nova_may_still_remove_guests_from_it()
 
 
 def test_it_is_over_when_the_vm_runs_there() -> None:
-    started = replace(VM, dest="h1", attempts=1)
+    started = replace(VM, dest="h1", attempts=1, acted="start")
     runs = server("a")
     assert words(back(started, service=TAKEN, servers=(runs,))) == ["done"]
     done = replace(started, status=VmStatus.DONE)
@@ -132,7 +132,7 @@ def test_a_vm_that_died_with_its_host_does_not_run_because_nova_says_so() -> Non
     never_asked = replace(VM, attempts=0, dest=None)
     active = (server("a", power=1),)
     assert words(back(never_asked, service=TAKEN, servers=active)) == ["restart-vm"]
-    started = replace(never_asked, dest="h1", attempts=1)
+    started = replace(never_asked, dest="h1", attempts=1, acted="start")
     assert words(back(started, service=TAKEN, servers=active)) == ["done"]
 
 
