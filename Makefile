@@ -7,6 +7,7 @@ LAB := $(BIN)/python -m tests.lab
 # one process). The lab has the machine to itself.
 WORKERS ?= $(if $(filter 1,$(shell nproc)),,2)
 UNIT := $(BIN)/python -m pytest -m 'not lab' $(if $(WORKERS),-n $(WORKERS) --dist loadfile)
+LAB_TESTS := $(BIN)/python -m pytest -m lab --durations=40
 N ?= 10
 RUNS ?= 3
 .DEFAULT_GOAL := help
@@ -30,7 +31,7 @@ down:  ## Take the lab down; nothing is left behind
 
 test: deps lint docs  ## Everything below the nightly soak: style, types, documents, all tests
 	$(UNIT)
-	$(BIN)/python -m pytest -m lab
+	$(LAB_TESTS)
 
 lint: deps  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
@@ -42,7 +43,7 @@ unit: deps  ## Tests that need no lab
 	$(UNIT)
 
 lab-test: deps  ## Tests on the real cloud only
-	$(BIN)/python -m pytest -m lab
+	$(LAB_TESTS)
 
 bench: bench-failover bench-agent  ## All benchmarks
 

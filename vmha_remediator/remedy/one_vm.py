@@ -24,10 +24,12 @@ def next_step(case: Case) -> Step | None:
     vm, server = case.vm, case.server
     if server is None:
         return settle(case, VmStatus.SKIPPED, "was deleted meanwhile")
+    if server.host != vm.old_host:
+        # Whatever its records say: of two that are accepted Nova's conductor takes the older one,
+        # and the newer one stays as it is for ever.
+        return _elsewhere(case, server)
     if case.last is not None and case.last.under_way and not case.dest_died:
         return _follow(case, server, case.last)
-    if server.host != vm.old_host:
-        return _elsewhere(case, server)
     return vm_leave.next_step(case, server)
 
 
@@ -67,7 +69,7 @@ def _elsewhere(case: Case, server: Server) -> Step | None:
         return settle(case, VmStatus.SKIPPED, f"is on {dest}; not moved by this incident")
     if dest is None:
         return settle(case, VmStatus.SKIPPED, f"has no host any more: it is {server.vm_state}")
-    if server.task_state:
+    if server.task_state and not outdated.broke(case.vm, server, case.facts):
         return None
     vm = replace(case.vm, dest=dest, migration_id=case.last.id if case.last else None)
     if case.last is None:
@@ -88,7 +90,7 @@ def _elsewhere(case: Case, server: Server) -> Step | None:
 
 def _in_error(case: Case, server: Server, dest: str) -> Step | None:
     """Judge a VM that is in error where it has arrived."""
-    if not outdated.late(case.vm, case.facts.migrations or ()):
+    if not outdated.broke(case.vm, server, case.facts):
         return pending(case, f"arrived on {dest} in error: {server.fault or 'no fault'}")
     if _in_trouble(case, dest):
         return pending(case, f"is in error on {dest}, which is in trouble itself")

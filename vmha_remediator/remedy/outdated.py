@@ -3,7 +3,8 @@
 
 Its nova-compute finds that the VM is no longer to be rebuilt, and begins nothing. But it marks its
 record failed and the VM broken, wherever that runs (nova.compute.manager: rebuild_instance,
-_error_out_instance_on_exception).
+_error_out_instance_on_exception). That record may be the one by which the VM has moved: of two
+that are accepted Nova's conductor takes the older one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from vmha_remediator.remedy.facts import FAILED, FINISHED, Facts, Migration
+from vmha_remediator.remedy.facts import FAILED, Facts, Migration, Server
 from vmha_remediator.remedy.incident import Incident, VmRecord, VmStatus
 from vmha_remediator.remedy.steps import FollowVm
 
@@ -19,13 +20,23 @@ BROKEN = "an evacuation of before has reached {late} too late; Nova put it in er
 
 
 def late(vm: VmRecord, migrations: Iterable[Migration]) -> Migration | None:
-    """Return the request that failed after a VM had arrived, or None."""
-    own = [m for m in migrations if m.server_id == vm.server_id]
-    arrived = max((m.created for m in own if m.status in FINISHED), default=None)
-    if arrived is None:
+    """Return the request that failed after a VM had arrived, or None.
+
+    Before that is known, it is one that failed after a newer one was made.
+    """
+    own = sorted((m for m in migrations if m.server_id == vm.server_id), key=lambda m: m.created)
+    if not own:
         return None
-    since = vm.finished if vm.status is VmStatus.DONE and vm.finished is not None else arrived
-    return next((m for m in own if m.status == FAILED and m.updated > since), None)
+    since, failed = own[-1].created, own[:-1]
+    if vm.finished is not None:
+        since, failed = vm.finished, own
+    return next((m for m in failed if m.status == FAILED and m.updated > since), None)
+
+
+def broke(vm: VmRecord, server: Server, facts: Facts) -> bool:
+    """Tell whether such a request has put a VM in error; its task may stay there, too."""
+    left = server.task_state in (None, "rebuilding")
+    return left and server.vm_state == "error" and bool(late(vm, facts.migrations or ()))
 
 
 def broken(incident: Incident, facts: Facts) -> tuple[FollowVm, ...]:
@@ -34,10 +45,11 @@ def broken(incident: Incident, facts: Facts) -> tuple[FollowVm, ...]:
     steps = []
     for vm in incident.vms:
         server = found.get(vm.server_id)
-        request = late(vm, facts.migrations or ()) if vm.status is VmStatus.DONE else None
-        if request is None or server is None or server.vm_state != "error":
+        request = late(vm, facts.migrations or ())
+        if vm.status is not VmStatus.DONE or request is None or server is None:
             continue
-        why = BROKEN.format(late=request.dest, dest=server.host)
-        record = replace(vm, status=VmStatus.PENDING, reason=why, finished=None)
-        steps.append(FollowVm(record, f"{vm.name}: {why}"))
+        if broke(vm, server, facts):
+            why = BROKEN.format(late=request.dest, dest=server.host)
+            record = replace(vm, status=VmStatus.PENDING, reason=why)
+            steps.append(FollowVm(record, f"{vm.name}: {why}"))
     return tuple(steps)

@@ -65,6 +65,7 @@ class Nova(NovaBooks):
         self.spoiled: set[str] = set()  # servers whose next start at a destination fails
         self.loses: set[str] = set()  # servers whose next evacuation no service hears of
         self.lost: set[str] = set()  # and the records of those
+        self._taken: dict[str, str] = {}  # server -> the destination that has begun it last
 
     def boot(self, name: str, host: str, tagged: bool = True, **fields: Any) -> None:
         """Create a server that runs on `host`, or is there in another state."""
@@ -146,7 +147,7 @@ class Nova(NovaBooks):
             self.loses.remove(server_id)
             self.lost.add(record.id)
             return
-        self._world.clockwork.after(SCHEDULING, lambda: self._schedule(record.id))
+        self._world.clockwork.after(SCHEDULING, lambda: self._schedule(server_id, dest))
 
     def reset_state(self, server_id: str, to: str) -> None:
         self._request()
@@ -270,12 +271,12 @@ class Nova(NovaBooks):
 
     # -- an evacuation ----------------------------------------------------------------------
 
-    def _schedule(self, number: str) -> None:
-        record = self._find(number)
-        if record.dest:
-            dest = self._checked(record.dest)
-        else:
-            dest = self._choose(record.server_id, record.source)
+    def _schedule(self, server_id: str, wanted: str | None) -> None:
+        """Choose a host; of two records that are accepted the conductor takes the older one."""
+        own = (r for r in self.records if r.server_id == server_id)
+        record = next(r for r in own if r.status == "accepted")
+        number = record.id
+        dest = self._checked(wanted) if wanted else self._choose(server_id, record.source)
         if record.server_id not in self.servers_by_id:
             self._record(number, status="error")
         elif dest is None:
@@ -291,32 +292,31 @@ class Nova(NovaBooks):
         """Wait in the destination's queue until it takes it; only then Nova says where it goes."""
         if not self._works(host):
             self._world.clockwork.after(1.0, lambda: self._begin(number, host))
-        elif self._wanted(number) is not None:
-            self._record(number, status="pre-migrating", dest=host.name)
+            return
+        server = self.servers_by_id.get(self._find(number).server_id)
+        self._record(number, status="pre-migrating", dest=host.name)
+        if server is not None and server.task_state == "rebuilding":
+            self._set(server.id, task_state="rebuild_spawning")
+            self._taken[server.id] = host.name
             self._world.clockwork.after(REBUILD, lambda: self._rebuild(number, host))
+            return
+        self._record(number, status="failed", updated=self._now())
+        if server is not None:  # it is put in error, wherever it runs
+            self._set(server.id, vm_state="error", status="ERROR", task_state="rebuilding")
 
     def _works(self, host: Host) -> bool:
         return host.runs("compute") and self._reaches(host) and host.storage.state == "works"
-
-    def _wanted(self, number: str) -> Server | None:
-        """Return the server, unless something else has become of it: then it fails."""
-        record = self._find(number)
-        server = self.servers_by_id.get(record.server_id)
-        latest = [r for r in self.records if r.server_id == record.server_id][-1]
-        if server is not None and server.task_state == "rebuilding" and latest.id == number:
-            return server
-        self._record(number, status="failed", updated=self._now())
-        if server is not None and server.task_state is None:
-            self._set(server.id, vm_state="error", status="ERROR")  # wherever it runs
-        return None
 
     def _rebuild(self, number: str, host: Host) -> None:
         """Run it on the destination, once that works."""
         if not self._works(host):
             self._world.clockwork.after(1.0, lambda: self._rebuild(number, host))
             return
-        record, server = self._find(number), self._wanted(number)
-        if server is None:
+        record = self._find(number)
+        server = self.servers_by_id.get(record.server_id)
+        mine = server is not None and self._taken.get(server.id) == host.name
+        if server is None or not mine or server.task_state != "rebuild_spawning":
+            self._record(number, status="failed", updated=self._now())
             return
         if server.id in self.spoiled:
             self.spoiled.remove(server.id)
