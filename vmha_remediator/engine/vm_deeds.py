@@ -101,6 +101,7 @@ class VmDeeds:
             self._restart_one(incident, step, epoch)
 
     def _restart_one(self, incident: Incident, step: steps.RestartVm, epoch: int) -> None:
+        runs = not step.record.acted and self.cloud.runs(step.record.server_id)
         number = home.starts(step.record) + 1
         pause = max(self.policy.settle, self.policy.retry_after(number))
         record = replace(
@@ -111,10 +112,14 @@ class VmDeeds:
             reason="",
         )
         self.store.save_vms(incident, [record], epoch=epoch)
+        if runs:  # its nova-compute or a person has started it
+            self.store.save_vms(incident, [replace(record, acted="start")], epoch=epoch)
+            return
         doing = f"{record.name}: hard reboot on its own host {record.old_host}, attempt {number}"
         try:
             with self.journal.around(incident, step, doing, epoch):
                 self.cloud.reboot(record.server_id)
+            self.store.save_vms(incident, [replace(record, acted="start")], epoch=epoch)
         except CloudRefused as exc:
             refused = replace(record, reason=f"attempt {number} refused: {exc}")
             self.store.save_vms(incident, [refused], epoch=epoch)

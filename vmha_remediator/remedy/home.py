@@ -47,7 +47,7 @@ def plan(incident: Incident, facts: Facts, now: float, policy: Policy) -> Homeco
             _elsewhere(found, vm)
         elif _on_its_way(vm, server, now, incident.heard_since or now, policy):
             found.waiting.append(vm.name)
-        elif _is_back(vm, server):
+        elif _is_back(vm, server, bool(vm.acted) or bool(_cannot(vm, server, last, policy))):
             sentence = f"{vm.name}: is {server.vm_state} on {vm.old_host} again"
             done = replace(vm, status=VmStatus.DONE, dest=vm.old_host, reason="", finished=now)
             found.steps.append(FollowVm(done, sentence))
@@ -110,13 +110,17 @@ def _on_its_way(vm: VmRecord, server: Server, now: float, back: float, policy: P
     return bool(server.task_state) and now < max(vm.not_before, back) + policy.stuck_after
 
 
-def _is_back(vm: VmRecord, server: Server) -> bool:
-    """Tell whether it is what it was, or may stay as its owner has it now."""
+def _is_back(vm: VmRecord, server: Server, believed: bool) -> bool:
+    """Tell whether it is what it was, or may stay as its owner has it now.
+
+    Nova goes on calling a VM active that died with its host, with its old power state, for up to
+    ten minutes: it is `believed` once we have started the VM, or if that is for a person to do.
+    """
     if server.task_state:
         return False
     state = server.vm_state
     if state == "active":
-        return server.power != original.OFF and original.action(vm, state) is None
+        return believed and server.power != original.OFF and original.action(vm, state) is None
     return state == original.wanted(vm) or (state == vm.vm_state and state in AS_IT_WAS)
 
 

@@ -51,7 +51,7 @@ def test_the_host_is_not_taken_back_while_nova_may_still_remove_guests_from_it()
 
 
 def test_it_is_over_when_the_vm_runs_there() -> None:
-    started = replace(VM, dest="h1", attempts=1)
+    started = replace(VM, dest="h1", attempts=1, acted="start")
     runs = server("a")
     assert words(back(started, service=TAKEN, servers=(runs,))) == ["done"]
     done = replace(started, status=VmStatus.DONE)
@@ -126,6 +126,20 @@ def test_a_vm_that_was_stopped_is_stopped_again() -> None:
 def test_a_vm_that_nova_calls_active_although_it_is_off_is_started() -> None:
     off = server("a", power=4)
     assert words(back(VM, service=TAKEN, servers=(off,))) == ["restart-vm"]
+
+
+def test_a_vm_that_died_with_its_host_does_not_run_because_nova_says_so() -> None:
+    never_asked = replace(VM, attempts=0, dest=None)
+    active = (server("a", power=1),)
+    assert words(back(never_asked, service=TAKEN, servers=active)) == ["restart-vm"]
+    started = replace(never_asked, dest="h1", attempts=1, acted="start")
+    assert words(back(started, service=TAKEN, servers=active)) == ["done"]
+
+
+def test_what_a_person_has_put_right_is_believed() -> None:
+    """We may not start it ourselves, so nobody would ever say that it runs."""
+    half = replace(VM, attempts=1, dest="h2", may_run_on="h2")
+    assert words(back(half, service=TAKEN, servers=(server("a"),))) == ["done"]
 
 
 def test_what_is_left_closes_by_itself_when_it_runs_again() -> None:

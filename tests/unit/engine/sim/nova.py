@@ -139,6 +139,10 @@ class SimNova(NovaBooks):
         self._request()
         return self.server_groups
 
+    def runs(self, server_id: str) -> bool | None:
+        self._request()
+        return bool(self._world.runs_on(server_id))
+
     def reboot(self, server_id: str) -> None:
         with self._changing("reboot"):
             server = self.servers_by_id[server_id]
