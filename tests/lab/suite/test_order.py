@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.lab.services import cloudapi
 from tests.lab.suite.conftest import Cloud
 from tests.lab.suite.remediator import otherwise
 from tests.lab.suite.test_failure import recovered
-from tests.lab.watch import both, incident_state, runs_well, verdict
+from tests.lab.watch import Condition, both, incident_state, runs_well, verdict
 from vmha_remediator.remedy import reserves
 
 pytestmark = pytest.mark.lab
@@ -43,9 +44,16 @@ def marked(lab: object) -> tuple[str, str]:
     return str(flavor.id), str(image.id)
 
 
+def usual_server() -> dict[str, Any]:
+    """Return what is asked of Nova for a server like the lab's own."""
+    cloud = cloudapi.connect()
+    flavor, image = cloud.compute.find_flavor(boot.FLAVOR), cloud.image.find_image(boot.IMAGE)
+    return {"flavorRef": str(flavor.id), "imageRef": str(image.id)}
+
+
 @contextmanager
 def servers(host: str, wanted: dict[str, dict[str, Any]]) -> Iterator[dict[str, str]]:
-    """Boot servers on a host, wait until each runs well, and delete them in the end."""
+    """Have servers booted on a host; yield their ids by name, and delete them in the end."""
     made = {
         name: str(
             nova_api.post(
@@ -65,13 +73,25 @@ def servers(host: str, wanted: dict[str, dict[str, Any]]) -> Iterator[dict[str, 
         )
 
 
+def all_run(servers: Iterable[str]) -> Condition:
+    """Return a condition: each server runs well."""
+    wanted = set(servers)
+    return lambda shot: wanted <= {vm.id for vm in shot.vms if runs_well(vm)}
+
+
+def evacuated(vm: str) -> tuple[str, float, float]:
+    """Return where a VM was evacuated, when that was asked for, and when it was done."""
+    (record,) = nova_api.evacuations(vm)
+    assert record["status"] == "done"
+    created, arrived = (nova_api.epoch(record[key]) for key in ("created_at", "updated_at"))
+    return str(record["dest_compute"]), created, arrived
+
+
 def test_protected_in_four_ways_in_order_of_priority_and_dependence_and_spread(
     cloud: Cloud, marked: tuple[str, str]
 ) -> None:
     host, (flavor, image) = cloud.busiest(), marked
-    plain = str(cloudapi.connect().compute.find_flavor(boot.FLAVOR).id)
-    tiny = str(cloudapi.connect().image.find_image(boot.IMAGE).id)
-    usual: dict[str, Any] = {"flavorRef": plain, "imageRef": tiny}
+    usual = usual_server()
     wishes = {"vmha:depends-on": "o-flavor", "vmha:priority": "-9"}
     wanted: dict[str, dict[str, Any]] = {
         "o-tag": usual | {"tags": ["vmha"], "metadata": wishes},
@@ -84,11 +104,7 @@ def test_protected_in_four_ways_in_order_of_priority_and_dependence_and_spread(
         servers(host, wanted) as made,
         otherwise({"evacuation": {"parallel": 1, "candidates": "spread"}}),
     ):
-        ours = {made[name] for name in wanted}
-        cloud.wait(
-            lambda shot: sum(vm.id in ours and runs_well(vm) for vm in shot.vms) == len(ours),
-            "the marked servers run",
-        )
+        cloud.wait(all_run(made.values()), "the marked servers run")
         protected = [*cloud.tagged_on(host), *(made[n] for n in wanted if n != "o-nobody")]
         hosts.kill(host)
         recovered(cloud, host, sorted(set(protected)), 150.0)
@@ -108,6 +124,27 @@ def test_protected_in_four_ways_in_order_of_priority_and_dependence_and_spread(
             both(verdict(host, "well"), incident_state(host, "failure", "readmitted")),
             f"{host} is taken back",
         )
+
+
+def test_a_destination_is_sent_the_next_vm_when_the_one_before_has_arrived(cloud: Cloud) -> None:
+    """By Nova's own records: `parallel_per_host` is 1, and the cloud's limit is far away."""
+    host, tagged = cloud.busiest(), usual_server() | {"tags": ["vmha"]}
+    with (
+        servers(host, {f"o-{n}": tagged for n in range(len(layout.HOSTS))}) as made,
+        otherwise({"evacuation": {"parallel_per_host": 1, "candidates": "spread"}}),
+    ):
+        cloud.wait(all_run(made.values()), "the tagged servers run")
+        protected = cloud.tagged_on(host)
+        assert len(protected) > len(layout.HOSTS)  # so one destination at least gets several
+        hosts.kill(host)
+        recovered(cloud, host, protected, 150.0)
+        moves = sorted(evacuated(vm) for vm in protected)
+        crowded = [
+            (dest, created, arrived)
+            for (dest, _, arrived), (same, created, _) in pairwise(moves)
+            if same == dest and created < arrived
+        ]
+        assert crowded == []
 
 
 def test_a_reserve_is_enabled_for_a_failure_and_rests_again_when_it_is_empty(cloud: Cloud) -> None:
