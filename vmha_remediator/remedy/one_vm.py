@@ -69,14 +69,15 @@ def _elsewhere(case: Case, server: Server) -> Step | None:
         return settle(case, VmStatus.SKIPPED, f"is on {dest}; not moved by this incident")
     if dest is None:
         return settle(case, VmStatus.SKIPPED, f"has no host any more: it is {server.vm_state}")
-    if server.task_state and not outdated.broke(case.vm, server, case.facts):
+    late = outdated.broken_by(case.vm, server, case.facts)
+    if server.task_state and late is None:
         return None
     vm = replace(case.vm, dest=dest, migration_id=case.last.id if case.last else None)
     if case.last is None:
         vm = replace(vm, migration_id=case.vm.migration_id)
     case = replace(case, vm=vm, journaled=case.vm)
     if server.vm_state == "error":
-        return _in_error(case, server, dest)
+        return _in_error(case, server, dest, late)
     action = original.action(vm, server.vm_state)
     if action is None:
         return _arrived(case, server, dest)
@@ -88,9 +89,9 @@ def _elsewhere(case: Case, server: Server) -> Step | None:
     return StartVm(vm) if action == "start" else RestoreVm(vm, action)
 
 
-def _in_error(case: Case, server: Server, dest: str) -> Step | None:
-    """Judge a VM that is in error where it has arrived."""
-    if not outdated.broke(case.vm, server, case.facts):
+def _in_error(case: Case, server: Server, dest: str, late: Migration | None) -> Step | None:
+    """Judge a VM that is in error where it has arrived, put there by a `late` request or not."""
+    if late is None:
         return pending(case, f"arrived on {dest} in error: {server.fault or 'no fault'}")
     if _in_trouble(case, dest):
         return pending(case, f"is in error on {dest}, which is in trouble itself")

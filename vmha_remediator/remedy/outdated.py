@@ -33,10 +33,11 @@ def late(vm: VmRecord, migrations: Iterable[Migration]) -> Migration | None:
     return next((m for m in failed if m.status == FAILED and m.updated > since), None)
 
 
-def broke(vm: VmRecord, server: Server, facts: Facts) -> bool:
-    """Tell whether such a request has put a VM in error; its task may stay there, too."""
-    left = server.task_state in (None, "rebuilding")
-    return left and server.vm_state == "error" and bool(late(vm, facts.migrations or ()))
+def broken_by(vm: VmRecord, server: Server, facts: Facts) -> Migration | None:
+    """Return such a request if it has put a VM in error; the VM's task may stay there, too."""
+    if server.vm_state != "error" or server.task_state not in (None, "rebuilding"):
+        return None
+    return late(vm, facts.migrations or ())
 
 
 def broken(incident: Incident, facts: Facts) -> tuple[FollowVm, ...]:
@@ -45,10 +46,9 @@ def broken(incident: Incident, facts: Facts) -> tuple[FollowVm, ...]:
     steps = []
     for vm in incident.vms:
         server = found.get(vm.server_id)
-        request = late(vm, facts.migrations or ())
-        if vm.status is not VmStatus.DONE or request is None or server is None:
+        if vm.status is not VmStatus.DONE or server is None:
             continue
-        if broke(vm, server, facts):
+        if request := broken_by(vm, server, facts):
             why = BROKEN.format(late=request.dest, dest=server.host)
             record = replace(vm, status=VmStatus.PENDING, reason=why)
             steps.append(FollowVm(record, f"{vm.name}: {why}"))
