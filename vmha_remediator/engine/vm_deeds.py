@@ -111,15 +111,15 @@ class VmDeeds:
             not_before=self.clock.now() + pause,
             reason="",
         )
-        self.store.save_vms(incident, [record], epoch=epoch)
+        started = replace(record, acted="start")
+        self.store.save_vms(incident, [started if runs else record], epoch=epoch)
         if runs:  # its nova-compute or a person has started it
-            self.store.save_vms(incident, [replace(record, acted="start")], epoch=epoch)
             return
         doing = f"{record.name}: hard reboot on its own host {record.old_host}, attempt {number}"
         try:
             with self.journal.around(incident, step, doing, epoch):
                 self.cloud.reboot(record.server_id)
-            self.store.save_vms(incident, [replace(record, acted="start")], epoch=epoch)
+            self.store.save_vms(incident, [started], epoch=epoch)
         except CloudRefused as exc:
             refused = replace(record, reason=f"attempt {number} refused: {exc}")
             self.store.save_vms(incident, [refused], epoch=epoch)
