@@ -113,8 +113,9 @@ def places() -> list[Place]:
     ]
 
 
-def evacuations() -> list[Evacuation]:
-    """Return Nova's evacuation records that it accepted, oldest first."""
+def evacuations(vm: str | None = None) -> list[Evacuation]:
+    """Return Nova's evacuation records that it accepted, of one server or all, oldest first."""
+    only = f"&instance_uuid={vm}" if vm else ""
     found = [
         Evacuation(
             vm=m["instance_uuid"],
@@ -122,8 +123,10 @@ def evacuations() -> list[Evacuation]:
             status=m["status"],
             created=nova_api.epoch(m["created_at"]),
             number=m["id"],
+            dest=m["dest_compute"],
+            updated=nova_api.epoch(m["updated_at"] or m["created_at"]),
         )
-        for m in nova_api.get("/os-migrations?migration_type=evacuation")["migrations"]
+        for m in nova_api.get(f"/os-migrations?migration_type=evacuation{only}")["migrations"]
     ]
     return sorted(found, key=lambda evacuation: evacuation.number)
 

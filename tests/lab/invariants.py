@@ -45,13 +45,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Evacuation:
-    """One record of os-migrations; `created` is wall clock, whole seconds."""
+    """One record of os-migrations; `created` and `updated` are wall clock, whole seconds."""
 
     vm: str
     source: str
     status: str
     created: float
     number: int
+    dest: str | None = None  # none until a destination has begun it, unless one was named
+    updated: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -41,12 +41,6 @@ def request(method: str, path: str, **kwargs: Any) -> dict[str, Any]:
     return found
 
 
-def evacuations(vm: str) -> list[dict[str, Any]]:
-    """Return the records of a server's evacuations, the oldest first; raises `LabError`."""
-    path = f"/os-migrations?migration_type=evacuation&instance_uuid={vm}"
-    return sorted(get(path)["migrations"], key=lambda record: int(record["id"]))
-
-
 def service(host: str) -> dict[str, Any]:
     """Return what Nova says of a host's nova-compute; raises `LabError`."""
     (found,) = get(f"/os-services?binary=nova-compute&host={host}")["services"]

@@ -6,17 +6,17 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from tests.lab import boot, guests, hosts, layout, nova_api, process, services
+from tests.lab import boot, guests, hosts, layout, process, services
 from tests.lab.drill.outcome import RECOVERED
-from tests.lab.gather import violations
+from tests.lab.gather import evacuations, violations
 from tests.lab.services import base
 from tests.lab.settings import Settings
 from tests.lab.snapshot import Snapshot
 from tests.lab.suite import odd
+from tests.lab.suite.arranged import out_of_use
 from tests.lab.suite.conftest import Cloud
 from tests.lab.suite.remediator import otherwise
 from tests.lab.watch import Condition, both, incident_state, run_elsewhere
@@ -48,19 +48,6 @@ def source(cloud: Cloud) -> Iterator[str]:
         odd.delete(more)
 
 
-@contextmanager
-def nowhere_but(dest: str, source: str) -> Iterator[None]:
-    """Leave Nova's scheduler one host to choose."""
-    others = [host for host in layout.HOSTS if host not in (dest, source)]
-    try:
-        for host in others:
-            nova_api.set_service(host, status="disabled", disabled_reason="new disks")
-        yield
-    finally:
-        for host in others:
-            nova_api.set_service(host, status="enabled")
-
-
 def arrived(vms: Iterable[str], host: str) -> Condition:
     """Return a condition: Nova has done what it was asked to, and some of `vms` run on `host`."""
     wanted = frozenset(vms)
@@ -74,10 +61,7 @@ def arrived(vms: Iterable[str], host: str) -> Condition:
 
 def accepted(vms: Iterable[str]) -> list[str]:
     """Return those whose evacuation Nova has accepted, and no destination has begun."""
-    latest = {vm: nova_api.evacuations(vm)[-1:] for vm in vms}
-    return [
-        vm for vm, records in latest.items() if any(r["status"] == "accepted" for r in records)
-    ]
+    return [vm for vm in vms if any(r.status == "accepted" for r in evacuations(vm)[-1:])]
 
 
 def dies_with_requests(cloud: Cloud, source: str, dest: str) -> tuple[list[str], list[str]]:
@@ -88,7 +72,7 @@ def dies_with_requests(cloud: Cloud, source: str, dest: str) -> tuple[list[str],
     timing how far each VM is.
     """
     moving = cloud.tagged_on(source)
-    with nowhere_but(dest, source):
+    with out_of_use(*(host for host in layout.HOSTS if host not in (dest, source))):
         hosts.kill(source)
         cloud.wait_for_a_move(source)
         process.kill("remediator")
@@ -140,7 +124,7 @@ def test_a_destination_that_dies_takes_along_only_what_waits_in_its_queue(
             ),
             f"{dest} does what it was asked for, and is taken back",
         )
-    assert {vm: len(nova_api.evacuations(vm)) for vm in caught} == dict.fromkeys(caught, 1)
+    assert {vm: len(evacuations(vm)) for vm in caught} == dict.fromkeys(caught, 1)
     proven(cloud, source, dest)
 
 
@@ -206,9 +190,9 @@ def test_an_evacuation_that_fails_half_way_is_tried_again_where_it_failed(cloud:
         assert {vm.attempts for vm in incident.vms} == {1, 2}
         for one in wanted:
             vm = ids[one.name]
-            failed, done = nova_api.evacuations(vm)
-            assert (failed["status"], done["status"]) == ("failed", "done")
-            assert failed["dest_compute"] == done["dest_compute"]
+            failed, done = evacuations(vm)
+            assert (failed.status, done.status) == ("failed", "done")
+            assert failed.dest == done.dest
             assert odd.show(vm)["status"] == one.after
             assert any(
                 s.sentence.startswith(f"{one.name}: attempt 1 failed") for s in incident.steps

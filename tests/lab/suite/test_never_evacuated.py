@@ -12,10 +12,10 @@ from tests.lab import hosts, nova_api
 from tests.lab.errors import LabError
 from tests.lab.services import cloudapi, infra
 from tests.lab.suite import odd
+from tests.lab.suite.arranged import all_run, servers, usual
 from tests.lab.suite.conftest import Cloud
 from tests.lab.suite.remediator import otherwise
-from tests.lab.suite.test_order import servers
-from tests.lab.suite.test_zones import QUICK, attempts, run_all, usual, waiting
+from tests.lab.suite.test_zones import QUICK, attempts, waiting
 from tests.lab.watch import both, incident_state, run_elsewhere
 
 pytestmark = pytest.mark.lab
@@ -59,9 +59,9 @@ def test_what_nova_never_evacuates_is_told_once_and_hinders_no_other(
     """The one is known before, of the other Nova's refusal tells; both start where they were."""
     host = cloud.busiest()
     protected = cloud.tagged_on(host)
-    wanted = {"r-tpm": usual() | {"flavorRef": with_tpm}, "r-share": usual()}
+    wanted = {"r-tpm": usual("vmha") | {"flavorRef": with_tpm}, "r-share": usual("vmha")}
     with servers(host, wanted) as made, otherwise({"evacuation": QUICK}):
-        cloud.wait(run_all(made.values()), "the VMs that will be refused run")
+        cloud.wait(all_run(made.values()), "the VMs that will be refused run")
         with shared(made["r-share"]):
             hosts.kill(host)
             cloud.wait(
@@ -86,7 +86,7 @@ def test_what_nova_never_evacuates_is_told_once_and_hinders_no_other(
             assert attempts(cloud, host, made["r-share"]) == 1
         hosts.boot_host(host)
         cloud.wait(
-            both(run_all(made.values()), incident_state(host, "failure", "readmitted")),
+            both(all_run(made.values()), incident_state(host, "failure", "readmitted")),
             f"{host} is taken back and starts them",
         )
         assert {odd.show(vm)["OS-EXT-SRV-ATTR:host"] for vm in made.values()} == {host}

@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from tests.lab import boot, hosts, layout, nova_api, process, timeline
+from tests.lab import hosts, layout, nova_api, process, timeline
+from tests.lab.gather import evacuations
 from tests.lab.services import cloudapi
+from tests.lab.suite.arranged import all_run, servers, usual
 from tests.lab.suite.conftest import Cloud
 from tests.lab.suite.remediator import otherwise
 from tests.lab.suite.test_failure import recovered
-from tests.lab.watch import Condition, both, incident_state, runs_well, verdict
+from tests.lab.watch import both, incident_state, verdict
 from vmha_remediator.remedy import reserves
 
 pytestmark = pytest.mark.lab
@@ -44,61 +44,25 @@ def marked(lab: object) -> tuple[str, str]:
     return str(flavor.id), str(image.id)
 
 
-def usual_server() -> dict[str, Any]:
-    """Return what is asked of Nova for a server like the lab's own."""
-    cloud = cloudapi.connect()
-    flavor, image = cloud.compute.find_flavor(boot.FLAVOR), cloud.image.find_image(boot.IMAGE)
-    return {"flavorRef": str(flavor.id), "imageRef": str(image.id)}
-
-
-@contextmanager
-def servers(host: str, wanted: dict[str, dict[str, Any]]) -> Iterator[dict[str, str]]:
-    """Have servers booted on a host; yield their ids by name, and delete them in the end."""
-    made = {
-        name: str(
-            nova_api.post(
-                "/servers",
-                {"server": {"name": name, "networks": "none", "host": host, **fields}},
-            )["server"]["id"]
-        )
-        for name, fields in wanted.items()
-    }
-    try:
-        yield made
-    finally:
-        for server_id in made.values():
-            nova_api.request("DELETE", f"/servers/{server_id}")
-        process.wait_for(
-            lambda: not boot.names() & made.keys(), "the servers to be gone", 60.0, interval=0.5
-        )
-
-
-def all_run(servers: Iterable[str]) -> Condition:
-    """Return a condition: each server runs well."""
-    wanted = set(servers)
-    return lambda shot: wanted <= {vm.id for vm in shot.vms if runs_well(vm)}
-
-
 def evacuated(vm: str) -> tuple[str, float, float]:
     """Return where a VM was evacuated last, when that was asked for, and when it was done."""
-    record = nova_api.evacuations(vm)[-1]
-    assert record["status"] == "done"
-    created, arrived = (nova_api.epoch(record[key]) for key in ("created_at", "updated_at"))
-    return str(record["dest_compute"]), created, arrived
+    record = evacuations(vm)[-1]
+    assert record.status == "done"
+    return str(record.dest), record.created, record.updated
 
 
 def test_protected_in_four_ways_in_order_of_priority_and_dependence_and_spread(
     cloud: Cloud, marked: tuple[str, str]
 ) -> None:
     host, (flavor, image) = cloud.busiest(), marked
-    usual = usual_server()
+    plain = usual()
     wishes = {"vmha:depends-on": "o-flavor", "vmha:priority": "-9"}
     wanted: dict[str, dict[str, Any]] = {
-        "o-tag": usual | {"tags": ["vmha"], "metadata": wishes},
-        "o-metadata": usual | {"metadata": {"HA_Enabled": "True", "vmha:priority": "10"}},
-        "o-flavor": usual | {"flavorRef": flavor, "metadata": {"vmha:priority": "-10"}},
-        "o-image": usual | {"imageRef": image, "metadata": {"vmha:priority": "5"}},
-        "o-nobody": usual,
+        "o-tag": plain | {"tags": ["vmha"], "metadata": wishes},
+        "o-metadata": plain | {"metadata": {"HA_Enabled": "True", "vmha:priority": "10"}},
+        "o-flavor": plain | {"flavorRef": flavor, "metadata": {"vmha:priority": "-10"}},
+        "o-image": plain | {"imageRef": image, "metadata": {"vmha:priority": "5"}},
+        "o-nobody": plain,
     }
     with (
         servers(host, wanted) as made,
@@ -128,7 +92,7 @@ def test_protected_in_four_ways_in_order_of_priority_and_dependence_and_spread(
 
 def test_a_destination_is_sent_the_next_vm_when_the_one_before_has_arrived(cloud: Cloud) -> None:
     """By Nova's own records: `parallel_per_host` is 1, and the cloud's limit is far away."""
-    host, tagged = cloud.busiest(), usual_server() | {"tags": ["vmha"]}
+    host, tagged = cloud.busiest(), usual("vmha")
     with (
         servers(host, {f"o-{n}": tagged for n in range(len(layout.HOSTS))}) as made,
         otherwise({"evacuation": {"parallel_per_host": 1, "candidates": "spread"}}),

@@ -11,22 +11,20 @@ from typing import Any
 
 import pytest
 
-from tests.lab import boot, hosts, layout, nova_api
+from tests.lab import hosts, layout
 from tests.lab.services import cloudapi
 from tests.lab.suite import odd
+from tests.lab.suite.arranged import WHY, all_run, out_of_use, servers, usual
 from tests.lab.suite.conftest import Cloud
 from tests.lab.suite.remediator import otherwise
 from tests.lab.suite.test_failure import recovered
-from tests.lab.suite.test_order import servers
 from tests.lab.suite.test_people import run
-from tests.lab.watch import Condition, runs_well
 from vmha_remediator.osc.careful import WANTED
 from vmha_remediator.remedy.incident import VmRecord, VmStatus
 
 pytestmark = pytest.mark.lab
 
 ZONE = "east"
-WHY = "new disks"
 QUICK: dict[str, object] = {"retry_first": 0.5, "retry_limit": 2.0}  # s
 FRESH: dict[str, object] = {"capacity_age": 1, "servers_age": 0, "view_age": 0}  # s
 
@@ -47,16 +45,6 @@ def aggregate(name: str, members: Iterable[str], metadata: Mapping[str, str]) ->
         compute.delete_aggregate(made)
 
 
-@contextmanager
-def out_of_use(host: str) -> Iterator[None]:
-    """Have the scheduler leave a host out for a while, as an operator does."""
-    nova_api.set_service(host, status="disabled", disabled_reason=WHY)
-    try:
-        yield
-    finally:
-        nova_api.set_service(host, status="enabled")
-
-
 def emptied(cloud: Cloud) -> tuple[str, str]:
     """Return two hosts without VMs: Nova puts no other into a zone. The next test boots more."""
     vms = cloud.look().vms
@@ -64,21 +52,6 @@ def emptied(cloud: Cloud) -> tuple[str, str]:
     one, two = sorted(layout.HOSTS, key=lambda host: count[host])[:2]
     odd.delete([vm.id for vm in vms if vm.host in (one, two)])
     return one, two
-
-
-def usual() -> dict[str, Any]:
-    """Return what every protected server of these tests has."""
-    return {
-        "flavorRef": str(cloudapi.connect().compute.find_flavor(boot.FLAVOR).id),
-        "imageRef": str(cloudapi.connect().image.find_image(boot.IMAGE).id),
-        "tags": ["vmha"],
-    }
-
-
-def run_all(vms: Iterable[str]) -> Condition:
-    """Return a condition: each of `vms` runs well."""
-    wanted = frozenset(vms)
-    return lambda shot: sum(vm.id in wanted and runs_well(vm) for vm in shot.vms) == len(wanted)
 
 
 def waiting(cloud: Cloud, host: str, vm: str, why: str) -> VmRecord:
@@ -115,14 +88,14 @@ def test_a_vm_stays_in_its_availability_zone_or_waits_for_it(
 ) -> None:
     """And whether the zone can lose a host is told before it does."""
     host, other = emptied(cloud)
-    asked = usual() | {"availability_zone": ZONE}
+    asked = usual("vmha") | {"availability_zone": ZONE}
     with (
         aggregate("racks-1-2", (host, other), {"availability_zone": ZONE}),
         servers(host, {"z-1": asked, "z-2": asked}) as made,
         otherwise({"evacuation": {"candidates": candidates}, "api": FRESH}),
     ):
         vms = sorted(made.values())
-        cloud.wait(run_all(vms), "the VMs of the zone run")
+        cloud.wait(all_run(vms), "the VMs of the zone run")
         assert capacity(host)["If it fails"] == "fits"
         with out_of_use(other):
             told = capacity(host)
