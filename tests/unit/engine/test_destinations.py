@@ -19,7 +19,7 @@ def troubled(**measures: dict[str, float]) -> dict[str, str]:
     """Return the hosts that are not to be used, and why, beside h1, which has failed."""
     seen = {host: sight(host, values) for host, values in measures.items()}
     judged = {h: Judged(s.readings, s.verdicts, s.standing) for h, s in seen.items()}
-    nova: Any = SimpleNamespace(aggregates=lambda: [], free_memory=dict)
+    nova: Any = SimpleNamespace(aggregates=list, free_memory=dict)
     look = Destinations(nova, lambda hosts: judged, SystemClock(), Policy()).look
     return dict(look(Facts("h1"), [service(h) for h in ("h1", *judged)], [], []).troubled)
 
