@@ -15,10 +15,10 @@ from tests.scenarios.sim.invariants import Violation
 from tests.scenarios.sim.world import Cluster, World
 from vmha_remediator.engine.crew import Crew
 from vmha_remediator.engine.executor import Executor
-from vmha_remediator.remedy import guards, proof, recovery, vms
+from vmha_remediator.remedy import guards, proof, recovery, vm_leave, vms
 from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord
 from vmha_remediator.remedy.states import IncidentState as S
-from vmha_remediator.remedy.steps import Move, Plan
+from vmha_remediator.remedy.steps import Evacuate, Move, Plan
 from vmha_remediator.rules import judge
 from vmha_remediator.rules.judge import State
 
@@ -66,6 +66,12 @@ def test_evacuating_without_a_stored_proof(world: World, monkeypatch: Any) -> No
     monkeypatch.setattr(proof, "proof_is_void", lambda *_: False)
     assert planners[S.FENCED] is recovery.fenced
     assert play(world, "20 power-off h1").startswith("proof first: ")
+
+
+def test_evacuating_elsewhere_what_was_half_begun(world: World, monkeypatch: Any) -> None:
+    monkeypatch.setattr(vm_leave, "_once_more", lambda case, *_: Evacuate(case.vm))
+    told = play(world, "19 spoil-vm a", "20 power-off h1", until=70.0)
+    assert told.startswith("at most once: ") and "half begun on" in told
 
 
 def test_believing_a_controller_that_was_not_asked(world: World, monkeypatch: Any) -> None:

@@ -417,7 +417,7 @@ def when(world: World, state: str, *line: str) -> None:
         if S(state) in states:
             act(world, " ".join(line))
         else:
-            world.clockwork.after(LOOK, look)
+            _wait(world, LOOK, look)
 
     look()
 
@@ -431,14 +431,19 @@ def when_moving(world: World, *line: str) -> None:
         if host is not None:
             act(world, " ".join(line).replace(DESTINATION, host))
         else:
-            world.clockwork.after(LOOK, look)
+            _wait(world, LOOK, look)
 
     look()
 
 
 @verb("later")
 def later(world: World, seconds: str, *line: str) -> None:
-    world.clockwork.after(float(seconds), lambda: act(world, " ".join(line)))
+    _wait(world, float(seconds), lambda: act(world, " ".join(line)))
+
+
+def _wait(world: World, seconds: float, call: Callable[[], None]) -> None:
+    """Call then, unless all has been repaired by then for good."""
+    world.clockwork.after(seconds, lambda: None if world.repaired else call())
 
 
 @verb("room")

@@ -173,7 +173,16 @@ class Invariants:
                 dest = self._world.hosts.get(str(other.dest))
                 if dest is None or (dest.powered and not self._just_on(dest)):
                     self.violation("at most once", f"{what} while {other.id} is under way")
+        self._half_way(server, record, what)
         self.evacuations.append(server.name)
+
+    def _half_way(self, server: Server, record: Migration, what: str) -> None:
+        """Where a VM was half begun it may run: only there Nova refuses to begin it twice."""
+        name, boot = self._world.nova.half.get(server.id, ("", 0))
+        host = self._world.hosts.get(name)
+        if host is None or not host.powered or host.boots != boot or record.dest == name:
+            return
+        self.violation("at most once", f"{what}, which was half begun on {name}")
 
     def _just_on(self, host: Host) -> bool:
         return self._world.clockwork.now - host.booted <= JUST_ON

@@ -18,13 +18,14 @@ from tests.scenarios.sim import explore
 from tests.scenarios.sim.many import spread
 from vmha_remediator.engine.fallen import Fallen
 from vmha_remediator.engine.journal import Journal
-from vmha_remediator.remedy import outdated, proof, vm_leave
+from vmha_remediator.remedy import proof, vm_leave
+from vmha_remediator.remedy.steps import Evacuate
 from vmha_remediator.store import common
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """`function` with the code of `body`, which takes the same arguments."""
+    """`function` with the code of `body`, which takes the same and sees its module's names."""
 
     without: str
     function: Callable[..., Any]
@@ -61,15 +62,10 @@ MUTANTS = {
         Journal.check_pause,
         lambda self, began: None,
     ),
-    "half-way-forgotten": Mutant(
-        "where a VM may run whose evacuation failed half-way",
-        vm_leave._half_way,
-        lambda case: None,
-    ),
-    "outdated-ignored": Mutant(
-        "the repair of what a request of before has put in error",
-        outdated.broken_by,
-        lambda vm, server, facts: None,
+    "half-way-anywhere": Mutant(
+        "the rule that a VM which was half begun somewhere is begun there only",
+        vm_leave._once_more,
+        lambda case, server, dest: Evacuate(case.vm),
     ),
 }
 

@@ -63,6 +63,7 @@ class Nova(NovaBooks):
         self.apart: dict[str, frozenset[str]] = {}  # strict anti-affinity groups
         self.refuses: set[str] = set()  # actions
         self.spoiled: set[str] = set()  # servers whose next start at a destination fails
+        self.half: dict[str, tuple[str, int]] = {}  # server -> host and boot where it half began
         self.loses: set[str] = set()  # servers whose next evacuation no service hears of
         self.lost: set[str] = set()  # and the records of those
         self._queues: dict[str, str] = {}  # record -> the host that has been asked
@@ -330,6 +331,7 @@ class Nova(NovaBooks):
             return
         if server.id in self.spoiled:
             self.spoiled.remove(server.id)
+            self.half[server.id] = (host.name, host.boots)
             fault = "The guest could not be started."
             self._set(server.id, vm_state="error", status="ERROR", task_state=None, fault=fault)
             self._record(number, status="failed", updated=self._now())

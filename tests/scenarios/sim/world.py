@@ -70,6 +70,7 @@ class World:
         stations: list[Station] = [*self.hosts.values(), self.gateway, self.controller]
         for station in stations:
             self.network.join(station)
+        self.repaired = False  # for good: no fault that waited for its time comes any more
         self.rules = RULES
         self.make_executor: Callable[..., Executor] = lambda cls, **parts: cls(**parts)
         self.invariants = Invariants(self)
