@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Verb = Callable[..., None]
 VERBS: dict[str, Verb] = {}
 EVERYBODY = "all"
+DESTINATION = "DESTINATION"
+LOOK = 0.05  # s between two looks of those who wait for something
 
 
 def verb(name: str) -> Callable[[Verb], Verb]:
@@ -342,6 +344,12 @@ def service(world: World, name: str, state: str) -> None:
         (world.telemetry.down.add if down else world.telemetry.down.discard)(name)
 
 
+@verb("slow-gnocchi")
+def slow_gnocchi(world: World, seconds: str) -> None:
+    """Let Gnocchi take so long for each request."""
+    world.telemetry.latency = float(seconds)
+
+
 @verb("silence")
 def silence(world: World, *names: str) -> None:
     """Let no sample about hosts come through any more."""
@@ -409,9 +417,28 @@ def when(world: World, state: str, *line: str) -> None:
         if S(state) in states:
             act(world, " ".join(line))
         else:
-            world.clockwork.after(0.05, look)
+            world.clockwork.after(LOOK, look)
 
     look()
+
+
+@verb("when-moving")
+def when_moving(world: World, *line: str) -> None:
+    """Do something as soon as a VM is on its way; DESTINATION in the line stands for where to."""
+
+    def look() -> None:
+        host = world.nova.heading_for()
+        if host is not None:
+            act(world, " ".join(line).replace(DESTINATION, host))
+        else:
+            world.clockwork.after(LOOK, look)
+
+    look()
+
+
+@verb("later")
+def later(world: World, seconds: str, *line: str) -> None:
+    world.clockwork.after(float(seconds), lambda: act(world, " ".join(line)))
 
 
 @verb("room")
