@@ -49,8 +49,17 @@ def subject(incident: Incident) -> str:
 
 
 def gone(incident: Incident, facts: Facts) -> bool:
-    """Tell whether the rule says positively that its situation is over."""
-    return facts.state_of(incident.rule) is State.OK
+    """Tell whether what was read shows that its situation is over."""
+    return facts.over(incident.rule)
+
+
+def lasted(since: float | None, now: float) -> float | None:
+    """Return for how long something has lasted (s); None: it has not begun, or lies ahead.
+
+    Then some clock was set back, or another controller's is ahead: it is counted anew, or it
+    would be waited for until that moment has come.
+    """
+    return None if since is None or since > now else now - since
 
 
 def unknown_everywhere(incident: Incident, facts: Facts) -> bool:
