@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -161,7 +161,8 @@ def crowd(pair: Pair, hosts: int = CROWD + 10) -> Route:
     """Return a route of h1 on which many hosts send, all of them from the address of h2."""
     slots = range(1, hosts)
     senders = frozenset(f"h{n}" for n in slots)
-    return Route(0, {}, senders, {}, dict.fromkeys(slots, pair.address["h2"]))
+    homes = dict.fromkeys(slots, pair.address["h2"])
+    return Route(0, {}, senders, {}, homes, homes)
 
 
 def steer(heart: Heart, route: Route) -> None:
@@ -189,6 +190,18 @@ def test_a_crowd_is_acknowledged_by_roll_calls(pair: Pair, hosts: int) -> None:
     (again,) = answers(pair, [(Kind.HEARTBEAT, 7 + PARTS)], 7 + PARTS, after=call.sequence)
     assert [n for n in range(200) if is_called(again, n)] == [7 + PARTS], "7 was not heard again"
     assert one.taken == 6 and not one.rejected
+
+
+def test_a_witness_calls_its_part_of_the_roll_only(pair: Pair) -> None:
+    one = pair.heart("h1", KEY)
+    until(lambda: one.listening_for() > 0, "it listens")
+    everybody = crowd(pair)
+    steer(one, replace(everybody, roll={9: pair.address["h2"]}))
+    # Both in one part: without the division the call would name both.
+    beats = [(Kind.HEARTBEAT, 9 + PARTS), (Kind.HEARTBEAT, 9)]
+    (call,) = answers(pair, beats, until_slot=9)[:1]
+    assert [n for n in range(200) if is_called(call, n)] == [9]
+    assert one.taken == 2 and not one.rejected
 
 
 def test_packets_that_do_not_fit_are_counted_and_less_is_let_wait(pair: Pair) -> None:

@@ -260,7 +260,7 @@ class Heart:
             for _ in range(crowd.WAKES // crowd.wakes(self._senders())):
                 self._part = (self._part + 1) % crowd.PARTS
                 heard += self._hearing.call(range(self._part, MOST_SLOTS, crowd.PARTS))
-        if heard and route is not None:
+        if route is not None and (heard := [slot for slot in heard if slot in route.roll]):
             self._sender.call_roll(heard, route, self.keys[0])
 
     def _stands(self) -> Standing:
