@@ -234,6 +234,17 @@ def test_who_waits_for_a_crowd_goes_on_when_all_was_taken_in(pair: Pair) -> None
     until(lambda: one._drained > before, "it took in what was there")
 
 
+def test_a_clock_is_not_behind_because_its_packets_waited(pair: Pair) -> None:
+    one = pair.heart("h1", KEY)
+    until(lambda: one.listening_for() > 0, "it listens")
+    for hosts, waited in ((CROWD + 10, 0.0), (BIG_CROWD + 10, BEAT / FEW_WAKES / 2)):
+        steer(one, crowd(pair, hosts))
+        answers(pair, [(Kind.HEARTBEAT, 7)], until_slot=7)
+        with one._lock:
+            as_sent = one._hearing.census(one._drained, time.monotonic(), time.time())[1]
+        assert one.census()[1]["h7"] - as_sent["h7"] == pytest.approx(waited, abs=0.01)
+
+
 @pytest.mark.parametrize("kind", [Kind.BARE_HEARTBEAT, Kind.ASKING_HEARTBEAT])
 def test_who_may_soon_live_by_it_gets_an_answer_of_its_own_in_a_crowd_too(
     pair: Pair, kind: Kind

@@ -94,7 +94,9 @@ class Heart:
         """Return what `heard` says of all hosts, and how far ahead (s) the clocks of those are
         that were just heard."""
         with self._lock:
-            return self._hearing.census(self._drained, time.monotonic(), time.time())
+            # What waited in the socket was dated when it was sent.
+            wall = time.time() - self.catching_up()
+            return self._hearing.census(self._drained, time.monotonic(), wall)
 
     def last_heard(self) -> float | None:
         """Return the seconds since anybody was heard; None: nobody."""
