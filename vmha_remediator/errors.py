@@ -61,6 +61,17 @@ class CloudRefused(VmhaError):
     """Nova understood the request and said no."""
 
 
+class OtherCell(CloudRefused):
+    """Nova will not evacuate to a host, for that is in another cell than the VM."""
+
+    def __init__(self, host: str, answer: object) -> None:
+        super().__init__(
+            f"{host} is in another cell than the VM: Nova evacuates within one cell only "
+            f"({answer})"
+        )
+        self.host = host
+
+
 class StoreUnavailable(ServiceUnavailable):
     """The incident database cannot be reached now."""
 

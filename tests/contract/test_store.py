@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 
 from tests.unit.engine.sim import Sim
 from vmha_remediator.errors import IncidentChanged, StaleEpoch, StoreUnavailable
+from vmha_remediator.remedy import cells
 from vmha_remediator.remedy.incident import Incident, VmRecord
 from vmha_remediator.remedy.states import IncidentState as S
 from vmha_remediator.store import Store
@@ -82,6 +83,26 @@ def _any_row(table: sa.Table, **values: object) -> dict[str, object]:
 
 def _as_text(kind: sa.types.TypeEngine[object]) -> bool:
     return not isinstance(kind, sa.JSON)  # MariaDB's JSON is a text
+
+
+def test_what_an_incident_under_way_has_learnt_of_cells_survives_the_upgrade(
+    database: Database,
+) -> None:
+    """Up to 0006 only the sentence of the failed step told which host it was."""
+    database.upgrade("0006")
+    refused = "a: evacuation to h9, attempt 1: h9 is in another cell than the VM: ..."
+    with database.engine().begin() as connection:
+        tables = sa.MetaData()
+        tables.reflect(connection)
+        incidents, steps = tables.tables["incidents"], tables.tables["steps"]
+        connection.execute(incidents.insert().values(_any_row(incidents, id=7)))
+        for sentence, ok in ((refused, False), (refused, True), ("h8: no answer", False)):
+            line = {"incident_id": 7, "sentence": sentence, "ok": ok}
+            connection.execute(steps.insert().values(_any_row(steps, **line)))
+    database.upgrade()
+    found = Store(database).incident(7)
+    assert [step.other_cell for step in found.steps] == ["h9", None, None]
+    assert cells.foreign(found) == {"h9"}
 
 
 def test_two_services_that_start_together_make_the_tables_once(database: Database) -> None:

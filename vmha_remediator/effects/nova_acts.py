@@ -12,8 +12,7 @@ from openstack.connection import Connection
 from oslo_log import log
 
 from vmha_remediator.effects.nova_api import MIN_VERSION, SERVICES, NovaApi, Version
-from vmha_remediator.errors import CloudRefused, CloudUnavailable
-from vmha_remediator.remedy import cells
+from vmha_remediator.errors import CloudRefused, CloudUnavailable, OtherCell
 
 LOG = log.getLogger(__name__)
 
@@ -78,7 +77,7 @@ class NovaActs(NovaApi):
         except CloudUnavailable as exc:
             if dest is None or NOT_IN_CELL not in str(exc):
                 raise
-            raise CloudRefused(f"{cells.refusal(dest)} ({exc})") from exc
+            raise OtherCell(dest, exc) from exc
 
     def _evacuate(self, server_id: str, body: Mapping[str, Any]) -> None:
         if time.monotonic() < self._as_before_until:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
-from vmha_remediator.errors import CloudUnavailable, VmhaError
+from vmha_remediator.errors import CloudUnavailable, OtherCell, VmhaError
 from vmha_remediator.remedy.incident import Incident, VmRecord
 from vmha_remediator.remedy.steps import Step
 from vmha_remediator.store import Store
@@ -61,7 +61,8 @@ class Journal:
             self.check_pause(began)
             yield ending
         except VmhaError as exc:
-            self.store.finish_step(number, False, f"{doing}: {exc}")
+            other_cell = exc.host if isinstance(exc, OtherCell) else None
+            self.store.finish_step(number, False, f"{doing}: {exc}", other_cell=other_cell)
             raise
         self.store.finish_step(number, ending.ok, ending.sentence, ending.record, epoch=epoch)
         LOG.info("incident %s: %s", incident.id, ending.sentence)

@@ -67,6 +67,7 @@ class StepRecord:
     sentence: str
     ok: bool | None
     finished: float | None = None
+    other_cell: str | None = None  # the host that Nova refused as it is in another cell
 
 
 @dataclass(frozen=True)

@@ -201,12 +201,14 @@ class Incidents(Part):
         sentence: str,
         record: VmRecord | None = None,
         *,
+        other_cell: str | None = None,
         epoch: int = 0,
     ) -> None:
         """Write down how a step ended; also a deposed leader may say what it did.
 
         A failure that repeats the one before it, word for word, only moves that one's end.
         `record` is the VM that it was about, as it is now; only a leader (`epoch`) writes it.
+        `other_cell` is the host that Nova refused for that reason.
         """
 
         def write(session: Session) -> None:
@@ -223,6 +225,7 @@ class Incidents(Part):
                 session.delete(row)
                 row = last
             row.ok, row.sentence, row.finished = ok, sentence, self._clock()
+            row.other_cell = other_cell
             if record is not None and leads(session, epoch):
                 _save_one(session, row.incident_id, record)
 

@@ -56,7 +56,10 @@ class IncidentRow(Base):
 
 
 class StepRow(Base):
-    """The journal: a line before each step, completed after it."""
+    """The journal: a line before each step, completed after it.
+
+    `other_cell` is the host that Nova refused in it because of its cell.
+    """
 
     __tablename__ = "steps"
 
@@ -68,6 +71,7 @@ class StepRow(Base):
     sentence: Mapped[str] = mapped_column(Sentence)
     ok: Mapped[bool | None] = mapped_column(Boolean)
     epoch: Mapped[int] = mapped_column(Integer)
+    other_cell: Mapped[str | None] = mapped_column(HOST)
 
 
 class VmRow(Base):

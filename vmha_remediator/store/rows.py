@@ -110,7 +110,7 @@ def incident_values(fields: dict[str, Any]) -> dict[str, Any]:
 
 def step(row: Any) -> StepRecord:
     """Return one line of the journal."""
-    return StepRecord(row.time, row.step, row.sentence, row.ok, row.finished)
+    return StepRecord(row.time, row.step, row.sentence, row.ok, row.finished, row.other_cell)
 
 
 def vm(row: Any) -> VmRecord:

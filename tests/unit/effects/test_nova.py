@@ -21,7 +21,7 @@ from vmha_remediator.effects.examine import Gatherer
 from vmha_remediator.effects.nova import Nova, make_nova
 from vmha_remediator.effects.nova_acts import EVACUATE
 from vmha_remediator.effects.view import CloudView
-from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError
+from vmha_remediator.errors import CloudRefused, CloudUnavailable, ConfigError, OtherCell
 from vmha_remediator.remedy.facts import Aggregate, Migration, Service
 
 SERVICE = {
@@ -349,8 +349,9 @@ def test_a_host_in_another_cell_is_a_refusal_and_no_failure_of_nova(
     server.say(
         "POST", "/servers/v-1/action", 500, {"computeFault": {"message": text, "code": 500}}
     )
-    with pytest.raises(CloudRefused, match="h9 is in another cell than the VM"):
+    with pytest.raises(OtherCell, match="h9 is in another cell than the VM") as refused:
         nova.evacuate("v-1", "h9")
+    assert refused.value.host == "h9"
     with pytest.raises(CloudUnavailable):
         nova.evacuate("v-1")
 

@@ -220,6 +220,15 @@ def test_a_failure_that_repeats_itself_is_one_line(store: Store) -> None:
     assert lines == ["no answer", "refused", "no answer"]
 
 
+def test_a_host_of_another_cell_is_remembered_by_itself_and_not_by_words(store: Store) -> None:
+    epoch = store.claim_epoch("one")
+    incident = _open(store, epoch)
+    for host in ("h8", "h9", "h9", None):
+        number = store.begin_step(incident, "evacuate", "a: evacuation", epoch=epoch)
+        store.finish_step(number, False, f"refused: {host}", other_cell=host)
+    assert [s.other_cell for s in store.incident(incident.id).steps] == ["h8", "h9", None]
+
+
 def test_vms_are_written_and_written_again(store: Store) -> None:
     epoch = store.claim_epoch("one")
     incident = _open(store, epoch)
@@ -342,6 +351,7 @@ def test_what_the_tables_hold_survives_the_upgrade(conf: cfg.ConfigOpts) -> None
             "DROP TABLE maintenance",
             "DROP TABLE onsets",
             "ALTER TABLE incidents DROP COLUMN powered_since",
+            "ALTER TABLE steps DROP COLUMN other_cell",
             "UPDATE alembic_version SET version_num = '0004'",
         ):
             connection.execute(sa.text(statement))
