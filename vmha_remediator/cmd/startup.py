@@ -10,7 +10,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from types import FrameType
 
 from oslo_config import cfg
 from oslo_log import log
@@ -19,6 +18,7 @@ from vmha_remediator import conf as config
 from vmha_remediator import version
 from vmha_remediator.cmd.verbs import NO_CONFIG, found_config, top_parser
 from vmha_remediator.errors import ConfigError, VmhaError
+from vmha_remediator.signals import on_signals
 
 LOG = logging.getLogger(__name__)
 
@@ -87,10 +87,8 @@ def settle() -> None:
 def stop_on_signals(*events: threading.Event) -> None:
     """Set `events` at SIGTERM or SIGINT; a second signal ends the process at once."""
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
+    def stop() -> None:
         for event in events:
             event.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
+    on_signals(dict.fromkeys((signal.SIGTERM, signal.SIGINT), stop), once=True)
