@@ -65,6 +65,7 @@ class Nova(NovaBooks):
         self.spoiled: set[str] = set()  # servers whose next start at a destination fails
         self.loses: set[str] = set()  # servers whose next evacuation no service hears of
         self.lost: set[str] = set()  # and the records of those
+        self._queues: dict[str, str] = {}  # record -> the host that has been asked
         self._taken: dict[str, str] = {}  # server -> the destination that has begun it last
 
     def boot(self, name: str, host: str, tagged: bool = True, **fields: Any) -> None:
@@ -247,12 +248,12 @@ class Nova(NovaBooks):
             clockwork.park(REPORT_EVERY)
 
     def _tidy(self, host: Host) -> None:
-        for record in list(self.records):
-            if record.source == host.name and record.status in KEEPS_DOWN:
-                if record.server_id in host.guests:
-                    self._world.guest_ends(record.server_id, host)
-                if record.status == "done":
-                    self._record(record.id, status="completed")
+        """Remove what was evacuated and complete its records: one of each server, the newest."""
+        left = [r for r in self.records if r.source == host.name and r.status in KEEPS_DOWN]
+        for record in {record.server_id: record for record in left}.values():
+            if record.server_id in host.guests:
+                self._world.guest_ends(record.server_id, host)
+            self._record(record.id, status="completed")
         for server in list(self.servers_by_id.values()):
             idle = server.id not in host.guests and not server.task_state
             if server.host == host.name and server.vm_state == "active" and idle:
@@ -272,9 +273,12 @@ class Nova(NovaBooks):
     # -- an evacuation ----------------------------------------------------------------------
 
     def _schedule(self, server_id: str, wanted: str | None) -> None:
-        """Choose a host; of two records that are accepted the conductor takes the older one."""
-        own = (r for r in self.records if r.server_id == server_id)
-        record = next(r for r in own if r.status == "accepted")
+        """Choose a host; of two records that are accepted the conductor takes the older one.
+
+        Where the source has completed the record meanwhile it goes on without; here, with that.
+        """
+        own = [r for r in self.records if r.server_id == server_id]
+        record = next((r for r in own if r.status == "accepted"), own[-1])
         number = record.id
         dest = self._checked(wanted) if wanted else self._choose(server_id, record.source)
         if record.server_id not in self.servers_by_id:
@@ -286,7 +290,13 @@ class Nova(NovaBooks):
             )
             self._record(number, status="error")
         else:
+            self._queues[number] = dest
             self._begin(number, self._world.hosts[dest])
+
+    def heading_for(self) -> str | None:
+        """Return where the first evacuation that is under way goes, whatever Nova says of it."""
+        going = (r.dest or self._queues.get(r.id) for r in self.records if r.status in UNDER_WAY)
+        return next((host for host in going if host is not None), None)
 
     def _begin(self, number: str, host: Host) -> None:
         """Wait in the destination's queue until it takes it; only then Nova says where it goes."""
@@ -391,7 +401,10 @@ class Nova(NovaBooks):
         self.servers_by_id[server_id] = replace(self.servers_by_id[server_id], **fields)
 
     def _request(self) -> None:
+        began = self._world.clockwork.now
         self._world.clockwork.park(REQUEST)
+        if self._world.clockwork.now - began > RPC_TIMEOUT:  # who asks was stopped meanwhile
+            raise CloudUnavailable("Nova: the connection was closed before it was asked")
         if self.down or "keystone" in self._world.telemetry.down:
             raise CloudUnavailable("Nova cannot be reached")
 
