@@ -162,6 +162,8 @@ class Facts:
     migrations: tuple[Migration, ...] | None = None
     power: str | None = None  # "on" | "off" | "unknown"
     still_off: frozenset[str] = frozenset()  # destinations that are proven off, and off now
+    #: By the ids of evacuations that nobody has begun: the hosts one of which may; empty: unknown.
+    queued: Mapping[str, frozenset[str]] = field(default_factory=dict)
     confirmed: str | None = None  # a person's word that the host is off
     maintenance: Maintenance | None = None  # an operator's word to leave the host alone
     groups: tuple[ServerGroup, ...] = ()

@@ -171,8 +171,8 @@ class Invariants:
         nova = self._world.nova
         for other in (r for r in nova.records if r.id not in nova.lost):
             if other.server_id == server.id and other.status in ("accepted", "pre-migrating"):
-                dest = self._world.hosts.get(str(other.dest))
-                if dest is None or dest.powered:
+                hosts = nova.may_begin_on(other)
+                if hosts is None or any(self._world.hosts[host].powered for host in hosts):
                     self.violation("at most once", f"{what} while {other.id} is under way")
         self.evacuations.append(server.name)
 

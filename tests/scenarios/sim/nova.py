@@ -62,6 +62,10 @@ class Nova(NovaBooks):
         self.stays_stopped = False  # what it evacuates
         self.apart: dict[str, frozenset[str]] = {}  # strict anti-affinity groups
         self.refuses: set[str] = set()  # actions
+        self.books_away = False  # Placement does not answer
+        self._claims: dict[str, set[str]] = {}  # hosts chosen for each server, ever
+        self._cast: set[str] = set()  # servers of which the conductor has asked such a host
+        self._queues: dict[str, set[str]] = {}  # in which requests for a server wait
         self.spoiled: set[str] = set()  # servers whose next start at a destination fails
         self.loses: set[str] = set()  # servers whose next evacuation no service hears of
         self.lost: set[str] = set()  # and the records of those
@@ -142,6 +146,7 @@ class Nova(NovaBooks):
         )
         self._world.evacuation_accepted(server, record)
         self.records.append(record)
+        self._cast.discard(server_id)
         self._world.log("nova", f"accepts the evacuation of {server_id} from {server.host}")
         if server_id in self.loses:
             self.loses.remove(server_id)
@@ -198,6 +203,13 @@ class Nova(NovaBooks):
             self._world.clockwork.park(RPC_TIMEOUT)
             raise CloudUnavailable("GET diagnostics: no answer in time")
         return server_id in host.guests
+
+    def queued_at(self, server_id: str, source: str) -> frozenset[str]:
+        """Return what Placement's books say once the conductor is through with the latest one."""
+        self._request()
+        if self.books_away:
+            raise CloudUnavailable("Placement cannot be reached")
+        return frozenset(self._claims[server_id] if server_id in self._cast else ())
 
     def reboot(self, server_id: str) -> None:
         self._request()
@@ -269,6 +281,14 @@ class Nova(NovaBooks):
     def _reaches(self, host: Host) -> bool:
         return not self.down and self._world.network.open(host.name, "ctl")
 
+    def may_begin_on(self, record: Migration) -> frozenset[str] | None:
+        """Return the hosts that may yet begin an evacuation, in truth; None: none is chosen."""
+        if record.dest is not None:
+            return frozenset({record.dest})
+        if record.server_id not in self._cast:
+            return None
+        return frozenset(self._queues[record.server_id])
+
     # -- an evacuation ----------------------------------------------------------------------
 
     def _schedule(self, server_id: str, wanted: str | None) -> None:
@@ -286,6 +306,9 @@ class Nova(NovaBooks):
             )
             self._record(number, status="error")
         else:
+            self._claims.setdefault(server_id, set()).add(dest)
+            self._cast.add(server_id)
+            self._queues.setdefault(server_id, set()).add(dest)
             self._begin(number, self._world.hosts[dest])
 
     def _begin(self, number: str, host: Host) -> None:
@@ -293,6 +316,7 @@ class Nova(NovaBooks):
         if not self._works(host):
             self._world.clockwork.after(1.0, lambda: self._begin(number, host))
             return
+        self._queues[self._find(number).server_id].discard(host.name)
         server = self.servers_by_id.get(self._find(number).server_id)
         self._record(number, status="pre-migrating", dest=host.name)
         if server is not None and server.task_state == "rebuilding":
