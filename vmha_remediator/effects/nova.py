@@ -135,14 +135,21 @@ class Nova(NovaQueues, NovaActs):
 
     @understood
     def evacuations(self, host: str) -> list[Migration]:
-        """Return the records of all evacuations away from `host`, the oldest first.
+        """Return the records of all evacuations away from `host`, the oldest first."""
+        return self._evacuations(f"source_compute={quote(host, safe='')}")
+
+    @understood
+    def evacuations_to(self, host: str) -> list[Migration]:
+        """Return the records of all evacuations that `host` has begun, the oldest first."""
+        found = self._evacuations(f"host={quote(host, safe='')}")  # away from it, too
+        return [record for record in found if record.dest == host]
+
+    def _evacuations(self, which: str) -> list[Migration]:
+        """Return records of evacuations, the oldest first.
 
         Nova stamps whole seconds and gives the newest first: those of one second go by number.
         """
-        path = (
-            f"/os-migrations?migration_type=evacuation&source_compute={quote(host, safe='')}"
-            f"&limit={PAGE}"
-        )
+        path = f"/os-migrations?migration_type=evacuation&{which}&limit={PAGE}"
         pages = self._pages(path, "migrations", MIGRATIONS)
         return [parse.migration(raw) for raw in sorted(pages, key=lambda raw: int(raw["id"]))]
 

@@ -12,6 +12,7 @@ from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine import destinations, vm_view
+from vmha_remediator.engine.arrivals import Arrivals
 from vmha_remediator.engine.destinations import Destinations
 from vmha_remediator.engine.fallen import Fallen
 from vmha_remediator.engine.judged import Judged
@@ -71,6 +72,7 @@ class Observer:
         self._relations = Relations(cloud, clock, policy)
         self._destinations = Destinations(cloud, self.judge, clock, policy)
         self._queues = Queues(cloud, clock, policy)
+        self._arrivals = Arrivals(store, cloud)
         self._fallen = Fallen(store, fencing, self._with_measures, clock, policy)
         #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
         self.agents = 0
@@ -141,6 +143,7 @@ class Observer:
                 others=self._relations.look(incident, servers),
                 leaves_stopped=self._cloud.leaves_stopped(),
             )
+            facts = self._arrivals.look(incident, facts)
             facts = replace(facts, queued=self._queues.look(incident, facts))
             facts = replace(facts, still_off=self._fallen.look(incident, facts))
         if proof.wants_power(incident, facts, self._clock.now(), self._policy):

@@ -259,12 +259,14 @@ class Nova(NovaBooks):
             clockwork.park(REPORT_EVERY)
 
     def _tidy(self, host: Host) -> None:
-        for record in list(self.records):
-            if record.source == host.name and record.status in KEEPS_DOWN:
-                if record.server_id in host.guests:
-                    self._world.guest_ends(record.server_id, host)
-                if record.status == "done":
-                    self._record(record.id, status="completed")
+        """Remove what has left; of several records of a server one is completed at each start."""
+        left = [r for r in self.records if r.source == host.name and r.status in KEEPS_DOWN]
+        for record in {r.server_id: r for r in left}.values():
+            if record.server_id in host.guests:
+                self._world.guest_ends(record.server_id, host)
+            server = self.servers_by_id.get(record.server_id)
+            if record.status == "done" or (server is not None and server.host != host.name):
+                self._record(record.id, status="completed", updated=self._now())
         for server in list(self.servers_by_id.values()):
             idle = server.id not in host.guests and not server.task_state
             if server.host == host.name and server.vm_state == "active" and idle:

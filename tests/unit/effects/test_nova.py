@@ -232,7 +232,12 @@ def test_records_of_evacuations_are_read(server: Server, nova: Nova) -> None:
         "created_at": "2026-11-22T07:00:00.000000",
     }
     server.say("GET", "/os-migrations", 200, {"migrations": [record]})
-    assert nova.evacuations("h1") == [Migration("m-5", "v-1", "h1", "h2", "done", 1795330800.0)]
+    there = [Migration("m-5", "v-1", "h1", "h2", "done", 1795330800.0)]
+    assert nova.evacuations("h1") == there
+    assert nova.evacuations_to("h2") == there
+    assert nova.evacuations_to("h1") == []  # Nova gives those away from it, too
+    asked = [r.path for r in server.requests if r.path.startswith("/os-migrations")]
+    assert ["source_compute=h1" in path for path in asked] == [True, False, False]
 
 
 def test_records_of_one_second_are_in_the_order_of_their_numbers(
