@@ -26,6 +26,8 @@ GUID = uuid.UUID("4c4c4544-0042-3510-8052-b4c04f4d3732")
 #: RMCP+ of the IPMI specification 2.0: authentication type and payload type of an open session
 #: request (13.6), HMAC-SHA1 (table 13-17), status of an answer (table 13-15).
 OPEN_SESSION, SHA1, NO_SUCH_ALGORITHM = b"\x06\x10", 1, b"\x11"
+#: What a reading of the power is among the requests; a control is the state it asks for.
+READ = "read"
 #: How it refuses to power down, by mode: completion codes of table 5-2.
 REFUSALS = {"refuses": 0xD4, "not now": 0xD5}
 
@@ -55,7 +57,11 @@ class IpmiBmc:
 
     def asked(self) -> list[str]:
         """Return the chassis controls that arrived since it was fresh."""
-        return list(self._say()["asked"])
+        return [request for request in self.heard() if request != READ]
+
+    def heard(self) -> list[str]:
+        """Return all of that with the readings of its power, in order."""
+        return list(self._say()["heard"])
 
 
 @contextmanager
@@ -91,22 +97,22 @@ class Chassis(server.Bmc):  # type: ignore[misc]
 
     def __init__(self, port: int) -> None:
         super().__init__({USER: PASSWORD}, port=port, address="127.0.0.1", bmcuuid=GUID)
-        self.state, self.mode, self.reads = "on", "works", 0
-        self.asked: list[str] = []
+        self.state, self.mode = "on", "works"
+        self.heard: list[str] = []
 
     def get_system_guid(self) -> uuid.UUID:
         return GUID
 
     def get_power_state(self) -> str:
-        self.reads += 1
+        self.heard.append(READ)
         if self.mode == "slow":
             time.sleep(1.2)
         if self.mode == "flaps":
-            return "off" if self.reads % 2 else "on"
+            return "off" if self.heard.count(READ) % 2 else "on"
         return self.state
 
     def power_off(self) -> int | None:
-        self.asked.append("off")
+        self.heard.append("off")
         if self.mode in REFUSALS:
             return REFUSALS[self.mode]
         if self.mode != "lies":
@@ -116,7 +122,7 @@ class Chassis(server.Bmc):  # type: ignore[misc]
         return None
 
     def power_on(self) -> None:
-        self.asked.append("on")
+        self.heard.append("on")
         self.state = "on"
 
     def sessionless_data(self, data: bytes, address: Any) -> None:
@@ -144,9 +150,8 @@ class Chassis(server.Bmc):  # type: ignore[misc]
         for line in sys.stdin:
             words = json.loads(line)
             if words:
-                self.state, self.mode, self.reads = words["power"], words["mode"], 0
-                self.asked = []
-            print(json.dumps({"power": self.state, "asked": self.asked}), flush=True)
+                self.state, self.mode, self.heard = words["power"], words["mode"], []
+            print(json.dumps({"power": self.state, "heard": self.heard}), flush=True)
 
 
 def _serve(port: int) -> None:

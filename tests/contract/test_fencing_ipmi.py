@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import pytest
 
 from tests.contract import bmc, ipmi_bmc, ipmi_sim
 from vmha_remediator.errors import FencingError
+from vmha_remediator.fencing import ipmi
 from vmha_remediator.fencing.contract import Power, Proof
+from vmha_remediator.fencing.deadline import Deadline
 from vmha_remediator.fencing.ipmi import IpmiDriver
 from vmha_remediator.fencing.settings import SettingError, parse_all
 
@@ -108,42 +111,67 @@ class TestAgainstPyghmisServer:
         assert made.fence().proof is Proof.POWER_OFF
 
 
+class Enough(Deadline):
+    """Time that is over once the BMC has heard all that a story needs, however long it takes."""
+
+    def __init__(self, seconds: float, heard: Callable[[], bool]) -> None:
+        super().__init__(seconds)
+        self._heard = heard
+
+    @property
+    def left(self) -> float:
+        return 0.0 if self._heard() else super().left
+
+
+#: What the BMC has heard by then: a request that is never answered, or another reading after the
+#: one that was, which the driver sends once it has that answer.
+UNANSWERED, ANSWERED = frozenset({"off"}), frozenset({"off", ipmi_bmc.READ})
+
+
 @dataclass(frozen=True)
 class Trouble:
-    """A BMC, or settings, with which nothing can be proven; `says` is part of the reason."""
+    """A BMC, or settings, with which nothing can be proven; `says` is part of the reason.
+
+    `enough`: what the BMC has to hear, from the first request on, before the time is over.
+    """
 
     name: str
     says: str
     mode: str = "works"
     given: Callable[[dict[str, str]], dict[str, Any]] = lambda known: {}
-    timeout: float = 6.0
+    timeout: float = 60.0
     truth: str = "on"
+    enough: frozenset[str] = frozenset()
 
 
 SAD = [
-    Trouble("stays on", "it still reads on", "lies"),
-    Trouble("flaps", "its readings contradict each other", "flaps", truth="off"),
+    Trouble("stays on", "it still reads on", "lies", enough=ANSWERED),
+    Trouble("flaps", "its readings contradict each other", "flaps", truth="off", enough=ANSWERED),
     Trouble("may not", "Insufficient privilege level", "refuses"),
-    Trouble("not now", "it refused (Command not supported in present state)", "not now"),
+    Trouble(
+        "not now",
+        "it refused (Command not supported in present state)",
+        "not now",
+        enough=ANSWERED,
+    ),
     Trouble(
         "its answer is lost",
         "it did not answer in time; given up after 1",
         "mute",
         truth="off",
+        enough=UNANSWERED,
     ),
-    Trouble("answers nothing", "it did not answer in time", "silent"),
-    Trouble("nobody there", "it did not answer in time", given=lambda k: {"port": 9}),
+    Trouble("answers nothing", "it did not answer in time", "silent", timeout=6),
+    Trouble("nobody there", "it did not answer in time", given=lambda k: {"port": 9}, timeout=6),
     Trouble(
         "wrong password",
         "it refused the credentials (Incorrect password provided)",
         given=lambda k: {"password_file": k["wrong"]},
-        timeout=20,
     ),
     Trouble(
         "no such name",
         "its name cannot be resolved; check 'address'",
         given=lambda k: {"address": "bmc.invalid"},
-        timeout=20,
     ),
 ]
 
@@ -155,8 +183,11 @@ def test_nothing_is_proven_and_the_reason_is_named_without_a_secret(
     tmp_path: Path,
     trouble: Trouble,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    if trouble.enough:
+        monkeypatch.setattr(ipmi, "Deadline", lambda s: Enough(s, has_heard(running, trouble)))
     known = {"wrong": secret(tmp_path, "wrong.password", WRONG)}
     port = running.fresh(trouble.mode).port
     given: dict[str, Any] = {"port": port, "password_file": password} | trouble.given(known)
@@ -172,25 +203,30 @@ def test_nothing_is_proven_and_the_reason_is_named_without_a_secret(
         assert running.power() == trouble.truth
 
 
+def has_heard(running: ipmi_bmc.IpmiBmc, trouble: Trouble) -> Callable[[], bool]:
+    """Return whether the BMC has heard enough of a story."""
+
+    def told() -> bool:
+        # One request may arrive more than once: it is sent again while no answer comes.
+        since = dropwhile(lambda request: request == ipmi_bmc.READ, running.heard())
+        return trouble.enough <= set(since)
+
+    return told
+
+
 def test_a_session_leaves_no_process_behind_and_shows_no_password(
     running: ipmi_bmc.IpmiBmc, password: str
 ) -> None:
     seen: list[bytes] = []
     made = driver(running.fresh().port, password_file=password)
 
-    with made._session(_deadline()) as session:
+    with made._session(Deadline(20)) as session:
         process = session._process
         proc = Path(f"/proc/{process.pid}")
         seen += [(proc / "cmdline").read_bytes(), (proc / "environ").read_bytes()]
 
     assert process.returncode == 0
     assert all(ipmi_bmc.PASSWORD.encode() not in text for text in seen)
-
-
-def _deadline() -> Any:
-    from vmha_remediator.fencing.deadline import Deadline
-
-    return Deadline(20)
 
 
 @pytest.fixture(scope="module")

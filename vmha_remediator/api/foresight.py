@@ -7,6 +7,7 @@ from vmha_remediator.api.backend import Backend
 from vmha_remediator.errors import CloudUnavailable
 from vmha_remediator.remedy import capacity
 from vmha_remediator.remedy.capacity import Outlook
+from vmha_remediator.rules.judge import may_hold
 
 #: Seconds that a request waits for Placement's books when nobody has read them lately. Few: the
 #: same threads answer webhooks.
@@ -24,7 +25,9 @@ def foresee(backend: Backend, wait: float = WAIT) -> tuple[Outlook, ...]:
     if look.services is None:
         raise CloudUnavailable("Nova's services cannot be listed now")
     sights = look.sights or {}
-    troubled = {host for host, sight in sights.items() if sight.standing is not None}
+    troubled = {
+        host for host, sight in sights.items() if sight.standing or may_hold(sight.verdicts)
+    }
     troubled |= {incident.host for incident in backend.store.incidents(active_only=True)}
     troubled |= set(backend.store.maintenance())
     able = capacity.takers(look.services.values(), troubled, backend.policy)

@@ -11,7 +11,7 @@ from vmha_remediator.remedy.capacity import Fit, Outlook
 from vmha_remediator.remedy.facts import Maintenance, Server, Service
 from vmha_remediator.remedy.incident import Change, Incident, StepRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.look import Look, Sight
-from vmha_remediator.rules import metrics
+from vmha_remediator.rules import judge, metrics
 from vmha_remediator.rules.judge import State
 from vmha_remediator.rules.model import Thresholds
 
@@ -115,7 +115,8 @@ def state_of(sight: Sight | None) -> str:
         return UNKNOWN
     if sight.standing is not None:
         return UNWELL
-    return WELL if all(v.state is State.OK for v in sight.verdicts) else UNKNOWN
+    well = all(v.state is State.OK and not v.doubtful for v in sight.verdicts)
+    return WELL if well else UNKNOWN
 
 
 def role(sight: Sight | None, limits: Thresholds) -> str | None:
@@ -142,6 +143,8 @@ def says(name: str, sight: Sight | None, look: Look) -> str:
         return sight.standing.evidence
     if state_of(sight) == WELL:
         return f"{name} is well: heard on the network, its lease is renewed."
+    if doubt := judge.may_hold(sight.verdicts):
+        return f"No verdict, and nothing shows that it lives: {doubt.evidence}"
     return "No verdict: some measures are missing, so nothing is concluded from the others."
 
 

@@ -18,6 +18,7 @@ from vmha_remediator.remedy.facts import Aggregate, Facts, Service
 from vmha_remediator.remedy.incident import Incident, VmStatus
 from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.states import IncidentState as S
+from vmha_remediator.rules import judge
 
 LOG = log.getLogger(__name__)
 
@@ -71,6 +72,8 @@ class Destinations:
         standing = {h: j.standing.rule for h, j in found.items() if j.standing is not None}
         unwatched = frozenset(h for h, rule in standing.items() if rule == cluster.SILENT)
         troubled = {h: rule for h, rule in standing.items() if h not in unwatched}
+        doubts = {h: judge.may_hold(j.verdicts) for h, j in found.items()}
+        troubled |= {h: f"{v.rule} is not ruled out" for h, v in doubts.items() if v is not None}
         troubled |= {i.host: f"{i.rule} is open" for i in active if i.host != facts.host}
         troubled |= dict.fromkeys(left_alone, "in maintenance")
         facts = replace(

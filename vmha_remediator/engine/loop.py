@@ -114,7 +114,7 @@ def make_engine(conf: cfg.ConfigOpts, store: Store | None = None) -> Engine:
         clock=clock,
         policy=policy,
         pool=requests,
-        heard=observer.heard,
+        heard=observer.heard_again,
         after_service=observer.forget_services,
     )
     reporters = make_reporters(conf)

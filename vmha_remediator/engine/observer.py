@@ -150,9 +150,9 @@ class Observer:
             facts = replace(facts, power=self._fencing.power(incident.host).value)
         return facts
 
-    def heard(self, incident: Incident) -> bool:
-        """Tell whether somebody hears the host now, or sees its lease renewed, so far as known."""
-        return self._with_measures(incident).heard
+    def heard_again(self, incident: Incident) -> bool:
+        """Tell whether a host that had failed is heard now, so far as is known."""
+        return self._with_measures(incident).heard_again
 
     def _compute(self, facts: Facts) -> Verdict:
         age = facts.heartbeat_age

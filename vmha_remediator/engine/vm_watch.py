@@ -30,7 +30,7 @@ from vmha_remediator.remedy.facts import Facts, Server, Stop
 from vmha_remediator.remedy.incident import Incident, VmStatus
 from vmha_remediator.remedy.vm_failure import Act, Decision, Limits, VmFacts
 from vmha_remediator.rules import vm_rule
-from vmha_remediator.rules.judge import SAID, State, Verdict
+from vmha_remediator.rules.judge import SAID, State, Verdict, may_hold
 from vmha_remediator.rules.model import Template
 from vmha_remediator.store import Store
 
@@ -204,6 +204,8 @@ class VmWatch:
         judged = self.observer.judge([host])[host]
         if judged.standing is not None:
             return f"{judged.standing.rule} of {host} stands"
+        if doubt := may_hold(judged.verdicts):
+            return f"{doubt.rule} of {host} is not ruled out"
         if not witnessed(judged.readings.values):
             return f"nobody says anything of {host} now"
         return ""

@@ -28,8 +28,11 @@ def before_fencing(
 ) -> Plan:
     """Go on only while the failure stands and no guard objects."""
     host, state = incident.host, facts.state_of(incident.rule)
-    if state is State.OK:
+    if pieces.gone(incident, facts):
         return over(incident, facts, "is over before anything was done")
+    if state is State.OK:
+        doubt = f"{incident.rule} does not hold now, but nothing shows that it is over"
+        return Plan((), f"{host}: waiting, {doubt}")
     if state is State.UNKNOWN or facts.standing is None or facts.standing.rule != incident.rule:
         return Plan((), f"{host}: waiting, the measures give no clear verdict now")
     objection = guards.objection(incident, facts, now, policy)
@@ -46,7 +49,7 @@ def over(incident: Incident, facts: Facts, why: str) -> Plan:
     like any other that returns.
     """
     if not incident.forced_by_us and all(vm.status in home.OVER for vm in incident.vms):
-        return pieces.clear(incident, facts, why)
+        return pieces.clear(incident, facts, f"{why}: {pieces.evidence(incident, facts)}")
     sentence = f"{incident.host} lives again before it was fenced anew; {pieces.tally(incident)}"
     return pieces.resume(incident, S.RECOVERED, sentence, {"fencing_since": incident.opened})
 
@@ -57,7 +60,7 @@ def fencing(incident: Incident, facts: Facts, now: float, policy: Policy) -> Pla
     A host that is heard and switched on has not been fenced; killing it now would help nobody.
     """
     host = incident.host
-    if not facts.heard or facts.power == "off":
+    if not facts.heard_again or facts.power == "off":
         return Plan((Fence(host),), f"{host}: is being switched off")
     hold = Hold(
         pieces.HEARD_AGAIN,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vmha_remediator.remedy.incident import IN_FLIGHT, VmRecord
-from vmha_remediator.rules.judge import State, Verdict
+from vmha_remediator.rules.judge import LAG, State, Verdict
 
 #: Set by the API: no destination has taken it on yet.
 ACCEPTED = "accepted"
@@ -186,6 +186,13 @@ class Facts:
         """Return what one rule says now; a rule that was not judged is UNKNOWN."""
         return next((v.state for v in self.verdicts if v.rule == rule), State.UNKNOWN)
 
+    def over(self, rule: str) -> bool:
+        """Tell whether what was read shows that the situation of a rule is over.
+
+        That it does not hold is not enough: see `Verdict.doubtful`.
+        """
+        return any(v.state is State.OK and not v.doubtful for v in self.verdicts if v.rule == rule)
+
     @property
     def recovering(self) -> frozenset[str]:
         """Return the ids of the servers that other incidents are not done with."""
@@ -199,6 +206,15 @@ class Facts:
     @property
     def heard(self) -> bool:
         """Tell whether somebody hears the host or sees its lease renewed."""
-        beat = self.heartbeat_age is not None and self.heartbeat_age < self.fresh_heartbeat
-        lease = self.lease_age is not None and self.lease_age < self.fresh_lease
+        return self._seen(1.0)
+
+    @property
+    def heard_again(self) -> bool:
+        """Tell whether a host that had failed is heard: not by a witness that lags behind."""
+        return self._seen(1.0 - LAG)
+
+    def _seen(self, share: float) -> bool:
+        """Tell whether an age is below this share of its limit."""
+        beat = self.heartbeat_age is not None and self.heartbeat_age < share * self.fresh_heartbeat
+        lease = self.lease_age is not None and self.lease_age < share * self.fresh_lease
         return beat or lease

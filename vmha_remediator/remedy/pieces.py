@@ -49,8 +49,8 @@ def subject(incident: Incident) -> str:
 
 
 def gone(incident: Incident, facts: Facts) -> bool:
-    """Tell whether the rule says positively that its situation is over."""
-    return facts.state_of(incident.rule) is State.OK
+    """Tell whether what was read shows that its situation is over."""
+    return facts.over(incident.rule)
 
 
 def unknown_everywhere(incident: Incident, facts: Facts) -> bool:

@@ -25,6 +25,11 @@ COMPARATORS: dict[str, Callable[[float, float], bool]] = {
 }
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "=", "ne": "!="}
 GROUPS = ("and", "or")
+#: An age is the least that it can be: a witness that is short of CPU or whose storage is slow
+#: sees a renewal late, and publishes a younger age than another one did before it. Both may say
+#: so while their last look is no older than one and a half renewals (`own_read` in the agent's
+#: limits); the threshold is four renewals. So much of its threshold an age may be too young.
+LAG = 1.5 / 4.0
 
 
 class State(Enum):
@@ -61,6 +66,8 @@ class Verdict:
     action: str  # "recover" | "report"
     severity: str
     evidence: str  # one sentence that names every reading used
+    #: It does not hold, and nothing that was read shows that its situation is over.
+    doubtful: bool = False
 
 
 def leaf_state(leaf: Mapping[str, Any], values: Mapping[str, float]) -> State:
@@ -125,9 +132,28 @@ def judge(
                 action=template.action,
                 severity=template.severity,
                 evidence=_evidence(template.name, readings, state, rule),
+                doubtful=template.action == "recover"
+                and state is State.OK
+                and evaluate(rule, at_worst(readings.values, thresholds)) is not State.OK,
             )
         )
     return verdicts
+
+
+def at_worst(values: Mapping[str, float], thresholds: Thresholds) -> dict[str, float]:
+    """Return what may be true of a host where `values` are read, at worst.
+
+    Its ages may be older, and how many witnesses speak says nothing about the host itself.
+    """
+    lags = {
+        metrics.HEARTBEAT_AGE.name: LAG * thresholds.heartbeat_age,
+        metrics.LEASE_AGE.name: LAG * thresholds.lease_age,
+    }
+    return {
+        name: value + lags.get(name, 0.0)
+        for name, value in values.items()
+        if name != metrics.WITNESSES.name
+    }
 
 
 @lru_cache(maxsize=64)
@@ -144,6 +170,11 @@ def standing(verdicts: Iterable[Verdict]) -> Verdict | None:
     """
     alarming = [v for v in verdicts if v.state is State.ALARM]
     return min(alarming, key=lambda v: v.action == "recover", default=None)
+
+
+def may_hold(verdicts: Iterable[Verdict]) -> Verdict | None:
+    """Return the verdict that may be true although it does not hold, or None."""
+    return next((v for v in verdicts if v.doubtful), None)
 
 
 def _evidence(name: str, readings: Readings, state: State, rule: Mapping[str, Any]) -> str:

@@ -147,7 +147,7 @@ class Control:
             clock=self.clock,
             policy=self.policy,
             pool=InlinePool(),
-            heard=observer.heard,
+            heard=observer.heard_again,
             after_service=observer.forget_services,
         )
         crew = Crew(

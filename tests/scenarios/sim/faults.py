@@ -348,6 +348,12 @@ def service(world: World, name: str, state: str) -> None:
         (world.telemetry.down.add if down else world.telemetry.down.discard)(name)
 
 
+@verb("slow-gnocchi")
+def slow_gnocchi(world: World, seconds: str) -> None:
+    """Let Gnocchi take so long for each request."""
+    world.telemetry.latency = float(seconds)
+
+
 @verb("silence")
 def silence(world: World, *names: str) -> None:
     """Let no sample about hosts come through any more."""

@@ -26,7 +26,7 @@ POLLING = 2.0  # s, the interval in polling.yaml
 VM_POLLING = 10.0  # s, that of power.state
 RUNNING, SHUTOFF = 1.0, 5.0  # libvirt's numbers
 INGESTION = 0.07  # s, from sample to readable
-READ = 0.01  # s, one request
+READ = 0.01  # s, one request to services that are not busy
 EVALUATION = 2.0  # s, [evaluator] evaluation_interval
 WEBHOOK = 0.1  # s, notifier and POST
 SOCKET_TIMEOUT = 2.0
@@ -74,6 +74,7 @@ class Telemetry:
         self._evaluated = 0.0
         self.silent: set[str] = set()  # hosts of which nothing gets through
         self.lost_webhooks = False
+        self.latency = READ  # s, what Gnocchi takes for one request
         self.states: dict[tuple[str, str], State] = {}
         self._rendered: dict[tuple[str, int], list[tuple[str, dict[str, Any]]]] = {}
 
@@ -174,7 +175,7 @@ class Telemetry:
         return found.value if found is not None else None
 
     def _request(self) -> None:
-        self._world.clockwork.park(READ)
+        self._world.clockwork.park(self.latency)
         if self.down & {"gnocchi", "keystone"}:
             raise TelemetryUnavailable("Gnocchi cannot be reached")
 

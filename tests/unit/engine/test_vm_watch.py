@@ -77,12 +77,13 @@ class Host:
     readings: Readings = WELL
     standing: Verdict | None = None
     service: Service = field(default_factory=service)
+    verdicts: tuple[Verdict, ...] = ()
 
     def services(self) -> list[Service]:
         return [self.service]
 
     def judge(self, hosts: list[str]) -> dict[str, Judged]:
-        return {host: Judged(self.readings, (), self.standing) for host in hosts}
+        return {host: Judged(self.readings, self.verdicts, self.standing) for host in hosts}
 
 
 class Sim:
@@ -230,6 +231,7 @@ def test_so_does_what_is_wrong_with_most_hosts(sim: Sim) -> None:
     "host",
     [
         Host(standing=Verdict("partition", "h1", State.ALARM, "report", "low", "cut")),
+        Host(verdicts=(Verdict("failure", "h1", State.OK, "recover", "low", "", doubtful=True),)),
         Host(readings=Readings("h1", {})),
         Host(readings=Readings("h1", {"vmha.host.heartbeat": 1.0})),
         Host(service=service(up=False)),
@@ -237,7 +239,7 @@ def test_so_does_what_is_wrong_with_most_hosts(sim: Sim) -> None:
 )
 def test_a_host_that_is_not_well_by_everybodys_word_is_not_touched(sim: Sim, host: Host) -> None:
     sim.host.readings, sim.host.standing = host.readings, host.standing
-    sim.host.service = host.service
+    sim.host.service, sim.host.verdicts = host.service, host.verdicts
     sim.ring()
     sim.pass_time(30)
     assert sim.cloud.rebooted == []

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from vmha_remediator.remedy.facts import Cluster, Facts, Server, Service
@@ -16,6 +17,13 @@ ACTION = {"failure": "recover"}
 
 def verdict(rule: str, state: State) -> Verdict:
     return Verdict(rule, "h1", state, ACTION.get(rule, "report"), "low", f"{rule} evidence")
+
+
+def in_doubt(lease_age: float = 7.5) -> Facts:
+    """Return facts in which a failure does not hold, and nothing shows that it is over."""
+    known = facts(None, heartbeat_age=9.0, lease_age=lease_age)
+    verdicts = (replace(v, doubtful=v.rule == "failure") for v in known.verdicts)
+    return replace(known, verdicts=tuple(verdicts))
 
 
 def incident(state: str, **fields: Any) -> Incident:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.remedy.build import NOW, facts, incident, no_measures, server, service
+from tests.unit.remedy.build import NOW, facts, in_doubt, incident, no_measures, server, service
 from vmha_remediator.remedy.facts import Cluster, Facts, Migration
 from vmha_remediator.remedy.incident import Incident, ProofRecord, StepRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.plan import next_steps
@@ -38,6 +38,8 @@ CASES: list[tuple[str, Incident, Facts, list[str]]] = [
     ("a failure that stands is confirmed", incident("detected"), facts(), ["-> confirmed"]),
     ("healed: cleared", incident("detected"), facts(None), ["-> cleared"]),
     ("healed after confirmation: cleared", incident("confirmed"), facts(None), ["-> cleared"]),
+    ("gone, and nothing shows that it is over: waits", incident("detected"), in_doubt(), []),
+    ("the same after confirmation: waits", incident("confirmed"), in_doubt(), []),
     ("unknown: waits", incident("detected"), no_measures(), []),
     ("unknown after confirmation: waits", incident("confirmed"), no_measures(), []),
     ("another verdict stands: cleared", incident("detected"), facts("isolation"), ["-> cleared"]),
@@ -54,6 +56,13 @@ CASES: list[tuple[str, Incident, Facts, list[str]]] = [
         "fencing begun, heard again: a person",
         incident("fencing"),
         facts(None, power="on"),
+        ["hold heard-again"],
+    ),
+    ("fencing begun, one witness lags behind: again", incident("fencing"), in_doubt(), ["fence"]),
+    (
+        "fencing begun, its lease is renewed: a person",
+        incident("fencing"),
+        in_doubt(lease_age=4.9),
         ["hold heard-again"],
     ),
     ("fencing begun, off after all", incident("fencing"), facts(None, power="off"), ["fence"]),
@@ -212,6 +221,7 @@ CASES: list[tuple[str, Incident, Facts, list[str]]] = [
         ["-> cleared"],
     ),
     ("held before fencing, over", incident("held", held_by="storm"), facts(None), ["-> cleared"]),
+    ("held, and nothing shows that it is over", incident("held", held_by="storm"), in_doubt(), []),
     (
         "fenced once, held before it was fenced anew, lives: taken back",
         incident("held", held_by="storm", forced_by_us=True),

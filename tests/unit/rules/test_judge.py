@@ -7,8 +7,18 @@ import itertools
 
 import pytest
 
+from vmha_pollsters.agent.witness.limits import limits
 from vmha_remediator.rules import templates
-from vmha_remediator.rules.judge import Readings, State, Verdict, combine, judge, standing
+from vmha_remediator.rules.judge import (
+    LAG,
+    Readings,
+    State,
+    Verdict,
+    combine,
+    judge,
+    may_hold,
+    standing,
+)
 from vmha_remediator.rules.model import Thresholds
 
 RULES = templates.load()
@@ -121,6 +131,44 @@ def test_the_evidence_names_every_reading() -> None:
         "vmha.host.heartbeat.age is 12.3 s (>= 5 holds); vmha.host.reachable is 0 (= 0 holds); "
         "vmha.host.witnesses is 3 (>= 2 holds)."
     )
+
+
+DEAD = {"heartbeat.age": 12.0, "lease.age": 12.0, "reachable": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("values", "doubtful"),
+    [
+        ({"lease.age": 7.5}, True),  # another witness, whose look is a little older
+        ({"lease.age": 5.0}, True),
+        ({"lease.age": 4.9}, False),  # renewed: no witness lags so far behind
+        ({"heartbeat.age": 4.9, "lease.age": 60.0}, True),
+        ({"heartbeat.age": 3.0, "lease.age": 60.0}, False),
+        ({"witnesses": 1.0}, True),  # says nothing about the host
+        ({"lease.age": 7.5, "witnesses": 1.0}, True),
+        ({"reachable": 1.0, "witnesses": 1.0}, False),
+        ({"lease.age": 1.0, "witnesses": 1.0}, False),
+        ({}, False),  # it holds: no doubt
+    ],
+)
+def test_a_failure_that_does_not_hold_is_over_only_if_a_reading_shows_that_the_host_lives(
+    values: dict[str, float], doubtful: bool
+) -> None:
+    verdicts = judge(RULES, readings(**DEAD | values), Thresholds())
+    (failure,) = [v for v in verdicts if v.rule == "failure"]
+    assert (failure.state is State.ALARM) is (values == {})
+    assert failure.doubtful is doubtful
+    assert may_hold(verdicts) == (failure if doubtful else None)
+
+
+def test_of_a_host_that_is_well_nothing_is_in_doubt() -> None:
+    assert may_hold(judge(RULES, readings(), Thresholds())) is None
+    assert may_hold(judge(RULES, Readings("h1", {}), Thresholds())) is None
+
+
+def test_an_age_may_be_as_much_too_young_as_a_witness_that_speaks_may_lag_behind() -> None:
+    agent = limits()
+    assert agent.own_read == LAG * agent.lease_live == LAG * Thresholds().lease_age
 
 
 def test_verdicts_come_in_the_order_of_the_files() -> None:

@@ -74,7 +74,7 @@ class Sim:
             clock=world.clock,
             policy=self.policy,
             pool=pool,
-            heard=observer.heard,
+            heard=observer.heard_again,
             after_service=observer.forget_services,
         )
         crew = Crew(
