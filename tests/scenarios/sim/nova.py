@@ -206,10 +206,12 @@ class Nova(NovaBooks):
 
     def queued_at(self, server_id: str, source: str) -> frozenset[str]:
         """Return what Placement's books say once the conductor is through with the latest one."""
-        self._request()
         if self.books_away:
             raise CloudUnavailable("Placement cannot be reached")
-        return frozenset(self._claims[server_id] if server_id in self._cast else ())
+        if server_id not in self._cast:
+            return frozenset()
+        self._request()  # one that finds nothing would be in every log
+        return frozenset(self._claims[server_id])
 
     def reboot(self, server_id: str) -> None:
         self._request()
