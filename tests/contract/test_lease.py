@@ -195,6 +195,24 @@ def test_an_area_made_anew_is_noticed_by_the_owner(path: str) -> None:
     assert mine.claim().generation == 1
 
 
+def test_an_area_made_anew_while_a_claim_waits_is_noticed(path: str) -> None:
+    before = keeper(path, identity("h1", boot=1))
+    before.claim()
+
+    def made_anew(seconds: float) -> bool:
+        if seconds > INTERVAL:  # the claim watches whether the host before the reboot lives on
+            area.init(path, 4, "prod", force=True, sleep=lambda _: None)
+        return False
+
+    mine = keeper(path, identity("h1", boot=2), made_anew)
+    mine.claim()
+    assert 0 in table(path).damaged  # to everybody else it belongs to the area of before
+    with pytest.raises(ClaimLost, match="initialised anew"):
+        mine.renew(Content(), table(path))
+    again = keeper(path, identity("h1", boot=2)).claim()
+    assert table(path).slots[again.index].host == "h1"
+
+
 def test_a_file_replaced_under_the_path_is_noticed(tmp_path: Path) -> None:
     path = str(tmp_path / "slots")
     area.init(path, 4, "prod")

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Play scenarios: `python -m tests.scenarios NAME...`, `--bless`, `--list`, `explore`, `crash`."""
+"""Play scenarios: `python -m tests.scenarios NAME...`, `--list`, `explore`, `crash`, `mutants`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from tests.scenarios.sim import crash, explore, script
+from tests.scenarios.sim import crash, explore, mutants, script
 from tests.scenarios.sim.many import spread
 
 
 def main() -> int:
     """Run one command and return its exit status."""
-    if sys.argv[1:2] == ["explore"]:
-        return explore.main(sys.argv[2:])
-    if sys.argv[1:2] == ["crash"]:
-        return crash.main(sys.argv[2:])
+    others = {"explore": explore.main, "crash": crash.main, "mutants": mutants.main}
+    if sys.argv[1:] and sys.argv[1] in others:
+        return others[sys.argv[1]](sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m tests.scenarios", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     parser.add_argument("--bless", action="store_true", help="make the logs the expected ones")

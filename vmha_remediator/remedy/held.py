@@ -83,11 +83,11 @@ def guard_gone(incident: Incident, facts: Facts, now: float, policy: Policy) -> 
         return Plan((Note({"well_since": None}),), f"{incident.host}: held, {incident.reason}")
     wait = guards.CALM.get(incident.held_by)
     calm = wait(policy) if wait is not None else 0.0
-    since = now if incident.well_since is None else incident.well_since
-    if now - since >= calm:
+    gone_for = pieces.lasted(incident.well_since, now)
+    if (gone_for or 0.0) >= calm:
         sentence = f"what held it ({incident.held_by}) is over: judged anew"
         return pieces.resume(incident, S.DETECTED, sentence, {"well_since": None})
-    note = (Note({"well_since": now}),) if incident.well_since is None else ()
+    note = (Note({"well_since": now}),) if gone_for is None else ()
     return Plan(
         note, f"{incident.host}: what held it is over; waiting whether it stays so: {calm:g} s"
     )

@@ -53,6 +53,15 @@ def gone(incident: Incident, facts: Facts) -> bool:
     return facts.over(incident.rule)
 
 
+def lasted(since: float | None, now: float) -> float | None:
+    """Return for how long something has lasted (s); None: it has not begun, or lies ahead.
+
+    Then some clock was set back, or another controller's is ahead: it is counted anew, or it
+    would be waited for until that moment has come.
+    """
+    return None if since is None or since > now else now - since
+
+
 def unknown_everywhere(incident: Incident, facts: Facts) -> bool:
     """Tell whether neither the witnesses nor Nova know the host any more: it has been removed."""
     known = facts.service is not None or facts.state_of(incident.rule) is not State.UNKNOWN

@@ -48,9 +48,10 @@ def reported(incident: Incident, facts: Facts, now: float, policy: Policy) -> Pl
         return Plan(
             (*again, *pieces.disable(incident, facts)), f"{host}: {incident.rule} reported"
         )
-    if incident.well_since is None:
+    over_for = pieces.lasted(incident.well_since, now)
+    if over_for is None:
         return Plan((Note({"well_since": now}),), f"{host}: {incident.rule} no longer holds")
-    if now - incident.well_since < calm:
+    if over_for < calm:
         return Plan((), f"{host}: {incident.rule} no longer holds; waiting whether it stays so")
     return pieces.clear(incident, facts, f"has become {standing.rule}" if standing else "is over")
 

@@ -160,11 +160,11 @@ def booting(incident: Incident, facts: Facts, now: float, policy: Policy) -> Pla
     """
     if incident.heard_since is not None or facts.power != "on":
         return None
-    since = now if incident.powered_since is None else incident.powered_since
-    left = policy.boot_grace - (now - since)
+    powered_for = pieces.lasted(incident.powered_since, now)
+    left = policy.boot_grace - (powered_for or 0.0)
     if left <= 0:
         return None
-    note = (Note({"powered_since": now}),) if incident.powered_since is None else ()
+    note = (Note({"powered_since": now}),) if powered_for is None else ()
     sentence = f"{incident.host}: is switched on again and not heard yet; it is let boot"
     return Plan(note, sentence)
 

@@ -96,7 +96,7 @@ def _moving(
 def heard_after_proof(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
     """Wait until it is clear whether the host is heard again, or was never off."""
     host = incident.host
-    if incident.heard_since is None:
+    if pieces.lasted(incident.heard_since, now) is None:
         note = Note({"heard_since": now})
         return Plan((note,), f"{host}: nothing is started, it is heard although it was off")
     if proof.heard_for(incident, now) < policy.heard_after:

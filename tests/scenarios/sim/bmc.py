@@ -61,7 +61,10 @@ class Bmcs:
             if word is None:
                 return FenceResult("bmc", None, "the BMC does not answer")
             return FenceResult("manual", Proof.POWER_OFF, word)
+        began = world.clockwork.now
         world.clockwork.park(SWITCH)
+        if world.clockwork.now - began > TIMEOUT:  # who asks was stopped meanwhile
+            return FenceResult("bmc", None, "the connection was closed before it was asked")
         if mode != "lies":
             world.fenced(host)
             world.hosts[host].power_off()

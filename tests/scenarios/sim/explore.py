@@ -11,10 +11,12 @@ import argparse
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 
+from tests.scenarios.sim import stories
 from tests.scenarios.sim.faults import act
 from tests.scenarios.sim.hosts import rng
 from tests.scenarios.sim.invariants import Violation
@@ -26,6 +28,7 @@ WARM = 15.0  # s until the first fault
 TROUBLE = 50.0  # s in which faults begin
 REST = 20.0  # s from the last fault to the repair
 CALM = 400.0  # s after the repair, at most, until all is well: a flapping host is told for 300
+STORIES = 0.5  # the share of runs whose faults belong together
 PERSON = 25.0  # s after the repair until a person looks at what is held
 
 Fault = Callable[[random.Random, Sequence[str]], str]
@@ -137,24 +140,37 @@ class Result:
 def plan(seed: int) -> Plan:
     """Return the cluster and the faults of a seed."""
     chance = rng(f"plan {seed}")
-    hosts = tuple(f"h{n}" for n in range(1, chance.randint(3, 5) + 1))
+    told = chance.random() < STORIES
+    # Two hosts that die one after the other are no storm in a story.
+    many, share = ((4, 5), [0.5, 1.0]) if told else ((3, 5), [0.34, 0.5, 0.5, 1.0])
+    hosts = tuple(f"h{n}" for n in range(1, chance.randint(*many) + 1))
     vms = {host: [f"{host}-{n}" for n in "ab"[: chance.randint(0, 2)]] for host in hosts}
     cluster = Cluster(
         hosts=hosts,
         vms=vms,
         resume_guests=chance.random() < 0.7,
         policy={
-            "storm_share": chance.choice([0.34, 0.5, 0.5, 1.0]),
+            "storm_share": chance.choice(share),
             "parallel": chance.choice([1, 32]),
             "candidates": chance.choice(["scheduler", "spread"]),
         },
     )
+    sources = [host for host in hosts if vms[host]]
+    steps = [*_anything(chance, hosts, (0, 3) if told else (2, 8))]
+    if told and sources:
+        source = chance.choice(sources)
+        steps += stories.steps(chance, source, vms[source], WARM + chance.uniform(0, 5))
+    return Plan(seed, cluster, tuple(sorted(steps, key=itemgetter(0))))
+
+
+def _anything(
+    chance: random.Random, hosts: Sequence[str], many: tuple[int, int]
+) -> Iterator[tuple[float, str]]:
+    """Yield faults that have nothing to do with each other."""
     weights, faults = zip(*FAULTS, strict=True)
-    times = sorted(
-        round(chance.uniform(WARM, WARM + TROUBLE), 2) for _ in range(chance.randint(2, 8))
-    )
-    made = (chance.choices(faults, weights)[0](chance, hosts) for _ in times)
-    return Plan(seed, cluster, tuple(zip(times, made, strict=True)))
+    for _ in range(chance.randint(*many)):
+        when = round(chance.uniform(WARM, WARM + TROUBLE), 2)
+        yield when, chance.choices(faults, weights)[0](chance, hosts)
 
 
 def run(seed: int) -> Result:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Verb = Callable[..., None]
 VERBS: dict[str, Verb] = {}
 EVERYBODY = "all"
+DESTINATION = "DESTINATION"
+LOOK = 0.05  # s between two looks of those who wait for something
 
 
 def verb(name: str) -> Callable[[Verb], Verb]:
@@ -421,9 +423,28 @@ def when(world: World, state: str, *line: str) -> None:
         if S(state) in states:
             act(world, " ".join(line))
         else:
-            world.clockwork.after(0.05, look)
+            world.clockwork.after(LOOK, look)
 
     look()
+
+
+@verb("when-moving")
+def when_moving(world: World, *line: str) -> None:
+    """Do something as soon as a VM is on its way; DESTINATION in the line stands for where to."""
+
+    def look() -> None:
+        host = world.nova.heading_for()
+        if host is not None:
+            act(world, " ".join(line).replace(DESTINATION, host))
+        else:
+            world.clockwork.after(LOOK, look)
+
+    look()
+
+
+@verb("later")
+def later(world: World, seconds: str, *line: str) -> None:
+    world.clockwork.after(float(seconds), lambda: act(world, " ".join(line)))
 
 
 @verb("room")

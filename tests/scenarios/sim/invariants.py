@@ -163,8 +163,7 @@ class Invariants:
             self.violation("proof first", f"{what} without a stored proof")
         by_person = incident.proof is not None and incident.proof.driver == "manual"
         proven = self._boots_off.get(source.name) == source.boots
-        fresh = self._world.clockwork.now - source.booted <= JUST_ON
-        if not by_person and not proven and not fresh:
+        if not by_person and not proven and not self._just_on(source):
             self.violation("proof first", f"{what}, but the proof is not of this boot")
         if source.powered and server.id in source.guests:
             self.violation("proof first", f"{what}, where it still runs")
@@ -172,9 +171,16 @@ class Invariants:
         for other in (r for r in nova.records if r.id not in nova.lost):
             if other.server_id == server.id and other.status in ("accepted", "pre-migrating"):
                 hosts = nova.may_begin_on(other)
-                if hosts is None or any(self._world.hosts[host].powered for host in hosts):
+                if hosts is None or any(map(self._may_live, hosts)):
                     self.violation("at most once", f"{what} while {other.id} is under way")
         self.evacuations.append(server.name)
+
+    def _may_live(self, name: str) -> bool:
+        host = self._world.hosts[name]
+        return host.powered and not self._just_on(host)
+
+    def _just_on(self, host: Host) -> bool:
+        return self._world.clockwork.now - host.booted <= JUST_ON
 
     def evacuated(self, vm: str, source: str, dest: str) -> None:
         boot = self._boots_off.get(source, self._world.hosts[source].boots)

@@ -65,10 +65,11 @@ class Nova(NovaBooks):
         self.books_away = False  # Placement does not answer
         self._claims: dict[str, set[str]] = {}  # hosts chosen for each server, ever
         self._cast: set[str] = set()  # servers of which the conductor has asked such a host
-        self._queues: dict[str, set[str]] = {}  # in which requests for a server wait
+        self._waiting: dict[str, set[str]] = {}  # server -> hosts whose queues have requests
         self.spoiled: set[str] = set()  # servers whose next start at a destination fails
         self.loses: set[str] = set()  # servers whose next evacuation no service hears of
         self.lost: set[str] = set()  # and the records of those
+        self._queues: dict[str, str] = {}  # record -> the host that has been asked
         self._taken: dict[str, str] = {}  # server -> the destination that has begun it last
 
     def boot(self, name: str, host: str, tagged: bool = True, **fields: Any) -> None:
@@ -261,14 +262,12 @@ class Nova(NovaBooks):
             clockwork.park(REPORT_EVERY)
 
     def _tidy(self, host: Host) -> None:
-        """Remove what has left; of several records of a server one is completed at each start."""
+        """Remove what was evacuated and complete its records: one of each server, the newest."""
         left = [r for r in self.records if r.source == host.name and r.status in KEEPS_DOWN]
-        for record in {r.server_id: r for r in left}.values():
+        for record in {record.server_id: record for record in left}.values():
             if record.server_id in host.guests:
                 self._world.guest_ends(record.server_id, host)
-            server = self.servers_by_id.get(record.server_id)
-            if record.status == "done" or (server is not None and server.host != host.name):
-                self._record(record.id, status="completed", updated=self._now())
+            self._record(record.id, status="completed", updated=self._now())
         for server in list(self.servers_by_id.values()):
             idle = server.id not in host.guests and not server.task_state
             if server.host == host.name and server.vm_state == "active" and idle:
@@ -291,14 +290,17 @@ class Nova(NovaBooks):
             return frozenset({record.dest})
         if record.server_id not in self._cast:
             return None
-        return frozenset(self._queues[record.server_id])
+        return frozenset(self._waiting[record.server_id])
 
     # -- an evacuation ----------------------------------------------------------------------
 
     def _schedule(self, server_id: str, wanted: str | None) -> None:
-        """Choose a host; of two records that are accepted the conductor takes the older one."""
-        own = (r for r in self.records if r.server_id == server_id)
-        record = next(r for r in own if r.status == "accepted")
+        """Choose a host; of two records that are accepted the conductor takes the older one.
+
+        Where the source has completed the record meanwhile it goes on without; here, with that.
+        """
+        own = [r for r in self.records if r.server_id == server_id]
+        record = next((r for r in own if r.status == "accepted"), own[-1])
         number = record.id
         dest = self._checked(wanted) if wanted else self._choose(server_id, record.source)
         if record.server_id not in self.servers_by_id:
@@ -312,15 +314,21 @@ class Nova(NovaBooks):
         else:
             self._claims.setdefault(server_id, set()).add(dest)
             self._cast.add(server_id)
-            self._queues.setdefault(server_id, set()).add(dest)
+            self._waiting.setdefault(server_id, set()).add(dest)
+            self._queues[number] = dest
             self._begin(number, self._world.hosts[dest])
+
+    def heading_for(self) -> str | None:
+        """Return where the first evacuation that is under way goes, whatever Nova says of it."""
+        going = (r.dest or self._queues.get(r.id) for r in self.records if r.status in UNDER_WAY)
+        return next((host for host in going if host is not None), None)
 
     def _begin(self, number: str, host: Host) -> None:
         """Wait in the destination's queue until it takes it; only then Nova says where it goes."""
         if not self._works(host):
             self._world.clockwork.after(1.0, lambda: self._begin(number, host))
             return
-        self._queues[self._find(number).server_id].discard(host.name)
+        self._waiting[self._find(number).server_id].discard(host.name)
         server = self.servers_by_id.get(self._find(number).server_id)
         self._record(number, status="pre-migrating", dest=host.name)
         if server is not None and server.task_state == "rebuilding":
@@ -419,7 +427,10 @@ class Nova(NovaBooks):
         self.servers_by_id[server_id] = replace(self.servers_by_id[server_id], **fields)
 
     def _request(self) -> None:
+        began = self._world.clockwork.now
         self._world.clockwork.park(REQUEST)
+        if self._world.clockwork.now - began > RPC_TIMEOUT:  # who asks was stopped meanwhile
+            raise CloudUnavailable("Nova: the connection was closed before it was asked")
         if self.down or "keystone" in self._world.telemetry.down:
             raise CloudUnavailable("Nova cannot be reached")
 

@@ -10,10 +10,17 @@ import pytest
 from tests.unit.remedy.build import NOW, facts, incident, no_measures, server
 from vmha_remediator.remedy import proof, vms
 from vmha_remediator.remedy.facts import Facts, Migration
-from vmha_remediator.remedy.incident import POWER_OFF, ProofRecord, StepRecord, VmRecord, VmStatus
+from vmha_remediator.remedy.incident import (
+    POWER_OFF,
+    Incident,
+    ProofRecord,
+    StepRecord,
+    VmRecord,
+    VmStatus,
+)
 from vmha_remediator.remedy.plan import next_steps
 from vmha_remediator.remedy.policy import Policy
-from vmha_remediator.remedy.steps import Evacuate, Fence, ResetState, Step
+from vmha_remediator.remedy.steps import Evacuate, Fence, Note, ResetState, Step
 
 HOUR = 3600.0
 POLICY = Policy()
@@ -56,6 +63,25 @@ def test_a_fencing_that_was_tried_in_the_future_is_tried_again() -> None:
     given = incident("held", held_by="no-proof", fencing_since=NOW + HOUR, steps=(tried,))
 
     assert next_steps(given, facts(), NOW).steps == (Fence("h1"),)
+
+
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [
+        (incident("reported", rule="isolation", well_since=NOW + HOUR), facts(None)),
+        (incident("held", held_by="storm", well_since=NOW + HOUR), facts()),
+        (incident("evacuating", heard_since=NOW + HOUR), facts(None, power="on")),
+        (incident("recovered", powered_since=NOW + HOUR), facts(power="on")),
+    ],
+    ids=["a report is over", "a guard is gone", "a host is heard", "a host boots"],
+)
+def test_what_must_last_is_counted_anew_by_a_clock_that_stepped_back(
+    given: Incident, known: Facts
+) -> None:
+    (note,) = next_steps(given, known, NOW).steps
+
+    assert isinstance(note, Note)
+    assert list(note.fields.values()) == [NOW]
 
 
 def test_a_half_way_failure_counts_whatever_the_clock_that_stamped_it() -> None:

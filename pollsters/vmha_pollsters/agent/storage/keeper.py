@@ -127,7 +127,8 @@ class Keeper:
             raise ClaimLost("no slot is claimed")
         began = self._clock()
         if not self._is_ours(held, area, looked, began):
-            there = self._still_there(held, area)
+            other_area = looked is not None and looked.header.uuid != area
+            there = self._still_there(held, area, other_area)
             if there.nonce != held.nonce and not has(there.flags, Flag.CLAIMING):
                 raise self._lost(
                     f"slot {held.index} is now written by host '{there.host}' at {there.address}"
@@ -212,14 +213,18 @@ class Keeper:
             wall=self._wall(),
         )
 
-    def _still_there(self, held: Slot, area: uuid.UUID) -> Slot:
-        """Return what is in our slot; only if that is strange the header is asked, too."""
+    def _still_there(self, held: Slot, area: uuid.UUID, other_area: bool) -> Slot:
+        """Return what is in our slot; only if something is strange the header is asked, too.
+
+        A claim that waited while the area was initialised anew has written into the new area what
+        belongs to the old one: the slot is ours as before, and nobody else believes it.
+        """
         try:
             there = unpack_slot(self._blocks.read(FIRST_HOST + held.index, 1), held.index, area)
         except Damaged:
             there = held  # it is ours and about to be written again: that repairs it
         else:
-            if there is not None:
+            if there is not None and not other_area:
                 return there
         if check_header(self._blocks.read(0, 1), self._me.cluster).uuid != area:
             raise self._lost("the slots area was initialised anew")
