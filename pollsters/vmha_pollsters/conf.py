@@ -10,6 +10,7 @@ from pathlib import Path
 from oslo_config import cfg, types
 
 from vmha_remediator.errors import ConfigError
+from vmha_remediator.strays import strays
 
 GROUP = "agent"
 DEFAULT_FILE = "/etc/vmha/agent.conf"
@@ -188,6 +189,12 @@ def load(config_file: str | None = None) -> cfg.ConfigOpts:
     except cfg.Error as exc:
         raise ConfigError(f"configuration: {exc}") from exc
     return conf
+
+
+def unread(conf: cfg.ConfigOpts) -> list[str]:
+    """Return a sentence for each option or section of the file of `conf` that nothing reads."""
+    known = {group: {opt.dest for opt in opts} for group, opts in list_opts()}
+    return strays(conf.config_file or (), known)
 
 
 def require(conf: cfg.ConfigOpts, name: str) -> str:

@@ -28,6 +28,7 @@ from oslo_config import cfg
 from tests.bench.peers import RENEWAL, WITNESSES, Plan, address
 from vmha_pollsters.agent import area
 from vmha_pollsters.agent.text import table
+from vmha_pollsters.agent.witness.roster import SHARED_ROLL
 from vmha_pollsters.ask import ask
 from vmha_pollsters.pollsters import HostPollster
 from vmha_remediator.errors import AgentUnavailable
@@ -192,7 +193,8 @@ def settled(path: str, hosts: int, watches: bool) -> dict[str, Any]:
         except AgentUnavailable:
             continue
         heard = [p for p in status["peers"] if p["heard"] is not None and p["heard"] < 4.0]
-        wanted = hosts if watches else min(WITNESSES + 2, hosts)
+        callers = WITNESSES if hosts <= SHARED_ROLL else 1
+        wanted = hosts if watches else min(callers + 2, hosts)
         # A witness first probes everybody once, and then each host every two minutes.
         proven = sum(bool(p["probe_proven"]) for p in heard)
         if status["qualified"] and len(heard) >= wanted and (proven >= hosts - 1 or not watches):

@@ -28,6 +28,7 @@ from vmha_pollsters.agent.heartbeat.wire import (
     pack,
     unpack,
 )
+from vmha_pollsters.agent.witness.roster import callers
 from vmha_pollsters.lease.layout import (
     BLOCK,
     FIRST_HOST,
@@ -137,6 +138,8 @@ class Peers:
         data, sender = sock.recvfrom(MAX_SIZE)
         self._beats[number] += 1
         if self.plan.hosts > crowd.CROWD and self._beats[number] % CALLED_ONCE_IN:
+            return
+        if number not in callers(self.plan.agent, self._roster()):
             return
         heard = unpack(data, self._digest, (self._key,))
         self._sequence += 1

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -88,29 +88,29 @@ def names() -> set[str]:
     return {str(server["name"]) for server in servers()}
 
 
-def restart_dead(host: str) -> list[str]:
-    """Hard-reboot, through Nova, the VMs that died with `host` and that Nova still has there.
+def restart_dead(*on: str) -> list[str]:
+    """Hard-reboot, through Nova, the VMs that died with these hosts and that Nova still has there.
 
-    For a host that came back without its VMs having been evacuated. Returns their names. Its
+    For hosts that came back without their VMs having been evacuated. Returns their names. Their
     nova-compute may just be finding them off, and refuses anything else until it has stopped them.
     """
     process.wait_for(
-        lambda: not any(guest.task for guest in _dead(host)),
-        f"Nova to be done with the VMs of {host}",
+        lambda: not any(guest.task for guest in _dead(on)),
+        f"Nova to be done with the VMs of {', '.join(on)}",
         _TIMEOUT,
         interval=0.5,
     )
-    dead = _dead(host)
+    dead = _dead(on)
     for guest in dead:
         nova_api.post(f"/servers/{guest.vm}/action", {"reboot": {"type": "HARD"}})
     return [guest.name for guest in dead]
 
 
-def _dead(host: str) -> list[GuestView]:
+def _dead(on: Collection[str]) -> list[GuestView]:
     return [
         guest
         for guest in guests()
-        if guest.nova_host == host and guest.status in ("ACTIVE", "SHUTOFF")
+        if guest.nova_host in on and guest.status in ("ACTIVE", "SHUTOFF")
         if not guest.running_on and guest.died_with_its_host
     ]
 

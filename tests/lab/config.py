@@ -149,7 +149,7 @@ def vmha_config() -> Path:
         "cloud": {**settings.login("vmha"), "interface": "internal"},
         "webhook": {"base_url": layout.url("vmha"), "key_file": key},
         "api": {"host": layout.CONTROLLER, "port": layout.PORTS["vmha"]},
-        "database": {"connection": f"sqlite:///{state / 'vmha.sqlite'}"},
+        "database": {"connection": f"sqlite:///{vmha_database()}"},
         "engine": {"coordination_url": f"file://{state / 'coordination'}"},
         "fencing": {"hosts_file": _fencing_file()},
         # The lab breaks the same hosts over and over: each time they are to be taken back, and
@@ -157,6 +157,11 @@ def vmha_config() -> Path:
         "guards": {"quarantine_after": 0, "flap_window": 90, "flap_calm": 20},
     }
     return _write(layout.ETC / "vmha.conf", own)
+
+
+def vmha_database() -> Path:
+    """Return where the remediator keeps what it knows."""
+    return layout.STATE / "vmha/vmha.sqlite"
 
 
 def vmha_config_files() -> list[Path]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Flask
+from keystoneauth1 import exceptions as ks_exc
 from keystonemiddleware import auth_token, opts
 from oslo_config import cfg
 from oslo_context.context import RequestContext
@@ -78,9 +79,11 @@ def _check_tokens(app: Flask, conf: cfg.ConfigOpts) -> None:
     if own.www_authenticate_uri is None:
         conf.set_default("www_authenticate_uri", auth_url(conf), group=GROUP)
     plain = app.wsgi_app
-    checked = auth_token.AuthProtocol(
-        plain, {"oslo_config_config": conf, "delay_auth_decision": True}
-    )
+    options = {"oslo_config_config": conf, "delay_auth_decision": True}
+    try:
+        checked = auth_token.AuthProtocol(plain, options)
+    except (ks_exc.ClientException, cfg.Error) as exc:
+        raise ConfigError(f"[{GROUP}]: {exc}; without that section [cloud] holds") from exc
 
     def choose(environ: dict[str, Any], start_response: Any) -> Any:
         path = str(environ.get(PATH))

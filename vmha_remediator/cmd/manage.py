@@ -58,7 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from vmha_remediator import conf  # heavy, and needless for --help
 
-        return func(args, conf.load(prog=PROG, config_files=files))
+        loaded = conf.load(prog=PROG, config_files=files)
+        for sentence in conf.unread(loaded):
+            print(f"{PROG}: {sentence}", file=sys.stderr)
+        return func(args, loaded)
     except VmhaError as exc:
         hint = f"; {NO_CONFIG}" if files is None and isinstance(exc, ConfigError) else ""
         print(f"{PROG}: {exc}{hint}", file=sys.stderr)

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import argparse
 import gc
+import logging
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from types import FrameType
 
 from oslo_config import cfg
 from oslo_log import log
@@ -18,6 +18,9 @@ from vmha_remediator import conf as config
 from vmha_remediator import version
 from vmha_remediator.cmd.verbs import NO_CONFIG, found_config, top_parser
 from vmha_remediator.errors import ConfigError, VmhaError
+from vmha_remediator.signals import on_signals
+
+LOG = logging.getLogger(__name__)
 
 DONE, FAILED = 0, 1
 #: Seconds after which a busy thread lets another one go on. The receiver gives way at every system
@@ -33,10 +36,19 @@ def make_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentPa
 
 
 def setup_log(conf: cfg.ConfigOpts) -> None:
-    """Log where [DEFAULT] says; without a word there to standard error, where services do."""
+    """Log where [DEFAULT] says; without a word there to standard error, where services do.
+
+    What the files say and nothing reads is logged first. Raises `ConfigError` when there can be
+    no log as [DEFAULT] has it.
+    """
     if not conf.log_file and not conf.log_dir:
         conf.set_default("use_stderr", True)
-    log.setup(conf, "vmha")
+    try:
+        log.setup(conf, "vmha")
+    except (log.LogConfigError, cfg.Error, OSError, ValueError) as exc:
+        raise ConfigError(f"[DEFAULT] asks for a log that cannot be: {exc}") from exc
+    for sentence in config.unread(conf):
+        LOG.warning("%s", sentence)
 
 
 def run(
@@ -75,10 +87,8 @@ def settle() -> None:
 def stop_on_signals(*events: threading.Event) -> None:
     """Set `events` at SIGTERM or SIGINT; a second signal ends the process at once."""
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
+    def stop() -> None:
         for event in events:
             event.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
+    on_signals(dict.fromkeys((signal.SIGTERM, signal.SIGINT), stop), once=True)

@@ -15,6 +15,7 @@ from oslo_log import log
 
 from vmha_remediator.conf import cloud
 from vmha_remediator.errors import ConfigError
+from vmha_remediator.strays import strays
 
 #: Modules that each define GROUP (str) and OPTS (list of oslo.config options).
 GROUPS = tuple(
@@ -35,6 +36,9 @@ GROUPS = tuple(
         "webhook",
     )
 )
+
+#: Sections of our file that libraries read: keystonemiddleware, oslo.policy, oslo.messaging.
+LIBRARIES = ("keystone_authtoken", "oslo_")
 
 
 def register(conf: cfg.ConfigOpts) -> None:
@@ -65,6 +69,8 @@ def load(
         raise ConfigError(f"configuration: {exc}") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(f"configuration: a file is no text: {exc}") from exc
+    except SystemExit as exc:  # oslo.config has said which option of oslo.log it does not like
+        raise ConfigError("configuration: that value of [DEFAULT] is wrong") from exc
     _read_all(conf)
     return conf
 
@@ -79,6 +85,21 @@ def _read_all(conf: cfg.ConfigOpts) -> None:
             except (cfg.Error, ValueError) as exc:
                 why = exc.__context__ or exc  # oslo.config wraps the reason in a place
                 raise ConfigError(f"configuration: [{module.GROUP}] {name}: {why}") from exc
+
+
+def unread(conf: cfg.ConfigOpts) -> list[str]:
+    """Return a sentence for each option or section of the files of `conf` that nothing reads."""
+    known = {m.GROUP: {opt.dest for opt in m.OPTS} for m in GROUPS}
+    logs = set(conf) - set(known)
+    known["DEFAULT"] = logs | {name.replace("_", said) for name in logs for said in ("-", "")}
+    elsewhere = conf.cloud.auth_section
+    libraries = (*LIBRARIES, elsewhere.lower()) if elsewhere else LIBRARIES
+    login = cloud.auth_names(conf)
+    if login is None:  # no such plugin, so nobody can say which options it would have
+        libraries = (*libraries, cloud.GROUP)
+    else:
+        known[cloud.GROUP] |= login
+    return strays(conf.config_file or (), known, libraries)
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:

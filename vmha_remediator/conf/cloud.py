@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from keystoneauth1 import exceptions as ks_exc
 from keystoneauth1 import loading
 from oslo_config import cfg
 
@@ -47,6 +48,17 @@ def register_auth(conf: cfg.ConfigOpts) -> None:
     loading.register_auth_conf_options(conf, GROUP)
     # An unbounded request would hang the engine: keystoneauth's default is no time-out.
     conf.set_default("timeout", 10, group=GROUP)
+
+
+def auth_names(conf: cfg.ConfigOpts) -> set[str] | None:
+    """Return how options of the login may be written; None: there is no such plugin."""
+    opts = [*loading.get_session_conf_options(), *loading.get_auth_common_conf_options()]
+    try:
+        opts += loading.get_auth_plugin_conf_options(conf[GROUP].auth_type or "password")
+    except ks_exc.NoMatchingPlugin:
+        return None
+    older = [old.name for opt in opts for old in opt.deprecated_opts if old.name]
+    return {opt.dest for opt in opts} | {opt.name for opt in opts} | set(older)
 
 
 def auth_opts() -> list[cfg.Opt]:

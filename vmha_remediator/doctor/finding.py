@@ -101,6 +101,7 @@ class Seen:
     agent: Mapping[str, Any] | Unread  # the local agent's own status
     policy: Policy = field(default_factory=Policy)
     configs: Mapping[str, Mapping[tuple[str, str], str] | Unread] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()  # what our own files say and nothing reads, in words
 
 
 Check = Callable[[Seen], Iterable[Finding]]

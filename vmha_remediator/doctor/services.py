@@ -17,6 +17,15 @@ SKEW = 1.5
 QUIET = 30.0
 
 
+def own_files(seen: Seen) -> Iterator[Finding]:
+    """Every option in our own files is one that something reads."""
+    check = "configuration"
+    for sentence in seen.unread:
+        yield wrong(AREA, check, sentence, "correct it, or take it out: its default holds now")
+    if not seen.unread:
+        yield ok(AREA, check, "every option in it is read")
+
+
 def nova(seen: Seen) -> Iterator[Finding]:
     """Nova has the microversions that a recovery needs."""
     check = "nova"
@@ -135,4 +144,4 @@ def agent(seen: Seen) -> Iterator[Finding]:
         yield ok(AREA, check, "it qualifies as a witness")
 
 
-CHECKS = (nova, gnocchi, leader, receiver, key, clocks, agent)
+CHECKS = (own_files, nova, gnocchi, leader, receiver, key, clocks, agent)

@@ -17,6 +17,7 @@ from keystoneauth1 import exceptions as ks_exc
 from keystoneauth1.session import Session
 from oslo_config import cfg
 
+from vmha_remediator import conf as config
 from vmha_remediator.conf import evacuation as evacuation_conf
 from vmha_remediator.conf import rules as rules_conf
 from vmha_remediator.conf.webhook import read_key
@@ -107,6 +108,7 @@ class Gatherer:
             clocks=self._clocks(),
             agent=part(self._ask_agent),
             configs={name: read_config(path) for name, path in self._configs.items()},
+            unread=tuple(config.unread(conf)),
         )
 
     def _sync(self, held: list[dict[str, Any]], known: tuple[str, ...]) -> alarms.Plan:

@@ -10,7 +10,7 @@ from vmha_pollsters.agent.storage.reader import Seen
 from vmha_pollsters.agent.witness.crew import Cast, Crew, Known
 from vmha_pollsters.agent.witness.limits import Limits
 from vmha_pollsters.agent.witness.peers import Peer, is_live
-from vmha_pollsters.agent.witness.roster import senders, targets
+from vmha_pollsters.agent.witness.roster import callers, senders, targets
 from vmha_pollsters.lease.layout import Slot
 
 #: Up to this many slots one read of all is as cheap as a few small ones.
@@ -93,10 +93,13 @@ def route(mine: int, seen: Seen, everybody: Sequence[Peer]) -> Route:
     names = {n: seen.slots[n].host for n in indexes(everybody) if n != mine}
     expected = senders(mine, seen.roster, seen.slots)
     to = targets(mine, seen.roster, seen.slots) & names.keys()
+    homes = {n: seen.slots[n].address for n in names}
+    roster = seen.roster
     return Route(
         slot=mine,
         targets={n: seen.slots[n].address for n in to},
         senders=frozenset(host for n, host in names.items() if expected is None or n in expected),
         boots={host: seen.slots[n].boot_id for n, host in names.items() if n in seen.fresh},
-        homes={n: seen.slots[n].address for n in names},
+        homes=homes,
+        roll={n: at for n, at in homes.items() if roster is None or mine in callers(n, roster)},
     )

@@ -15,6 +15,7 @@ from functools import partial
 
 from vmha_remediator import version
 from vmha_remediator.errors import VmhaError
+from vmha_remediator.signals import on_signals
 
 LOG = logging.getLogger(__name__)
 
@@ -115,10 +116,16 @@ def run(args: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    for sentence in configuration.unread(conf):
+        LOG.warning("%s", sentence)
     agent = Agent(conf)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: agent.stop.set())
-    signal.signal(signal.SIGHUP, lambda *_: setattr(agent, "reread_keys", True))
+    on_signals(
+        {
+            signal.SIGTERM: agent.stop.set,
+            signal.SIGINT: agent.stop.set,
+            signal.SIGHUP: lambda: setattr(agent, "reread_keys", True),
+        }
+    )
     desk = Desk(
         settings.socket,
         {"readings": partial(report.readings, agent), "status": partial(report.status, agent)},
@@ -160,8 +167,7 @@ def feed_watchdog(args: argparse.Namespace) -> int:
         settings.lease_interval,
         settings.heartbeat_interval,
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: feeds.stop.set())
+    on_signals(dict.fromkeys((signal.SIGTERM, signal.SIGINT), feeds.stop.set))
     feeder.harden()
     feeder.Ear(settings.watchdog_socket, feeds)
     feeds.run()

@@ -13,7 +13,7 @@ from vmha_pollsters.agent.picture import Picture
 from vmha_pollsters.agent.storage.reader import Seen
 from vmha_pollsters.agent.storage.writer import Written
 from vmha_pollsters.agent.witness.peers import Peer
-from vmha_pollsters.agent.witness.roster import targets
+from vmha_pollsters.agent.witness.roster import senders, targets
 from vmha_pollsters.lease.layout import Flag
 from vmha_pollsters.reading import values
 from vmha_remediator.rules import metrics
@@ -147,16 +147,18 @@ def _seconds(value: float | None) -> float | None:
 
 
 def _peers(agent: Agent, picture: Picture) -> list[dict[str, Any]]:
-    sent = frozenset[int]()
+    answer = frozenset[int]()
     if picture.slot is not None:
         known = [p.slot for p in picture.peers]
-        sent = targets(picture.slot, picture.roster, known)
+        answer = targets(picture.slot, picture.roster, known)
+        expected = senders(picture.slot, picture.roster, known)
+        answer = answer if expected is None else answer & expected
     told = {r.host: values(r) for r in picture.readings(agent.limits)}
-    return [_peer(agent, peer, peer.slot in sent, told.get(peer.host)) for peer in picture.peers]
+    return [_peer(agent, peer, peer.slot in answer, told.get(peer.host)) for peer in picture.peers]
 
 
 def _peer(
-    agent: Agent, peer: Peer, sent: bool, published: dict[str, float] | None
+    agent: Agent, peer: Peer, answers: bool, published: dict[str, float] | None
 ) -> dict[str, Any]:
     slot = agent.reader.seen.slots.get(peer.slot)
     return {
@@ -167,7 +169,7 @@ def _peer(
         "flags": [flag.name.lower() for flag in Flag if flag in peer.flags and flag.name],
         "heard": _seconds(peer.opinion.heard),
         "lease": _seconds(peer.opinion.lease),
-        "hears_us": _seconds(agent.heart.acked(peer.host)) if sent else None,
+        "hears_us": _seconds(agent.heart.acked(peer.host)) if answers else None,
         "clock": _seconds(peer.clock_offset),
         "probe": peer.opinion.probe.name.lower(),
         "probe_proven": list(agent.prober.proven(peer.host)),

@@ -63,8 +63,7 @@ def calm(observer: Observer, closed: Condition) -> Snapshot:
         return shot
     release_held(observer)
     watch(observer, all_well, "all hosts are well", TIMEOUT)
-    for host in layout.HOSTS:
-        boot.restart_dead(host)
+    boot.restart_dead(*layout.HOSTS)
     boot.top_up(VMS, lambda _: None)  # first: in a fresh lab no host has any VM to be free with
     return watch(observer, both(closed, _all_run), "every VM runs, incidents are closed", TIMEOUT)
 

@@ -32,7 +32,8 @@ def alarms_sync() -> str:
 
 def _prepare_remediator() -> None:
     (layout.STATE / "vmha/coordination").mkdir(parents=True, exist_ok=True)
-    manage("db", "upgrade")
+    if not config.vmha_database().exists():  # one that is there it brings up to date itself
+        manage("db", "upgrade")
 
 
 def _stands_by() -> bool:

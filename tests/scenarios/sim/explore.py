@@ -105,6 +105,7 @@ FAULTS: tuple[tuple[int, Fault], ...] = (
     (2, lambda c, h: f"service {c.choice(['gnocchi', 'aodh', 'rabbit', 'keystone'])} down"),
     (1, lambda c, h: f"service {c.choice(['nova', 'database'])} down"),
     (1, lambda c, h: f"service {c.choice(['nova', 'database', 'gnocchi', 'aodh'])} up"),
+    (2, lambda c, h: f"slow-gnocchi {c.choice(['0.5', '3'])}"),
     (1, _some("silence")),
     (1, _fixed("webhooks lost")),
     (2, lambda c, h: f"ring {c.choice(['failure', 'partition'])} {c.choice(h)}"),
@@ -212,7 +213,7 @@ def repair(world: World) -> None:
     lines = ["join all", "gateway up", "storage works all", "slow-storage 0 all", "unhang all"]
     lines += [f"service {n} up" for n in ("gnocchi", "aodh", "rabbit", "keystone")]
     lines += ["service nova up", "service database up", "speak all", "webhooks work", "room all"]
-    lines += ["bmc works all"]
+    lines += ["bmc works all", "slow-gnocchi 0.01"]
     for line in lines:
         act(world, line)
     for host in world.hosts.values():

@@ -30,6 +30,10 @@ from vmha_remediator.store import Store
 Main = Callable[[list[str]], int]
 MAINS: list[Main] = [api.main, remediator.main]
 EVERY: list[Main] = [*MAINS, alone.main]
+LOGIN = (
+    "[cloud]\nauth_type = password\nauth_url = http://127.0.0.1:1/v3\nusername = vmha\n"
+    "password = secret\nproject_name = service\nuser_domain_id = d\nproject_domain_id = d\n"
+)
 
 
 class Engine:
@@ -156,6 +160,49 @@ class TestStart:
 
         assert main(["--config-file", str(machine.config_file)]) == 1
         assert "run: vmha-manage db upgrade" in machine.capture.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("text", "names"),
+        [
+            ("[DEFAULT]\nlog_file = /nonexistent/vmha.log\n", "/nonexistent/vmha.log"),
+            ("[DEFAULT]\nlog_config_append = /nonexistent/log.ini\n", "/nonexistent/log.ini"),
+            ("[DEFAULT]\ndefault_log_levels = loud\n", "[DEFAULT] asks for a log"),
+            ("[DEFAULT]\ndebug = maybe\n", "--debug"),
+            (
+                LOGIN + "[keystone_authtoken]\nauth_type = magic\n",
+                "[keystone_authtoken]: The plugin magic",
+            ),
+            (
+                LOGIN + "[keystone_authtoken]\nmemcache_security_strategy = weak\n",
+                "memcache_security_strategy",
+            ),
+        ],
+    )
+    def test_with_a_librarys_option_that_cannot_be_it_is_named(
+        self, machine: Machine, engine: Engine, text: str, names: str
+    ) -> None:
+        with machine.config_file.open("a") as file:
+            file.write(text)
+        engine.trouble = StoreUnavailable("it has started")
+
+        assert remediator.main(["--config-file", str(machine.config_file)]) == 1
+        err = machine.capture.readouterr().err
+        assert names in err and "Traceback" not in err
+        assert err.splitlines()[-1].startswith("vmha-remediator: ")
+
+    def test_with_a_misspelt_option_it_says_so_and_starts(
+        self, machine: Machine, engine: Engine
+    ) -> None:
+        listen(machine)
+        with machine.config_file.open("a") as file:
+            file.write("[engine]\nintervall = 3\n")
+        engine.trouble = StoreUnavailable("enough")
+
+        assert remediator.main(["--config-file", str(machine.config_file)]) == 1
+        assert engine.running.is_set()
+        assert "nothing reads [engine] intervall; did you mean interval?" in (
+            machine.capture.readouterr().err
+        )
 
 
 class TestEngineAlone:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -149,6 +150,15 @@ def test_no_traceback(
     if status and not out:
         assert err.startswith("vmha-manage: ")
         assert len(err.splitlines()) <= 2
+
+
+def test_what_nothing_reads_is_said_beside_the_answer(machine: Machine) -> None:
+    machine.manage("db", "upgrade")
+    with machine.config_file.open("a") as file:
+        file.write("[webhok]\nbase_url = http://192.0.2.1:8778\n")
+    status, out, err = machine.manage("incident", "list", "--json")
+    assert (status, json.loads(out)) == (0, [])
+    assert err.startswith("vmha-manage: ") and "nothing reads [webhok]; did you mean" in err
 
 
 def test_an_error_of_its_own_is_one_line_unless_asked_for(

@@ -108,6 +108,8 @@ def test_where_nothing_is_wrong_nothing_is_said() -> None:
          "if h1 fails, no other healthy host takes", "openstack compute service list"),
         ({"servers": (server("toy", "h1"),)}, "protection", "none of 1 VMs is protected",
          "--tag vmha"),
+        ({"unread": ("vmha.conf: nothing reads [webhook] base_ulr",)}, "configuration",
+         "nothing reads [webhook] base_ulr", "correct it"),
         ({"nova_version": (2, 30)}, "nova", "Nova offers 2.30", "upgrade Nova"),
         ({"telemetry": ("resource type vmha_host: would be created",)}, "gnocchi",
          "would be created", "telemetry setup"),
@@ -149,9 +151,9 @@ def test_what_cannot_be_read_is_never_called_well() -> None:
     away = {
         field.name: Unread("no answer in time")
         for field in dataclasses.fields(Seen)
-        if field.name not in ("now", "limits", "trouble", "policy", "configs")
+        if field.name not in ("now", "limits", "trouble", "policy", "configs", "unread")
     }
-    findings = examine(well(**away, configs={}))
+    findings = examine(well(**away, configs={}, unread=("a file: nothing reads x",)))
     assert [f for f in findings if f.state is State.OK] == []
     assert all(f.says and f.fix for f in findings)
 

@@ -47,6 +47,11 @@ def test_every_file_with_a_secret_is_private(lab: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in holders} == {0o600}
 
 
+def test_everything_that_the_remediator_is_told_is_read(lab: Path) -> None:
+    conf = product.load(config_files=[str(config.vmha_config())])
+    assert product.unread(conf) == []
+
+
 def test_passwords_are_made_once_a_lab(lab: Path) -> None:
     first = dict(credentials.passwords())
     credentials.passwords.cache_clear()

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -161,7 +161,8 @@ def crowd(pair: Pair, hosts: int = CROWD + 10) -> Route:
     """Return a route of h1 on which many hosts send, all of them from the address of h2."""
     slots = range(1, hosts)
     senders = frozenset(f"h{n}" for n in slots)
-    return Route(0, {}, senders, {}, dict.fromkeys(slots, pair.address["h2"]))
+    homes = dict.fromkeys(slots, pair.address["h2"])
+    return Route(0, {}, senders, {}, homes, homes)
 
 
 def steer(heart: Heart, route: Route) -> None:
@@ -189,6 +190,18 @@ def test_a_crowd_is_acknowledged_by_roll_calls(pair: Pair, hosts: int) -> None:
     (again,) = answers(pair, [(Kind.HEARTBEAT, 7 + PARTS)], 7 + PARTS, after=call.sequence)
     assert [n for n in range(200) if is_called(again, n)] == [7 + PARTS], "7 was not heard again"
     assert one.taken == 6 and not one.rejected
+
+
+def test_a_witness_calls_its_part_of_the_roll_only(pair: Pair) -> None:
+    one = pair.heart("h1", KEY)
+    until(lambda: one.listening_for() > 0, "it listens")
+    everybody = crowd(pair)
+    steer(one, replace(everybody, roll={9: pair.address["h2"]}))
+    # Both in one part: without the division the call would name both.
+    beats = [(Kind.HEARTBEAT, 9 + PARTS), (Kind.HEARTBEAT, 9)]
+    (call,) = answers(pair, beats, until_slot=9)[:1]
+    assert [n for n in range(200) if is_called(call, n)] == [9]
+    assert one.taken == 2 and not one.rejected
 
 
 def test_packets_that_do_not_fit_are_counted_and_less_is_let_wait(pair: Pair) -> None:
@@ -219,6 +232,17 @@ def test_who_waits_for_a_crowd_goes_on_when_all_was_taken_in(pair: Pair) -> None
     before = one._drained
     one.catch_up()
     until(lambda: one._drained > before, "it took in what was there")
+
+
+def test_a_clock_is_not_behind_because_its_packets_waited(pair: Pair) -> None:
+    one = pair.heart("h1", KEY)
+    until(lambda: one.listening_for() > 0, "it listens")
+    for hosts, waited in ((CROWD + 10, 0.0), (BIG_CROWD + 10, BEAT / FEW_WAKES / 2)):
+        steer(one, crowd(pair, hosts))
+        answers(pair, [(Kind.HEARTBEAT, 7)], until_slot=7)
+        with one._lock:
+            as_sent = one._hearing.census(one._drained, time.monotonic(), time.time())[1]
+        assert one.census()[1]["h7"] - as_sent["h7"] == pytest.approx(waited, abs=0.01)
 
 
 @pytest.mark.parametrize("kind", [Kind.BARE_HEARTBEAT, Kind.ASKING_HEARTBEAT])

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import uuid
+import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -68,6 +70,54 @@ def test_any_changed_byte_is_noticed(place: int, change: int) -> None:
     data[place] ^= change
     with pytest.raises(layout.Damaged):
         layout.unpack_slot(bytes(data), 3, AREA)
+
+
+def kept(slot: Slot) -> layout.Kept:
+    """Return what is kept of a slot that was read."""
+    return layout.Kept(layout.pack_slot(slot, AREA), slot)
+
+
+@pytest.mark.parametrize("views", [(), SLOT.views])
+def test_a_renewal_is_known_again(views: tuple[Opinion, ...]) -> None:
+    before = replace(SLOT, views=views)
+    after, known = replace(before, sequence=6, wall=1.6e9), kept(before)
+    assert known.renew(layout.pack_slot(after, AREA))
+    assert known.slot == after
+
+
+@given(
+    place=st.integers(0, 4095), change=st.integers(1, 255), views=st.sampled_from([(), SLOT.views])
+)
+def test_nothing_of_a_renewal_is_believed_that_was_changed(
+    place: int, change: int, views: tuple[Opinion, ...]
+) -> None:
+    before = replace(SLOT, views=views)
+    after, known = replace(before, sequence=6, wall=1.6e9), kept(before)
+    data = bytearray(layout.pack_slot(after, AREA))
+    data[place] ^= change
+    silent = place >= 512 and not views  # the rest of a slot without views says nothing
+    assert known.renew(bytes(data)) is silent
+    assert known.slot == (after if silent else before)
+
+
+@given(place=st.integers(0, 4095), change=st.integers(1, 255))
+def test_a_slot_at_rest_is_looked_at_whole(place: int, change: int) -> None:
+    data = bytearray(layout.pack_slot(replace(SLOT, views=()), AREA))
+    data[place] ^= change
+    assert not kept(replace(SLOT, views=())).renew(bytes(data))
+
+
+def test_a_renewal_by_an_agent_of_an_earlier_release_is_believed_by_its_last_checksum() -> None:
+    before = replace(SLOT, views=())
+    after, known = replace(before, sequence=6), kept(before)
+    data = bytearray(layout.pack_slot(after, AREA))
+    data[508:512] = bytes(4)  # where it wrote nothing
+    data[-4:] = zlib.crc32(data[:-4]).to_bytes(4, "little")
+    assert known.renew(bytes(data))
+    assert known.slot == after
+    assert layout.unpack_slot(bytes(data), 3, AREA) == after
+    data[2000] ^= 1
+    assert not kept(before).renew(bytes(data)), "it is refused by it, too"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,15 @@ from vmha_pollsters.agent.witness.qualification import (
     may_vouch,
     qualify,
 )
-from vmha_pollsters.agent.witness.roster import neighbours, next_roster, rank, senders, targets
+from vmha_pollsters.agent.witness.roster import (
+    SHARED_ROLL,
+    callers,
+    neighbours,
+    next_roster,
+    rank,
+    senders,
+    targets,
+)
 from vmha_pollsters.lease.layout import Flag, Opinion, Probe, Roster
 from vmha_pollsters.reading import Reading
 from vmha_remediator.rules import timing
@@ -243,6 +251,18 @@ def test_a_witness_hears_all_others_only_whom_they_send_to() -> None:
     big = replace(ROSTER, members=frozenset(range(100)))
     assert senders(1, big, range(100)) is None
     assert senders(50, big, range(100)) == frozenset({0, 1, 2, 49, 51})
+
+
+def test_the_witnesses_of_a_big_crowd_share_the_roll() -> None:
+    crowd = replace(ROSTER, members=frozenset(range(SHARED_ROLL)))
+    assert callers(50, crowd) == {0, 1, 2}, "not a big one yet"
+    big = replace(ROSTER, members=frozenset(range(SHARED_ROLL + 1)))
+    assert [callers(n, big) for n in (50, 51, 52, 53)] == [{2}, {0}, {1}, {2}]
+    assert senders(50, big, range(300)) == frozenset({2, 49, 51})
+    assert senders(3, big, range(300)) == frozenset({0, 2, 4}), "a neighbour sends heartbeats, too"
+    assert targets(50, big, range(300)) == {0, 1, 2, 49, 51}, "all witnesses hear it"
+    nobody = replace(big, witnesses=())
+    assert senders(50, nobody, range(300)) == frozenset({49, 51})
 
 
 def test_who_sends_is_who_is_expected() -> None:

@@ -12,7 +12,7 @@ WAKES = 10
 PARTS = 3 * WAKES
 #: Above so many it is done less often, and whoever asks how old they are waits for it.
 BIG_CROWD = 200
-FEW_WAKES = 5
+FEW_WAKES = 2
 #: What one packet takes in the socket at most, as the kernel counts (bytes).
 PACKET = 4096
 

@@ -94,7 +94,9 @@ class Heart:
         """Return what `heard` says of all hosts, and how far ahead (s) the clocks of those are
         that were just heard."""
         with self._lock:
-            return self._hearing.census(self._drained, time.monotonic(), time.time())
+            # What waited in the socket was dated when it was sent.
+            wall = time.time() - self.catching_up()
+            return self._hearing.census(self._drained, time.monotonic(), wall)
 
     def last_heard(self) -> float | None:
         """Return the seconds since anybody was heard; None: nobody."""
@@ -260,7 +262,7 @@ class Heart:
             for _ in range(crowd.WAKES // crowd.wakes(self._senders())):
                 self._part = (self._part + 1) % crowd.PARTS
                 heard += self._hearing.call(range(self._part, MOST_SLOTS, crowd.PARTS))
-        if heard and route is not None:
+        if route is not None and (heard := [slot for slot in heard if slot in route.roll]):
             self._sender.call_roll(heard, route, self.keys[0])
 
     def _stands(self) -> Standing:

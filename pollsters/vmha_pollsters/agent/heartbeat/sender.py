@@ -46,8 +46,7 @@ class Sender:
     def call_roll(self, heard: list[int], route: Route, key: bytes) -> None:
         """Tell the hosts of these slots that they were heard."""
         packet = self._packet(Kind.ROLL, route.slot, EVERYBODY)._replace(roll=roll(heard))
-        homes, port = route.homes, self._me.port
-        addresses = [(homes[slot], port) for slot in heard if slot in homes]
+        addresses = [(route.roll[slot], self._me.port) for slot in heard]
         self._endpoint.send(pack(packet, self._cluster, key), addresses)
 
     def _send(

@@ -29,7 +29,8 @@ class Route:
     targets: Mapping[int, str]  # slot -> address
     senders: frozenset[str]  # hosts that should be heard
     boots: Mapping[str, uuid.UUID]
-    homes: Mapping[int, str] = field(default_factory=dict)  # everybody's: there roll calls go
+    homes: Mapping[int, str] = field(default_factory=dict)  # everybody's: slot -> address
+    roll: Mapping[int, str] = field(default_factory=dict)  # of those whom its roll calls name
 
 
 @dataclass(frozen=True)

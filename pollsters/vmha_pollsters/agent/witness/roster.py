@@ -13,6 +13,8 @@ from vmha_pollsters.lease.layout import MAX_WITNESSES, Flag, Roster, has
 #: Up to so many hosts everybody sends to everybody: that costs nothing, a new witness need not
 #: first be told to all, and "more than half" means the same to every host.
 MESH = 8
+#: From so many members on the witnesses share the roll: each names a part of the hosts.
+SHARED_ROLL = 200
 
 
 def rank(peers: Iterable[Peer], incumbents: Mapping[int, float], limit: Limits) -> tuple[int, ...]:
@@ -92,13 +94,26 @@ def targets(mine: int, roster: Roster | None, known: Iterable[int]) -> frozenset
     return (frozenset(roster.witnesses) | neighbours(mine, roster.members)) - {mine}
 
 
+def callers(slot: int, roster: Roster) -> frozenset[int]:
+    """Return the witnesses whose roll calls name the host of `slot`.
+
+    Of a big crowd one is enough for each: its neighbours are heard, too, and whoever needs more
+    asks all witnesses for an answer of its own.
+    """
+    witnesses = roster.witnesses
+    if len(roster.members) <= SHARED_ROLL or not witnesses:
+        return frozenset(witnesses)
+    return frozenset({witnesses[slot % len(witnesses)]})
+
+
 def senders(mine: int, roster: Roster | None, known: Iterable[int]) -> frozenset[int] | None:
     """Return the slots that should be heard by this host; None: all of them.
 
     A witness is sent to by all; everybody else by its neighbours, and acknowledged by the
-    witnesses.
+    witnesses that call it.
     """
     if roster is None or mine in roster.witnesses:
         return None
-    everybody = frozenset(known) | {mine}
-    return None if len(everybody) <= MESH else targets(mine, roster, everybody)
+    if len(frozenset(known) | {mine}) <= MESH:
+        return None
+    return (callers(mine, roster) | neighbours(mine, roster.members)) - {mine}
