@@ -45,3 +45,9 @@ class NovaBooks:
     def evacuations(self, host: str) -> list[Migration]:
         self._request()
         return [record for record in self.records if record.source == host]
+
+    def evacuations_to(self, host: str) -> list[Migration]:
+        found = [record for record in self.records if record.dest == host]
+        if found:  # a request that finds nothing would be in every log
+            self._request()
+        return found

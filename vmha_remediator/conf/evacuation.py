@@ -94,9 +94,9 @@ OPTS: list[cfg.Opt] = [
         default=30.0,
         min=1.0,
         help="Seconds for which an evacuation that Nova has accepted and no destination has begun "
-        "holds one of the places of 'parallel'. It may wait in the queue of a host that died, and "
-        "is not asked for again; with those, at most twice 'parallel' are under way. Too short: a "
-        "Nova that is slow is asked for twice as many. Too long: other VMs wait for a dead host.",
+        "holds one of the places of 'parallel'. It may wait in the queue of a host that died; "
+        "with those, at most twice 'parallel' are under way. Too short: a Nova that is slow is "
+        "asked for twice as many. Too long: other VMs wait for a dead host.",
     ),
     cfg.FloatOpt(
         "stuck_after",

@@ -20,6 +20,9 @@ NAMES: Mapping[str, str] = {
     "compute": "Nova", "image": "Glance", "network": "Neutron", "placement": "Placement",
 }  # fmt: skip
 
+#: Placement's providers have parents from here on (2018, Queens).
+PLACEMENT_VERSION = "1.14"
+
 
 def understood(read: Callable[P, R]) -> Callable[P, R]:
     """Turn an answer of another shape into `CloudUnavailable`: something else answers there."""

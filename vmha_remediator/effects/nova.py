@@ -19,6 +19,7 @@ from vmha_remediator.effects import nova_parse as parse
 from vmha_remediator.effects.asking import understood
 from vmha_remediator.effects.nova_acts import NovaActs
 from vmha_remediator.effects.nova_api import MIN_VERSION, PAGE, SERVICES, Version
+from vmha_remediator.effects.nova_queues import HYPERVISORS, NovaQueues
 from vmha_remediator.effects.session import make_connection
 from vmha_remediator.errors import CloudRefused, CloudUnavailable
 from vmha_remediator.remedy.facts import (
@@ -44,8 +45,6 @@ DIAGNOSTICS: Version = (2, 48)
 NOT_RUNNING = "power state"
 #: 2.64 gives a group's policy as a word.
 GROUPS: Version = (2, 64)
-#: From 2.88 on hypervisors no longer show how much is free.
-HYPERVISORS: Version = (2, 87)
 #: A Glance that did not answer is not waited for again so soon, in seconds: a list of servers
 #: may need as many images.
 GLANCE_AWAY = 30.0
@@ -61,7 +60,7 @@ def make_nova(conf: cfg.ConfigOpts, connection: Connection | None = None) -> Nov
     )
 
 
-class Nova(NovaActs):
+class Nova(NovaQueues, NovaActs):
     """What is needed of Nova; safe to use from many threads."""
 
     def __init__(
@@ -136,14 +135,21 @@ class Nova(NovaActs):
 
     @understood
     def evacuations(self, host: str) -> list[Migration]:
-        """Return the records of all evacuations away from `host`, the oldest first.
+        """Return the records of all evacuations away from `host`, the oldest first."""
+        return self._evacuations(f"source_compute={quote(host, safe='')}")
+
+    @understood
+    def evacuations_to(self, host: str) -> list[Migration]:
+        """Return the records of all evacuations that `host` has begun, the oldest first."""
+        found = self._evacuations(f"host={quote(host, safe='')}")  # away from it, too
+        return [record for record in found if record.dest == host]
+
+    def _evacuations(self, which: str) -> list[Migration]:
+        """Return records of evacuations, the oldest first.
 
         Nova stamps whole seconds and gives the newest first: those of one second go by number.
         """
-        path = (
-            f"/os-migrations?migration_type=evacuation&source_compute={quote(host, safe='')}"
-            f"&limit={PAGE}"
-        )
+        path = f"/os-migrations?migration_type=evacuation&{which}&limit={PAGE}"
         pages = self._pages(path, "migrations", MIGRATIONS)
         return [parse.migration(raw) for raw in sorted(pages, key=lambda raw: int(raw["id"]))]
 
@@ -204,12 +210,6 @@ class Nova(NovaActs):
             host, free = parse.free_memory(raw)
             found[host] = found.get(host, 0) + free
         return found
-
-    @understood
-    def hypervisors(self) -> dict[str, str]:
-        """Return the host of each hypervisor by its id, which is also its id in Placement."""
-        pages = self._pages(f"/os-hypervisors/detail?limit={PAGE}", "hypervisors", HYPERVISORS)
-        return {str(raw["id"]): str(raw["service"]["host"]) for raw in pages}
 
     def _server(self, raw: Mapping[str, Any]) -> Server:
         shown, image = parse.image_properties(raw), raw.get("image")

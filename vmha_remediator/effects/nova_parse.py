@@ -16,6 +16,9 @@ from vmha_remediator.effects.translate import who
 from vmha_remediator.errors import MALFORMED, CloudUnavailable, in_short
 from vmha_remediator.remedy.facts import Aggregate, Migration, Server, ServerGroup, Service, Stop
 
+#: What the conductor does for an evacuation, as its event is called: it has the scheduler choose a
+#: host and asks that one (nova.conductor.manager: ComputeTaskManager.rebuild_instance).
+CONDUCTED = "rebuild_server"
 #: The availability zone for which a server asked; Nova shows it from 2.96 on.
 PINNED = "pinned_availability_zone"
 
@@ -153,6 +156,19 @@ def last_stop(actions: Iterable[Mapping[str, Any]]) -> Stop | None:
         return None
     latest = max(stops, key=lambda a: str(a["start_time"]))
     return Stop(by=latest.get("user_id"), at=seconds(latest["start_time"]) or 0.0)
+
+
+def last_evacuation(actions: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return the id of the latest request to evacuate a server among its actions, or None."""
+    found = [a for a in actions if a["action"] == "evacuate"]
+    return str(max(found, key=lambda a: str(a["start_time"]))["request_id"]) if found else None
+
+
+def is_cast(action: Mapping[str, Any]) -> bool:
+    """Tell whether Nova's conductor is through with an evacuation: the chosen host is asked."""
+    return any(
+        event["event"] == CONDUCTED and event["result"] == "Success" for event in action["events"]
+    )
 
 
 def message(response: requests.Response) -> str:

@@ -9,14 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
-from vmha_remediator.effects.asking import Asking, understood
+from vmha_remediator.effects.asking import PLACEMENT_VERSION, Asking, understood
 from vmha_remediator.effects.nova import Nova
 from vmha_remediator.remedy.capacity import Space
 from vmha_remediator.remedy.facts import Server
 from vmha_remediator.remedy.room import Room
 
-#: Providers have parents from here on (2018, Queens).
-VERSION = "1.14"
 #: Providers read at the same time.
 AT_ONCE = 8
 
@@ -60,7 +58,7 @@ class Placement(Asking):
 
     def _get(self, path: str, missing: Any = None) -> Any:
         """Return an answer; `missing` stands for a provider that has just been deleted."""
-        answer = self._request("placement", "GET", path, microversion=VERSION)
+        answer = self._request("placement", "GET", path, microversion=PLACEMENT_VERSION)
         if missing is not None and answer.status_code == 404:
             return missing
         return self._body(answer, "placement")

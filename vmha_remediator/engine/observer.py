@@ -12,10 +12,12 @@ from oslo_log import log
 
 from vmha_remediator.effects.clock import Clock
 from vmha_remediator.engine import destinations, vm_view
+from vmha_remediator.engine.arrivals import Arrivals
 from vmha_remediator.engine.destinations import Destinations
 from vmha_remediator.engine.fallen import Fallen
 from vmha_remediator.engine.judged import Judged
 from vmha_remediator.engine.ports import Cloud, Fencing, Telemetry
+from vmha_remediator.engine.queues import Queues
 from vmha_remediator.engine.relations import Relations
 from vmha_remediator.errors import CloudRefused, TelemetryUnavailable
 from vmha_remediator.remedy import cluster, pieces, proof, reserves, vm_failure
@@ -69,6 +71,8 @@ class Observer:
         self._lock = threading.Lock()
         self._relations = Relations(cloud, clock, policy)
         self._destinations = Destinations(cloud, self.judge, clock, policy)
+        self._queues = Queues(cloud, clock, policy)
+        self._arrivals = Arrivals(store, cloud)
         self._fallen = Fallen(store, fencing, self._with_measures, clock, policy)
         #: Hosts with an agent, as far as known; a very small cluster has fewer witnesses.
         self.agents = 0
@@ -139,6 +143,8 @@ class Observer:
                 others=self._relations.look(incident, servers),
                 leaves_stopped=self._cloud.leaves_stopped(),
             )
+            facts = self._arrivals.look(incident, facts)
+            facts = replace(facts, queued=self._queues.look(incident, facts))
             facts = replace(facts, still_off=self._fallen.look(incident, facts))
         if proof.wants_power(incident, facts, self._clock.now(), self._policy):
             facts = replace(facts, power=self._fencing.power(incident.host).value)

@@ -19,7 +19,9 @@ NOT_STARTED = "error"
 FAILED = "failed"
 #: Begins Nova's disabled_reason where scheduling was disabled by us; only that is undone.
 OUR_REASON = "vmha:"
-FINISHED = frozenset({"done", "completed"})
+#: Set by the source's nova-compute when it starts again.
+COMPLETED = "completed"
+FINISHED = frozenset({"done", COMPLETED})
 #: Until the source's nova-compute has restarted, these keep its force-down in place.
 UNFINISHED = UNDER_WAY | {"done"}
 
@@ -162,6 +164,10 @@ class Facts:
     migrations: tuple[Migration, ...] | None = None
     power: str | None = None  # "on" | "off" | "unknown"
     still_off: frozenset[str] = frozenset()  # destinations that are proven off, and off now
+    #: By the ids of evacuations that nobody has begun: the hosts one of which may; empty: unknown.
+    queued: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    #: VMs of incidents that are over which it was once asked to run, and was late to begin.
+    late_for: tuple[VmRecord, ...] = ()
     confirmed: str | None = None  # a person's word that the host is off
     maintenance: Maintenance | None = None  # an operator's word to leave the host alone
     groups: tuple[ServerGroup, ...] = ()

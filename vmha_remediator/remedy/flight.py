@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many evacuations are under way, and which of them hold one of the places for that.
 
-Unless a host was named, Nova does not say where an evacuation goes until its destination begins
-it. If that host dies first, the request waits in its queue until it is back, and may begin there
-at any moment: nobody may ask for it anew. So that the other VMs need not wait as long, what nobody
-has begun for `Policy.begin_wait` gives its place free. It may as well be Nova's conductor that is
-slow: never are more than twice `Policy.parallel` under way.
+Unless a host was named, Nova's record does not say where an evacuation goes until its destination
+begins it. If that host dies first, the request waits in its queue until it is back, and may begin
+there at any moment: nobody may ask for it anew before that host is known, and is off. So that the
+other VMs need not wait as long, what nobody has begun for `Policy.begin_wait` gives its place
+free. It may as well be Nova's conductor that is slow: never are more than twice `Policy.parallel`
+under way.
 """
 
 from __future__ import annotations
@@ -17,11 +18,20 @@ from dataclasses import dataclass, field
 from vmha_remediator.remedy.incident import IN_FLIGHT, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
 
-#: What is told of a VM whose evacuation nobody begins.
+#: What is told of a VM whose evacuation nobody begins: where it waits is not known, or is.
 LINGERS = (
     "Nova has accepted its evacuation, and no destination has begun it: it may wait for a host "
     "that died, and begin when that one is back. So it is not asked for again, and others go first"
 )
+QUEUED = (
+    "Nova has accepted its evacuation, and {hosts} has not begun it. It begins when nova-compute "
+    "works there again, and is asked for anew only once the host is proven off; others go first"
+)
+
+
+def told(hosts: frozenset[str]) -> str:
+    """Return what is told of a VM whose evacuation nobody begins, with the hosts if known."""
+    return QUEUED.format(hosts=" or ".join(sorted(hosts))) if hosts else LINGERS
 
 
 def lingers(vm: VmRecord, now: float, policy: Policy) -> bool:

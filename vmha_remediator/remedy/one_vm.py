@@ -59,7 +59,7 @@ def _follow(case: Case, server: Server, migration: Migration) -> Step | None:
     )
     if not flight.lingers(record, case.now, case.policy):
         return None if record == case.vm else FollowVm(record)
-    return settle(case, VmStatus.MOVING, flight.LINGERS, migration_id=migration.id)
+    return settle(case, VmStatus.MOVING, flight.told(case.bound_for), migration_id=migration.id)
 
 
 def _elsewhere(case: Case, server: Server) -> Step | None:

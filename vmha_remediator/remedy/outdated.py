@@ -41,10 +41,13 @@ def broken_by(vm: VmRecord, server: Server, facts: Facts) -> Migration | None:
 
 
 def broken(incident: Incident, facts: Facts) -> tuple[FollowVm, ...]:
-    """Return the steps that take up again those VMs that were done, and are in error since."""
+    """Return the steps that take up again those VMs that were done, and are in error since.
+
+    Where the incident in which they were done is over, that of the late destination does it.
+    """
     found = {s.id: s for s in facts.servers or ()}
     steps = []
-    for vm in incident.vms:
+    for vm in (*incident.vms, *facts.late_for):
         server = found.get(vm.server_id)
         if vm.status is not VmStatus.DONE or server is None:
             continue

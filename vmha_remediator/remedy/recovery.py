@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from vmha_remediator.remedy import guards, home, order, outdated, pieces, proof, reserves, vms
-from vmha_remediator.remedy.facts import UNFINISHED, Facts
+from vmha_remediator.remedy.facts import COMPLETED, UNFINISHED, Facts, Migration
 from vmha_remediator.remedy.incident import (
     IN_FLIGHT,
     SETTLED,
@@ -194,13 +194,28 @@ def not_yet(incident: Incident, facts: Facts, policy: Policy) -> str:
     ]
     if waiting:
         records = pieces.count(len(waiting), "evacuation record")
+        once_more = " once more" if _completed_one(incident, facts, waiting) else ""
         return (
-            f"is back; its nova-compute has to be restarted, so that it removes what was moved "
-            f"away: {records} not completed"
+            f"is back; its nova-compute has to be restarted{once_more}, so that it removes what "
+            f"was moved away: {records} not completed"
         )
     if facts.maintenance is not None:
         return f"is back; it is taken back after its maintenance ({facts.maintenance.reason})"
     return ""
+
+
+def _completed_one(incident: Incident, facts: Facts, waiting: Iterable[Migration]) -> bool:
+    """Tell whether its nova-compute has started, and left records of VMs that have several.
+
+    It completes one of each VM at a start (nova.compute.manager: _destroy_evacuated_instances).
+    """
+    proven = incident.proof.time if incident.proof is not None else incident.opened
+    done = {
+        m.server_id
+        for m in facts.migrations or ()
+        if m.status == COMPLETED and m.source == incident.host and m.updated >= proven
+    }
+    return any(m.server_id in done for m in waiting)
 
 
 def readmit(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
@@ -233,7 +248,7 @@ def close(
     coming = home.plan(incident, facts, now, policy)
     follow = tuple(step for step in follow if not home.stays(step, facts))
     taken = f"{host} is back and takes part again"
-    if coming.steps or coming.waiting:
+    if coming.steps or coming.waiting or (coming.left and follow):
         sentence = taken
         if coming.waiting:
             sentence += f"; waiting for what was not moved: {', '.join(coming.waiting)}"

@@ -38,9 +38,18 @@ class Case:
     journaled: VmRecord | None = None  # the record as it is stored, where `vm` is ahead of it
 
     @property
+    def bound_for(self) -> frozenset[str]:
+        """Return the hosts one of which was asked last to run it; empty: not known."""
+        if self.last is None:
+            return frozenset()
+        if self.last.dest is not None:
+            return frozenset({self.last.dest})
+        return self.facts.queued.get(self.last.id, frozenset())
+
+    @property
     def dest_died(self) -> bool:
         """Tell whether the host to which it went last is proven off, now."""
-        return self.last is not None and self.last.dest in self.facts.still_off
+        return bool(self.bound_for) and self.bound_for <= self.facts.still_off
 
     @property
     def has_left(self) -> bool:

@@ -109,7 +109,7 @@ def _unstick(case: Case, server: Server, task: str) -> Step | None:
 
 
 def evacuate(case: Case, server: Server) -> Step | None:
-    vm, last, state = case.vm, case.last, server.vm_state
+    vm, state = case.vm, server.vm_state
     if not server.launched and state in ("error", "building"):
         return pending(case, "was never started; delete it or build it again")
     if reason := unprotectable.told(vm.reason):
@@ -118,7 +118,7 @@ def evacuate(case: Case, server: Server) -> Step | None:
         return pending(case, f"{why}{unprotectable.NOW}")
     if case.dest_died and server.task_state:
         to = "error" if vm.vm_state == "error" else "active"
-        return ResetState(vm, to, f"its destination {last.dest if last else ''} died too")
+        return ResetState(vm, to, f"its destination {', '.join(sorted(case.bound_for))} died too")
     if state not in EVACUABLE:
         return _odd(case, state)
     half = vm.may_run_on

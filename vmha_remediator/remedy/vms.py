@@ -8,7 +8,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vmha_remediator.remedy import candidates, cells, groups, one_vm, order, original, protect
-from vmha_remediator.remedy.facts import FAILED, NOT_STARTED, Facts, Migration, Server
+from vmha_remediator.remedy.facts import (
+    ACCEPTED,
+    FAILED,
+    NOT_STARTED,
+    Facts,
+    Migration,
+    Server,
+)
 from vmha_remediator.remedy.flight import Flight
 from vmha_remediator.remedy.incident import IN_FLIGHT, Incident, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
@@ -142,8 +149,19 @@ def bound_for(incident: Incident, facts: Facts) -> frozenset[str]:
     found = {vm.may_run_on for vm in going.values()}
     for record in facts.migrations or ():
         if record.server_id in going and (record.under_way or record.status == FAILED):
-            found.add(record.dest)
+            found |= {record.dest} | facts.queued.get(record.id, frozenset())
     return frozenset(host for host in found if host is not None)
+
+
+def unbegun(incident: Incident, facts: Facts) -> list[Migration]:
+    """Return the evacuations that wait in a queue: of VMs not over with, the latest of each."""
+    going = {vm.server_id for vm in incident.vms if vm.status not in order.OVER}
+    latest = {m.server_id: m for m in sorted(facts.migrations or (), key=lambda m: m.created)}
+    return [
+        m
+        for m in latest.values()
+        if m.server_id in going and m.status == ACCEPTED and m.dest is None
+    ]
 
 
 def _moving(incident: Incident) -> frozenset[str]:

@@ -54,6 +54,12 @@ class Incidents(Part):
         found = self.database.read(lambda session: rows.incidents(session, _OF_HOST, values))
         return found[0] if found else None
 
+    def latest_vms(self, server_ids: Iterable[str]) -> list[VmRecord]:
+        """Return the latest record of each of some VMs, of incidents that are over, too."""
+        query = sa.select(VmRow.__table__).where(VmRow.server_id.in_(list(server_ids)))
+        found = self.database.read(lambda session: session.execute(query.order_by(VmRow.id)).all())
+        return list({row.server_id: rows.vm(row) for row in found}.values())
+
     def fenced_since(self, host: str, since: float) -> int:
         """Return how often `host` has been fenced since then (s since the epoch)."""
         query = sa.select(sa.func.count(ChangeRow.id)).where(

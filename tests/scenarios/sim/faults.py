@@ -211,6 +211,12 @@ def nova_loses(world: World, *vms: str) -> None:
     world.nova.loses = set(vms)
 
 
+@verb("placement")
+def placement(world: World, state: str) -> None:
+    """Let Placement answer nobody ("lost"), or again ("work")."""
+    world.nova.books_away = {"lost": True, "work": False}[state]
+
+
 @verb("spoil-vm")
 def spoil_vm(world: World, *vms: str) -> None:
     """Let the next evacuation of these VMs fail at its destination, which cannot start them."""

@@ -170,8 +170,8 @@ class Invariants:
         nova = self._world.nova
         for other in (r for r in nova.records if r.id not in nova.lost):
             if other.server_id == server.id and other.status in ("accepted", "pre-migrating"):
-                dest = self._world.hosts.get(str(other.dest))
-                if dest is None or (dest.powered and not self._just_on(dest)):
+                hosts = nova.may_begin_on(other)
+                if hosts is None or any(map(self._may_live, hosts)):
                     self.violation("at most once", f"{what} while {other.id} is under way")
         self._half_way(server, record, what)
         self.evacuations.append(server.name)
@@ -183,6 +183,10 @@ class Invariants:
         if host is None or not host.powered or host.boots != boot or record.dest == name:
             return
         self.violation("at most once", f"{what}, which was half begun on {name}")
+
+    def _may_live(self, name: str) -> bool:
+        host = self._world.hosts[name]
+        return host.powered and not self._just_on(host)
 
     def _just_on(self, host: Host) -> bool:
         return self._world.clockwork.now - host.booted <= JUST_ON

@@ -62,6 +62,10 @@ class Nova(NovaBooks):
         self.stays_stopped = False  # what it evacuates
         self.apart: dict[str, frozenset[str]] = {}  # strict anti-affinity groups
         self.refuses: set[str] = set()  # actions
+        self.books_away = False  # Placement does not answer
+        self._claims: dict[str, set[str]] = {}  # hosts chosen for each server, ever
+        self._cast: set[str] = set()  # servers of which the conductor has asked such a host
+        self._waiting: dict[str, set[str]] = {}  # server -> hosts whose queues have requests
         self.spoiled: set[str] = set()  # servers whose next start at a destination fails
         self.half: dict[str, tuple[str, int]] = {}  # server -> host and boot where it half began
         self.loses: set[str] = set()  # servers whose next evacuation no service hears of
@@ -144,6 +148,7 @@ class Nova(NovaBooks):
         )
         self._world.evacuation_accepted(server, record)
         self.records.append(record)
+        self._cast.discard(server_id)
         self._world.log("nova", f"accepts the evacuation of {server_id} from {server.host}")
         if server_id in self.loses:
             self.loses.remove(server_id)
@@ -201,6 +206,15 @@ class Nova(NovaBooks):
             raise CloudUnavailable("GET diagnostics: no answer in time")
         return server_id in host.guests
 
+    def queued_at(self, server_id: str, source: str) -> frozenset[str]:
+        """Return what Placement's books say once the conductor is through with the latest one."""
+        if self.books_away:
+            raise CloudUnavailable("Placement cannot be reached")
+        if server_id not in self._cast:
+            return frozenset()
+        self._request()  # one that finds nothing would be in every log
+        return frozenset(self._claims[server_id])
+
     def reboot(self, server_id: str) -> None:
         self._request()
         server = self.servers_by_id.get(server_id)
@@ -254,7 +268,7 @@ class Nova(NovaBooks):
         for record in {record.server_id: record for record in left}.values():
             if record.server_id in host.guests:
                 self._world.guest_ends(record.server_id, host)
-            self._record(record.id, status="completed")
+            self._record(record.id, status="completed", updated=self._now())
         for server in list(self.servers_by_id.values()):
             idle = server.id not in host.guests and not server.task_state
             if server.host == host.name and server.vm_state == "active" and idle:
@@ -270,6 +284,14 @@ class Nova(NovaBooks):
 
     def _reaches(self, host: Host) -> bool:
         return not self.down and self._world.network.open(host.name, "ctl")
+
+    def may_begin_on(self, record: Migration) -> frozenset[str] | None:
+        """Return the hosts that may yet begin an evacuation, in truth; None: none is chosen."""
+        if record.dest is not None:
+            return frozenset({record.dest})
+        if record.server_id not in self._cast:
+            return None
+        return frozenset(self._waiting[record.server_id])
 
     # -- an evacuation ----------------------------------------------------------------------
 
@@ -291,6 +313,9 @@ class Nova(NovaBooks):
             )
             self._record(number, status="error")
         else:
+            self._claims.setdefault(server_id, set()).add(dest)
+            self._cast.add(server_id)
+            self._waiting.setdefault(server_id, set()).add(dest)
             self._queues[number] = dest
             self._begin(number, self._world.hosts[dest])
 
@@ -304,6 +329,7 @@ class Nova(NovaBooks):
         if not self._works(host):
             self._world.clockwork.after(1.0, lambda: self._begin(number, host))
             return
+        self._waiting[self._find(number).server_id].discard(host.name)
         server = self.servers_by_id.get(self._find(number).server_id)
         self._record(number, status="pre-migrating", dest=host.name)
         if server is not None and server.task_state == "rebuilding":

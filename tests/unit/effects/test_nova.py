@@ -77,6 +77,7 @@ def nova(server: Server) -> Nova:
         session=session,
         compute_endpoint_override=f"{server.url}/",
         image_endpoint_override=f"{server.url}/glance/v2/",
+        placement_endpoint_override=f"{server.url}/placement/",
     )
     return Nova(connection, timeout=5.0)
 
@@ -231,7 +232,12 @@ def test_records_of_evacuations_are_read(server: Server, nova: Nova) -> None:
         "created_at": "2026-11-22T07:00:00.000000",
     }
     server.say("GET", "/os-migrations", 200, {"migrations": [record]})
-    assert nova.evacuations("h1") == [Migration("m-5", "v-1", "h1", "h2", "done", 1795330800.0)]
+    there = [Migration("m-5", "v-1", "h1", "h2", "done", 1795330800.0)]
+    assert nova.evacuations("h1") == there
+    assert nova.evacuations_to("h2") == there
+    assert nova.evacuations_to("h1") == []  # Nova gives those away from it, too
+    asked = [r.path for r in server.requests if r.path.startswith("/os-migrations")]
+    assert ["source_compute=h1" in path for path in asked] == [True, False, False]
 
 
 def test_records_of_one_second_are_in_the_order_of_their_numbers(
@@ -354,6 +360,60 @@ def test_a_host_in_another_cell_is_a_refusal_and_no_failure_of_nova(
     assert refused.value.host == "h9"
     with pytest.raises(CloudUnavailable):
         nova.evacuate("v-1")
+
+
+def _evacuating(server: Server, *claimed: str, result: str | None = "Success") -> None:
+    """Let v-1 be evacuated for the second time, and hold claims on providers."""
+    path = "/servers/v-1/os-instance-actions"
+    server.say("GET", path, 200, {"instanceActions": [
+        {"action": "resetState", "start_time": "2026-11-23T02:22:30", "request_id": "r-3"},
+        {"action": "evacuate", "start_time": "2026-11-23T02:22:21", "request_id": "r-2"},
+        {"action": "evacuate", "start_time": "2026-11-23T02:22:14", "request_id": "r-1"},
+    ]})  # fmt: skip
+    events = [{"event": "rebuild_server", "result": result}]
+    for request, found in (("r-1", [{"event": "rebuild_server", "result": "Success"}]),
+                           ("r-2", events)):  # fmt: skip
+        server.say("GET", f"{path}/{request}", 200, {"instanceAction": {"events": found}})
+    server.say("GET", "/os-hypervisors/detail", 200, {"hypervisors": [
+        {"id": f"p-{n}", "service": {"host": f"h{n}"}} for n in (1, 2, 3)
+    ]})  # fmt: skip
+    server.say("GET", "/placement/", 200, {"versions": [
+        {"id": "v1.0", "max_version": "1.39", "min_version": "1.0", "status": "CURRENT",
+         "links": [{"rel": "self", "href": ""}]},
+    ]})  # fmt: skip
+    claims = {provider: {"resources": {"VCPU": 1}} for provider in claimed}
+    server.say("GET", "/placement/allocations/v-1", 200, {"allocations": claims})
+    for provider in claimed:
+        raw = {"uuid": provider, "root_provider_uuid": provider.removesuffix("-numa")}
+        server.say("GET", f"/placement/resource_providers/{provider}", 200, raw)
+
+
+def test_the_host_that_is_asked_for_an_evacuation_is_told_by_its_claims(
+    server: Server, nova: Nova
+) -> None:
+    _evacuating(server, "p-1", "p-2-numa")
+    assert nova.queued_at("v-1", "h1") == {"h2"}
+    _evacuating(server, "p-1", "p-2", "p-3")  # the claim of the first request stays
+    assert nova.queued_at("v-1", "h1") == {"h2", "h3"}
+
+
+@pytest.mark.parametrize("result", [None, "Error"])
+def test_it_is_not_known_before_novas_conductor_is_through(
+    server: Server, nova: Nova, result: str | None
+) -> None:
+    """What is claimed then may be of a request before, and the next host not chosen yet."""
+    _evacuating(server, "p-1", "p-2", result=result)
+    assert nova.queued_at("v-1", "h1") == frozenset()
+
+
+def test_a_claim_on_what_is_no_host_tells_nothing(server: Server, nova: Nova) -> None:
+    _evacuating(server, "p-1", "p-2", "p-9")
+    assert nova.queued_at("v-1", "h1") == frozenset()
+
+
+def test_a_server_that_nobody_evacuates_waits_nowhere(server: Server, nova: Nova) -> None:
+    server.say("GET", "/servers/v-1/os-instance-actions", 200, {"instanceActions": []})
+    assert nova.queued_at("v-1", "h1") == frozenset()
 
 
 def test_server_groups_are_read(server: Server, nova: Nova) -> None:

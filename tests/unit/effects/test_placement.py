@@ -14,7 +14,8 @@ from openstack.connection import Connection
 
 from tests.unit.effects.telemetry_server import Server, serving
 from vmha_remediator.effects.aside import Aside
-from vmha_remediator.effects.placement import VERSION, Placement
+from vmha_remediator.effects.asking import PLACEMENT_VERSION
+from vmha_remediator.effects.placement import Placement
 from vmha_remediator.errors import CloudRefused, CloudUnavailable
 
 HYPERVISORS = {"p-1": "h1", "p-2": "h2"}
@@ -76,7 +77,9 @@ def test_free_is_what_placement_would_give(server: Server, placement: Placement)
     assert rooms["h1"].traits == {"CUSTOM_SSD"}
     assert rooms["h2"].free == {}
     assert demands["v-1"] == {"MEMORY_MB": 200}
-    assert {r.version for r in server.requests if r.path != "/"} == {f"placement {VERSION}"}
+    assert {r.version for r in server.requests if r.path != "/"} == {
+        f"placement {PLACEMENT_VERSION}"
+    }
 
 
 def test_devices_of_a_host_count_as_its_own(server: Server, placement: Placement) -> None:

@@ -47,7 +47,20 @@ def test_the_host_is_not_taken_back_while_nova_may_still_remove_guests_from_it()
     done = Migration("m0", "id-b", "h1", "h2", "done", NOW - 100)
     plan = back(VM, servers=(server("a", vm_state="error"),), migrations=(done, NO_ROOM))
     assert not [s for s in plan.steps if isinstance(s, RestartVm)]
+    assert "has to be restarted, so that" in plan.sentence
     assert "1 evacuation record not completed" in plan.sentence
+
+
+def test_of_two_records_of_a_vm_nova_completes_one_at_a_start_so_it_takes_another() -> None:
+    done = Migration("m0", "id-b", "h1", "h2", "done", NOW - 100)
+    now = replace(done, id="m1", status="completed", updated=NOW - 1)
+    for other, word in (
+        (now, "restarted once more"),
+        (replace(now, server_id="id-c"), "restarted, so"),
+        (replace(now, updated=NOW - 5000), "restarted, so"),  # of a failure of before
+    ):
+        plan = back(VM, servers=(server("a"),), migrations=(done, other))
+        assert f"has to be {word}" in plan.sentence
 
 
 def test_it_is_over_when_the_vm_runs_there() -> None:

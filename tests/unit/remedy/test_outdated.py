@@ -10,7 +10,7 @@ from vmha_remediator.remedy import outdated
 from vmha_remediator.remedy.facts import Facts, Migration
 from vmha_remediator.remedy.incident import VmRecord, VmStatus
 from vmha_remediator.remedy.plan import next_steps
-from vmha_remediator.remedy.steps import FollowVm, ResetState, RestoreVm, Step
+from vmha_remediator.remedy.steps import FollowVm, ResetState, RestoreVm, Step, Unforce
 
 DONE = VmRecord(
     "id-a", "a", "h1", VmStatus.DONE, "active", dest="h3", attempts=2, started=NOW - 90,
@@ -93,3 +93,28 @@ def test_nothing_is_done_to_it_while_its_new_host_is_in_trouble_itself() -> None
     (step,) = steps(replace(DONE, status=VmStatus.PENDING), known)
     assert isinstance(step, FollowVm)
     assert "in trouble itself" in step.record.reason
+
+
+# -- when the incident of the host that it came from is over --------------------------------
+
+
+def test_the_incident_of_the_late_destination_takes_it_up_and_waits_for_it() -> None:
+    """Otherwise it would stay in error for good, though it runs."""
+    h2 = incident("recovered", host="h2", heard_since=NOW - 20)
+    broken = replace(BROKEN, task_state="rebuilding")
+    known = replace(
+        facts(None, servers=(broken,), migrations=(CAME,), late_for=(DONE,)),
+        host="h2", service=service(host="h2", forced_down=True, updated_at=NOW),
+        heartbeat_age=0.5,
+    )  # fmt: skip
+    (taken,) = next_steps(h2, known, NOW).steps
+    assert isinstance(taken, FollowVm)
+    assert taken.record == replace(
+        DONE, status=VmStatus.PENDING, reason=outdated.BROKEN.format(late="h2", dest="h3")
+    )
+    again = replace(h2, vms=(taken.record,))
+    plan = next_steps(again, replace(known, late_for=()), NOW)
+    assert [type(step) for step in plan.steps if not isinstance(step, Unforce)] == [ResetState]
+    well = replace(known, late_for=(), servers=(replace(BROKEN, vm_state="active"),))
+    done = next(s for s in next_steps(again, well, NOW).steps if isinstance(s, FollowVm))
+    assert done.record.status is VmStatus.DONE

@@ -296,6 +296,48 @@ def test_a_vm_whose_evacuation_nobody_begins_is_told_of_once_and_not_asked_for_a
     assert (begun.record.dest, begun.record.reason) == ("h2", "")
 
 
+def _in_queue(off: set[str], *hosts: str, age: float = 5.0) -> Step | None:
+    """Return what is done about a VM in the queue of one of `hosts`, some of them off."""
+    waits, lost = server("a", task_state="rebuilding"), _migration("accepted", None, age=age)
+    asked = replace(ASKED, status=VmStatus.MOVING, migration_id="m1", not_before=NOW - age)
+    known = facts(still_off=frozenset(off), queued={"m1": frozenset(hosts)})
+    return _step(asked, waits, lost, known)
+
+
+def test_what_waits_in_the_queue_of_a_dead_host_is_asked_for_anew_once_that_is_known() -> None:
+    step = _in_queue({"h2", "h3"}, "h2")
+    assert isinstance(step, ResetState)
+    assert step.because == "its destination h2 died too"
+    assert isinstance(_in_queue({"h2", "h3"}, "h2", "h3"), ResetState)
+
+
+def test_it_is_left_alone_while_any_host_may_begin_it() -> None:
+    assert _in_queue(set(), "h2") is None
+    assert _in_queue({"h2"}, "h2", "h3") is None  # of two requests one may wait at each
+    assert _in_queue({"h2"}) is None  # not known
+
+
+def test_the_hosts_that_may_begin_it_are_told() -> None:
+    step = _in_queue({"h2"}, "h2", "h3", age=OLD)
+    assert isinstance(step, FollowVm)
+    assert step.record.reason == flight.QUEUED.format(hosts="h2 or h3")
+
+
+def test_what_waits_in_queues_is_what_nobody_has_begun_of_the_vms_that_are_not_over_with() -> None:
+    over = replace(MOVING, server_id="id-c", status=VmStatus.DONE)
+    lost = _migration("accepted", None)
+    records = (
+        replace(lost, id="m0", created=NOW - 9),
+        lost,
+        replace(_migration("accepted", "h3"), id="m2", server_id="id-b"),
+        replace(lost, id="m3", server_id="id-c"),
+    )
+    given = incident("evacuating", vms=(MOVING, replace(VM, server_id="id-b"), over))
+    known = facts(migrations=records, queued={"m1": frozenset({"h5", "h6"})})
+    assert vms.unbegun(given, known) == [lost]
+    assert vms.bound_for(given, known) == {"h3", "h5", "h6"}
+
+
 def test_the_ways_that_may_yet_lead_to_a_host_are_those_of_vms_that_are_not_over_with() -> None:
     half = replace(VM, server_id="id-b", may_run_on="h3")
     over = replace(MOVING, server_id="id-c", status=VmStatus.DONE)

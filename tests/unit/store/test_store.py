@@ -229,6 +229,17 @@ def test_a_host_of_another_cell_is_remembered_by_itself_and_not_by_words(store: 
     assert [s.other_cell for s in store.incident(incident.id).steps] == ["h8", "h9", None]
 
 
+def test_the_latest_record_of_a_vm_is_found_though_its_incident_is_over(store: Store) -> None:
+    epoch = store.claim_epoch("one")
+    first = _open(store, epoch)
+    store.save_vms(first, [VmRecord(f"id-{n}", n, "h1") for n in "abc"], epoch=epoch)
+    store.move(first, S.CLEARED, "over", epoch=epoch)
+    again = VmRecord("id-a", "a", "h1", status=VmStatus.DONE, dest="h3")
+    store.save_vms(_open(store, epoch), [again], epoch=epoch)
+    assert store.latest_vms(["id-a", "id-b", "id-z"]) == [again, VmRecord("id-b", "b", "h1")]
+    assert store.latest_vms([]) == []
+
+
 def test_vms_are_written_and_written_again(store: Store) -> None:
     epoch = store.claim_epoch("one")
     incident = _open(store, epoch)

@@ -143,6 +143,10 @@ class SimNova(NovaBooks):
         self._request()
         return bool(self._world.runs_on(server_id))
 
+    def queued_at(self, server_id: str, source: str) -> frozenset[str]:
+        """Nothing ever waits in a queue here."""
+        return frozenset()
+
     def reboot(self, server_id: str) -> None:
         with self._changing("reboot"):
             server = self.servers_by_id[server_id]
