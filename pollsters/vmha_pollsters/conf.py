@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import socket
 import uuid
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from oslo_config import cfg, types
 
@@ -184,10 +186,10 @@ def load(config_file: str | None = None) -> cfg.ConfigOpts:
         conf([], project="vmha", prog="vmha-agent", default_config_files=files)
         for opt in OPTS:  # a wrong value is found now, not in a thread later
             conf[GROUP][opt.dest]
-    except cfg.ConfigFileValueError as exc:
-        raise ConfigError(f"configuration: {exc}") from exc
     except cfg.Error as exc:
         raise ConfigError(f"configuration: {exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"configuration: {files[0]} is no text: {exc}") from exc
     return conf
 
 
@@ -204,6 +206,12 @@ def require(conf: cfg.ConfigOpts, name: str) -> str:
         files = ", ".join(conf.default_config_files or ()) or f"{DEFAULT_FILE}, which is not there"
         raise ConfigError(f"[agent] {name} is not set in {files}")
     return str(value)
+
+
+def no_driver(settings: Any, option: str, group: str) -> ConfigError:
+    """Return the error that names what `option` may be: the entry points of `group`."""
+    there = ", ".join(sorted(entry_points(group=group).names)) or "none is installed"
+    return ConfigError(f"[agent] {option} '{settings[option]}' is not known; there is: {there}")
 
 
 def host_name(conf: cfg.ConfigOpts) -> str:

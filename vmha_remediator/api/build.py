@@ -22,14 +22,17 @@ from vmha_remediator.store import Store
 LOG = log.getLogger(__name__)
 
 
-def build(conf: cfg.ConfigOpts, store: Store, doorbell: threading.Event | None = None) -> Flask:
+def build(
+    conf: cfg.ConfigOpts, store: Store, ringer: Ringer, doorbell: threading.Event | None = None
+) -> Flask:
     """Return the application; raises `ConfigError` or `RuleError` when it cannot work.
 
-    With an engine in the same process, `doorbell` wakes it; elsewhere it finds the row.
+    Whoever ends it in order has the `ringer` finish before the store is closed. With an engine in
+    the same process, `doorbell` wakes it; elsewhere it finds the row.
     """
     view = _view(conf)
     if view is None:
-        return create_app(conf, Ringer(store.ring_all, doorbell))
+        return create_app(conf, ringer)
     backend = Backend(
         store=store,
         view=view,
@@ -38,12 +41,7 @@ def build(conf: cfg.ConfigOpts, store: Store, doorbell: threading.Event | None =
         policy=evacuation_conf.policy(conf),
         doorbell=doorbell.set if doorbell is not None else lambda: None,
     )
-    return create_app(
-        conf,
-        Ringer(store.ring_all, doorbell),
-        known_host=KnownHosts(view.hosts),
-        backend=backend,
-    )
+    return create_app(conf, ringer, known_host=KnownHosts(view.hosts), backend=backend)
 
 
 def _view(conf: cfg.ConfigOpts) -> CloudView | None:

@@ -49,6 +49,7 @@ class Ringer:
         self._doorbell = doorbell
         self._begin = begin or _begin
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._some = threading.Event()
         self._words: dict[Word, None] = {}
         self._away = False
@@ -69,21 +70,27 @@ class Ringer:
 
     def flush(self) -> bool:
         """Write what has gathered, in one transaction, and tell whether that went well."""
-        with self._lock:
-            words, self._words = self._words, {}
-        try:
-            if words:
-                self._write(words, SOURCE)
-            self._away = False
-        except StoreUnavailable as exc:
+        with self._writing:
             with self._lock:
-                self._words = {**words, **self._words}
-            if not self._away:
-                LOG.warning("Calls of alarms cannot be written now, and are kept: %s", exc)
-            self._away = True
-        finally:
-            self._wake()
-        return not self._away
+                words, self._words = self._words, {}
+            try:
+                if words:
+                    self._write(words, SOURCE)
+                self._away = False
+            except StoreUnavailable as exc:
+                with self._lock:
+                    self._words = {**words, **self._words}
+                if not self._away:
+                    LOG.warning("Calls of alarms cannot be written now, and are kept: %s", exc)
+                self._away = True
+            finally:
+                self._wake()
+            return not self._away
+
+    def finish(self) -> None:
+        """Wait for what is being written, and write the rest: nobody calls any more."""
+        if not self.flush():
+            LOG.warning("Calls of alarms are lost; the engine finds them by listing alarms")
 
     def _run(self) -> None:
         while True:

@@ -10,6 +10,7 @@ to the database must not be shared.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 
@@ -17,6 +18,7 @@ from flask import Flask
 
 from vmha_remediator import conf as config
 from vmha_remediator.api.build import build
+from vmha_remediator.api.ringer import Ringer
 from vmha_remediator.cmd.startup import setup_log
 from vmha_remediator.errors import VmhaError
 from vmha_remediator.store import open_store
@@ -38,7 +40,10 @@ def make_application() -> Flask:
     try:
         conf = config.load(prog="vmha-api", config_files=[file for file in files if file])
         setup_log(conf)
-        return build(conf, open_store(conf))
+        store = open_store(conf)
+        ringer = Ringer(store.ring_all)
+        atexit.register(ringer.finish)
+        return build(conf, store, ringer)
     except VmhaError as exc:
         print(f"vmha-api: {exc}", file=sys.stderr, flush=True)
         raise SystemExit(CANNOT_START) from None

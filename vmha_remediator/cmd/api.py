@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 
 from vmha_remediator.api.build import build
+from vmha_remediator.api.ringer import Ringer
 from vmha_remediator.api.server import ApiServer
 from vmha_remediator.cmd import startup
 from vmha_remediator.store import open_store
@@ -47,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(conf: cfg.ConfigOpts) -> int:
     stop = threading.Event()
     store = open_store(conf)
-    server = ApiServer(build(conf, store), conf, ended=stop.set)
+    ringer = Ringer(store.ring_all)
+    server = ApiServer(build(conf, store, ringer), conf, ended=stop.set)
     startup.stop_on_signals(stop)
     startup.settle()
     server.start()
@@ -55,6 +57,7 @@ def _serve(conf: cfg.ConfigOpts) -> int:
         pass
     failed = not server.alive
     server.stop()
+    ringer.finish()
     store.close()
     return startup.FAILED if failed else startup.DONE
 

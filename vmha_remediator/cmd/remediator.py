@@ -11,6 +11,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from vmha_remediator.api.build import build
+from vmha_remediator.api.ringer import Ringer
 from vmha_remediator.api.server import ApiServer
 from vmha_remediator.cmd import startup
 from vmha_remediator.engine.loop import make_engine
@@ -66,7 +67,8 @@ def _serve(conf: cfg.ConfigOpts) -> int:
         doorbell.set()
 
     store = open_store(conf)
-    server = ApiServer(build(conf, store, doorbell), conf, ended=receiver_ended)
+    ringer = Ringer(store.ring_all, doorbell)
+    server = ApiServer(build(conf, store, ringer, doorbell), conf, ended=receiver_ended)
     engine = make_engine(conf, store)
     startup.stop_on_signals(stop, doorbell)
     startup.settle()
@@ -76,6 +78,7 @@ def _serve(conf: cfg.ConfigOpts) -> int:
     finally:
         stop.set()
         server.stop()
+        ringer.finish()
         store.close()
     return startup.FAILED if deaf.is_set() else startup.DONE
 

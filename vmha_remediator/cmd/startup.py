@@ -18,11 +18,14 @@ from vmha_remediator import conf as config
 from vmha_remediator import version
 from vmha_remediator.cmd.verbs import NO_CONFIG, found_config, top_parser
 from vmha_remediator.errors import ConfigError, VmhaError
+from vmha_remediator.rules.alarms import redact
 from vmha_remediator.signals import on_signals
 
 LOG = logging.getLogger(__name__)
 
 DONE, FAILED = 0, 1
+#: Loggers of keystoneauth that print requests and answers at DEBUG.
+TALKATIVE = ("keystoneauth.session", "keystoneauth.session.body", "keystoneauth.session.request")
 #: Seconds after which a busy thread lets another one go on. The receiver gives way at every system
 #: call; with Python's 5 ms each of them would cost it as much while the engine computes.
 TURN = 0.0005
@@ -33,6 +36,17 @@ def make_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentPa
     parser = top_parser(prog, description, epilog)
     parser.add_argument("--version", action="version", version=f"%(prog)s {version.installed()}")
     return parser
+
+
+class _WithoutSignatures(logging.Filter):
+    """Aodh's answers hold the addresses that alarms call, and libraries print whole answers."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(record.getMessage()), ()
+        return True
+
+
+_WITHOUT_SIGNATURES = _WithoutSignatures()
 
 
 def setup_log(conf: cfg.ConfigOpts) -> None:
@@ -47,6 +61,8 @@ def setup_log(conf: cfg.ConfigOpts) -> None:
         log.setup(conf, "vmha")
     except (log.LogConfigError, cfg.Error, OSError, ValueError) as exc:
         raise ConfigError(f"[DEFAULT] asks for a log that cannot be: {exc}") from exc
+    for name in TALKATIVE:
+        logging.getLogger(name).addFilter(_WITHOUT_SIGNATURES)
     for sentence in config.unread(conf):
         LOG.warning("%s", sentence)
 

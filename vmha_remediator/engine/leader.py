@@ -141,8 +141,8 @@ class _Session:
         except Exception as exc:  # noqa: BLE001 (drivers let their libraries' errors through)
             why = " ".join(str(exc).split()) or type(exc).__name__
             if not self.trouble:
-                LOG.warning("The coordination service cannot be used: %s", why)
-            self.trouble = why
+                LOG.warning("[engine] coordination_url cannot be used: %s", why)
+            self.trouble = f"[engine] coordination_url cannot be used: {why}"
             if not self.leads:
                 self._leave()
         else:

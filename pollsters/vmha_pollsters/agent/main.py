@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from vmha_remediator import version
 from vmha_remediator.errors import VmhaError
@@ -31,6 +32,40 @@ examples:
 
 exit status: 0 done; 1 it failed, one line on standard error says why; 2 the command was not
 understood.
+"""
+
+STATUS = """\
+Ask the agent of this host who it is, whether it renews its lease, whom it hears, and what keeps it
+from being a witness. It changes nothing.
+
+examples:
+  vmha-agent status
+  vmha-agent status --all
+  vmha-agent status --json
+"""
+INIT = """\
+Make the area in which every host has a slot of 4 KiB: once a cluster, on one host. It writes zeros
+over the file or device. What holds an area already is refused unless --force is given, and one
+that a host renews is refused always (that takes some seconds to see).
+
+examples:
+  vmha-agent init /shared/vmha/lease --hosts 64 --cluster cloud-1
+  vmha-agent init /dev/mapper/vmha --hosts 64 --cluster cloud-1
+"""
+FORGET = """\
+Free the slot of a host that is gone for good; otherwise its silence counts as a failure for ever.
+It writes to the area, on any host; a host that renews its lease is refused.
+
+examples:
+  vmha-agent forget /shared/vmha/lease compute-17
+"""
+DUMP = """\
+Show whose area it is, and each slot with its host and the age of its lease. It needs no agent and
+changes nothing.
+
+examples:
+  vmha-agent dump /shared/vmha/lease
+  vmha-agent dump /shared/vmha/lease --json
 """
 
 
@@ -73,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         "watchdog", help="feed this host's watchdog; runs beside the agent and outlives it"
     ).set_defaults(func=feed_watchdog)
 
-    status = verbs.add_parser("status", help="ask the running agent what it knows")
+    status = _add_verb(verbs, "status", "ask the running agent what it knows", STATUS)
     status.add_argument("--json", action="store_true", help="as JSON")
     status.add_argument(
         "--all", action="store_true", help="all peers, not only those that are not well"
@@ -81,24 +116,36 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--socket", metavar="PATH", help="its socket (default: as configured)")
     status.set_defaults(func=show_status)
 
-    init = verbs.add_parser("init", help="make a slots area on shared storage")
+    init = _add_verb(verbs, "init", "make a slots area on shared storage", INIT)
     init.add_argument("path", help="file or block device")
-    init.add_argument("--hosts", type=int, required=True, metavar="N", help="number of slots")
+    init.add_argument(
+        "--hosts", type=int, required=True, metavar="N", help="number of slots, at most 2000"
+    )
     init.add_argument("--cluster", required=True, metavar="NAME", help="whose area it is")
     init.add_argument(
         "--force", action="store_true", help="overwrite what is there, if no host renews it"
     )
     init.set_defaults(func=make_area)
 
-    forget = verbs.add_parser("forget", help="free the slot of a host that is gone for good")
+    forget = _add_verb(verbs, "forget", "free the slot of a host that is gone for good", FORGET)
     forget.add_argument("path", help="file or block device")
     forget.add_argument("host", help="its name")
     forget.set_defaults(func=forget_host)
 
-    dump = verbs.add_parser("dump", help="show what is in a slots area")
+    dump = _add_verb(verbs, "dump", "show what is in a slots area", DUMP)
     dump.add_argument("path", help="file or block device")
     dump.add_argument("--json", action="store_true", help="as JSON")
     dump.set_defaults(func=show_area)
+    return parser
+
+
+def _add_verb(verbs: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=summary,
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     return parser
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from vmha_pollsters.conf import no_driver
 from vmha_pollsters.lease.contract import LeaseDriver
 from vmha_pollsters.lease.slots import SlotsLease
-from vmha_remediator.errors import ConfigError
 
 
 def load_driver(settings: Any) -> LeaseDriver:
@@ -21,6 +21,6 @@ def load_driver(settings: Any) -> LeaseDriver:
             "vmha.lease", settings.lease_driver, invoke_on_load=True, invoke_args=(settings,)
         )
     except exception.NoMatches as exc:
-        raise ConfigError(f"[agent] lease_driver '{settings.lease_driver}' is not known") from exc
+        raise no_driver(settings, "lease_driver", "vmha.lease") from exc
     loaded: LeaseDriver = manager.driver
     return loaded

@@ -47,6 +47,35 @@ def test_a_word_is_written_and_wakes_the_engine() -> None:
     assert doorbell.is_set()
 
 
+def test_an_end_in_order_waits_for_the_row_under_way_and_writes_the_rest() -> None:
+    database, begun, go = Database(), threading.Event(), threading.Event()
+
+    def slow(words: Collection[Word], source: str) -> None:
+        begun.set()
+        assert go.wait(20)
+        database.write(words, source)
+
+    ringer = Ringer(slow)
+    ringer(*ONE)
+    assert begun.wait(20)
+    ringer(*OTHER)
+    end = threading.Thread(target=ringer.finish)
+    end.start()
+    go.set()
+    end.join(20)
+
+    assert database.transactions == [[ONE], [OTHER]]
+
+
+def test_an_end_without_a_database_says_what_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    database = Database()
+    database.away = True
+    ringer = database.ringer()
+    ringer(*ONE)
+    ringer.finish()
+    assert "Calls of alarms are lost" in caplog.text
+
+
 def test_a_storm_is_one_transaction_with_each_word_once() -> None:
     database = Database()
     ringer = database.ringer()

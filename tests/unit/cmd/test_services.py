@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import os
 import signal
 import socket
@@ -203,6 +204,21 @@ class TestStart:
         assert "nothing reads [engine] intervall; did you mean interval?" in (
             machine.capture.readouterr().err
         )
+
+    def test_what_keystoneauth_prints_of_aodhs_answers_has_no_signature(
+        self, machine: Machine, engine: Engine
+    ) -> None:
+        listen(machine)
+        with machine.config_file.open("a") as file:
+            file.write("[DEFAULT]\ndefault_log_levels = keystoneauth=DEBUG\n")
+        engine.trouble = StoreUnavailable("enough")
+        remediator.main(["--config-file", str(machine.config_file)])
+
+        for name in ("keystoneauth.session", "keystoneauth.session.body"):
+            logging.getLogger(name).debug("RESP BODY: [%s]", '"http://x/failure/h1?sig=s3cret"')
+        err = machine.capture.readouterr().err
+        assert err.count("http://x/failure/h1?sig=") == 2
+        assert "s3cret" not in err
 
 
 class TestEngineAlone:

@@ -129,4 +129,4 @@ def test_without_coordination_nobody_leads_and_it_is_said(tmp_path: Path) -> Non
     blocked.write_text("not a folder")
     leader = Leader(f"file://{blocked}/coordination", "one")
     assert leader.hold() is None
-    assert leader.trouble
+    assert leader.trouble.startswith("[engine] coordination_url cannot be used: ")

@@ -112,7 +112,47 @@ def test_an_unknown_lease_driver_is_refused(
     (tmp_path / "key").write_text("0123456789abcdef")
     lines = ["cluster = c", "address = ::1", "lease_path = /x", f"key_file = {tmp_path}/key"]
     assert main(["--config-file", written(tmp_path, *lines, "lease_driver = wishes")]) == 1
-    assert "lease_driver 'wishes' is not known" in capsys.readouterr().err
+    assert "lease_driver 'wishes' is not known; there is: sanlock, slots" in (
+        capsys.readouterr().err
+    )
+
+
+def test_an_unknown_watchdog_driver_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["cluster = c", "lease_path = /x", "watchdog_driver = wishes"]
+    assert main(["--config-file", written(tmp_path, *lines), "watchdog"]) == 1
+    assert "watchdog_driver 'wishes' is not known; there is: linux, socket" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_file_that_is_no_text_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "agent.conf"
+    path.write_bytes(b"\xff\xfe")
+    assert main(["--config-file", str(path)]) == 1
+    assert capsys.readouterr().err.startswith(f"vmha-agent: configuration: {path} is no text")
+
+
+@pytest.mark.parametrize(
+    ("verb", "does"),
+    [
+        ("status", "changes nothing"),
+        ("dump", "changes nothing"),
+        ("init", "writes zeros"),
+        ("forget", "writes to the area"),
+    ],
+)
+def test_a_verbs_help_says_what_it_changes_and_shows_how(
+    verb: str, does: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert does in text
+    assert f"examples: vmha-agent {verb}" in text
 
 
 def test_what_is_not_set_is_named_with_the_file(

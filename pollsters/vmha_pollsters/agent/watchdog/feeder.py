@@ -23,7 +23,8 @@ from typing import Any, Protocol
 from vmha_pollsters.agent.watchdog import feeding
 from vmha_pollsters.agent.watchdog.contract import Watchdog
 from vmha_pollsters.agent.watchdog.feeding import Known
-from vmha_remediator.errors import ConfigError, LeaseError, WatchdogError
+from vmha_pollsters.conf import no_driver
+from vmha_remediator.errors import LeaseError, WatchdogError
 from vmha_remediator.rules import timing
 
 LOG = logging.getLogger(__name__)
@@ -218,9 +219,7 @@ def load_driver(settings: Any) -> Watchdog:
             invoke_args=(settings,),
         )
     except exception.NoMatches as exc:
-        raise ConfigError(
-            f"[agent] watchdog_driver '{settings.watchdog_driver}' is not known"
-        ) from exc
+        raise no_driver(settings, "watchdog_driver", "vmha.watchdog") from exc
     loaded: Watchdog = manager.driver
     return loaded
 
