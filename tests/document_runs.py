@@ -310,6 +310,10 @@ PLANS: Mapping[str, Plan] = {
     "openstack metric resource delete RESOURCE": InLab(refusable=True),
     "openstack server evacuate": _NAME,
     "openstack server stop": _NAME,
+    "openstack server set --state active": Not("names no server: which one, an incident says"),
+    "openstack server set --state error": Not("tells what a person may have done"),
+    "openstack server event list VM": _NAME,
+    "openstack resource provider allocation show VM": Not("is osc-placement's, not in the lab"),
     "openstack baremetal node maintenance": Not("python-ironicclient's; only its name"),
     "openstack --os-compute-api-version 2.26 server set --tag vmha web-1": InLab(
         story="marks",
