@@ -102,8 +102,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(44, "Nova's API is down for minutes.", ("failure",), "asked again; ends as it should"),
     Fault(45, "No host has room.", ("failure",), "pending with the reason; placed when one has"),
     Fault(46, "The destination dies during the evacuation.", ("failure",),
-          "its VMs move again, after its own proof; one of which nobody can say where it was asked "
-          "for waits for that host, and nobody waits for it"),
+          "its VMs move again, after its own proof; one of which nobody can say where it was "
+          "asked for waits for that host, and nobody waits for it"),
     Fault(47, "The failed host returns while its VMs move.", ("failure",),
           "it starts none of them; taken back at the end"),
     Fault(48, "More hosts fail at once than the storm limit.", ("failure",),

@@ -95,7 +95,7 @@ def left(dead: Iterable[str], vms: Iterable[str]) -> Condition:
 def test_what_a_dead_destination_was_asked_for_runs_elsewhere(
     cloud: Cloud, source: str, candidates: str
 ) -> None:
-    """After its own proof, and for good: back again, it does not do what it was asked for (fault 46).
+    """After its own proof, and for good: back again, it does not what it was asked for (fault 46).
 
     With the scheduler Nova's record does not name it, and only Placement's books tell.
     """
