@@ -7,8 +7,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from vmha_remediator.cmd.verbs import add_verb
 from vmha_remediator.errors import ConfigError
+from vmha_remediator.verb import add_verb
 
 if TYPE_CHECKING:
     from oslo_config import cfg

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vmha_remediator.cmd import output
-from vmha_remediator.cmd.verbs import add_verb
 from vmha_remediator.errors import AgentUnavailable
+from vmha_remediator.verb import add_verb
 
 if TYPE_CHECKING:
     from oslo_config import cfg

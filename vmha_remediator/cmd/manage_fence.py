@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vmha_remediator.cmd import output
-from vmha_remediator.cmd.verbs import add_verb
 from vmha_remediator.errors import ConfigError, VmhaError
+from vmha_remediator.verb import add_verb
 
 if TYPE_CHECKING:
     from oslo_config import cfg

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 DEFAULT_CONFIG = Path("/etc/vmha/vmha.conf")
 NO_CONFIG = f"{DEFAULT_CONFIG} is not there: write it, or name another with --config-file"
@@ -32,16 +31,5 @@ def top_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentPar
         action="append",
         metavar="FILE",
         help=f"configuration file; repeatable, later ones win (default: {DEFAULT_CONFIG})",
-    )
-    return parser
-
-
-def add_verb(verbs: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
-    """Add a verb with a one-line `summary` and a `text` of help, and return its parser."""
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name,
-        help=summary,
-        description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return parser

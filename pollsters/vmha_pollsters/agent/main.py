@@ -12,11 +12,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from vmha_remediator import version
 from vmha_remediator.errors import VmhaError
 from vmha_remediator.signals import on_signals
+from vmha_remediator.verb import add_verb
 
 LOG = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         "watchdog", help="feed this host's watchdog; runs beside the agent and outlives it"
     ).set_defaults(func=feed_watchdog)
 
-    status = _add_verb(verbs, "status", "ask the running agent what it knows", STATUS)
+    status = add_verb(verbs, "status", "ask the running agent what it knows", STATUS)
     status.add_argument("--json", action="store_true", help="as JSON")
     status.add_argument(
         "--all", action="store_true", help="all peers, not only those that are not well"
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--socket", metavar="PATH", help="its socket (default: as configured)")
     status.set_defaults(func=show_status)
 
-    init = _add_verb(verbs, "init", "make a slots area on shared storage", INIT)
+    init = add_verb(verbs, "init", "make a slots area on shared storage", INIT)
     init.add_argument("path", help="file or block device")
     init.add_argument(
         "--hosts", type=int, required=True, metavar="N", help="number of slots, at most 2000"
@@ -127,25 +127,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     init.set_defaults(func=make_area)
 
-    forget = _add_verb(verbs, "forget", "free the slot of a host that is gone for good", FORGET)
+    forget = add_verb(verbs, "forget", "free the slot of a host that is gone for good", FORGET)
     forget.add_argument("path", help="file or block device")
     forget.add_argument("host", help="its name")
     forget.set_defaults(func=forget_host)
 
-    dump = _add_verb(verbs, "dump", "show what is in a slots area", DUMP)
+    dump = add_verb(verbs, "dump", "show what is in a slots area", DUMP)
     dump.add_argument("path", help="file or block device")
     dump.add_argument("--json", action="store_true", help="as JSON")
     dump.set_defaults(func=show_area)
-    return parser
-
-
-def _add_verb(verbs: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name,
-        help=summary,
-        description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
     return parser
 
 
