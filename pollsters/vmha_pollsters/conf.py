@@ -7,7 +7,6 @@ import socket
 import uuid
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 from oslo_config import cfg, types
 
@@ -208,10 +207,10 @@ def require(conf: cfg.ConfigOpts, name: str) -> str:
     return str(value)
 
 
-def no_driver(settings: Any, option: str, group: str) -> ConfigError:
-    """Return the error that names what `option` may be: the entry points of `group`."""
+def no_driver(option: str, name: str, group: str) -> ConfigError:
+    """Return the error that names what `option` may be, rather than `name`: a driver of `group`."""
     there = ", ".join(sorted(entry_points(group=group).names)) or "none is installed"
-    return ConfigError(f"[agent] {option} '{settings[option]}' is not known; there is: {there}")
+    return ConfigError(f"[agent] {option} '{name}' is not known; there is: {there}")
 
 
 def host_name(conf: cfg.ConfigOpts) -> str:

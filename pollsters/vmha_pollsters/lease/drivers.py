@@ -21,6 +21,6 @@ def load_driver(settings: Any) -> LeaseDriver:
             "vmha.lease", settings.lease_driver, invoke_on_load=True, invoke_args=(settings,)
         )
     except exception.NoMatches as exc:
-        raise no_driver(settings, "lease_driver", "vmha.lease") from exc
+        raise no_driver("lease_driver", settings.lease_driver, "vmha.lease") from exc
     loaded: LeaseDriver = manager.driver
     return loaded

@@ -219,7 +219,7 @@ def load_driver(settings: Any) -> Watchdog:
             invoke_args=(settings,),
         )
     except exception.NoMatches as exc:
-        raise no_driver(settings, "watchdog_driver", "vmha.watchdog") from exc
+        raise no_driver("watchdog_driver", settings.watchdog_driver, "vmha.watchdog") from exc
     loaded: Watchdog = manager.driver
     return loaded
 
