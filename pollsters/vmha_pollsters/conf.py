@@ -208,7 +208,7 @@ def require(conf: cfg.ConfigOpts, name: str) -> str:
 
 
 def no_driver(option: str, name: str, group: str) -> ConfigError:
-    """Return the error that names what `option` may be, rather than `name`: a driver of `group`."""
+    """Return the error that names what `option` may be instead of `name`: a driver of `group`."""
     there = ", ".join(sorted(entry_points(group=group).names)) or "none is installed"
     return ConfigError(f"[agent] {option} '{name}' is not known; there is: {there}")
 
