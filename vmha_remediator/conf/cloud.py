@@ -7,6 +7,8 @@ from keystoneauth1 import exceptions as ks_exc
 from keystoneauth1 import loading
 from oslo_config import cfg
 
+from vmha_remediator.errors import ConfigError
+
 GROUP = "cloud"
 
 OPTS: list[cfg.Opt] = [
@@ -48,6 +50,16 @@ def register_auth(conf: cfg.ConfigOpts) -> None:
     loading.register_auth_conf_options(conf, GROUP)
     # An unbounded request would hang the engine: keystoneauth's default is no time-out.
     conf.set_default("timeout", 10, group=GROUP)
+
+
+def check(conf: cfg.ConfigOpts) -> None:
+    """Refuse what keystoneauth takes and no request could live with; raises `ConfigError`."""
+    timeout = conf[GROUP].timeout
+    if timeout is None or timeout <= 0:
+        raise ConfigError(
+            f"configuration: [{GROUP}] timeout: {timeout or 0:g} is no number of seconds above 0; "
+            "a request that hangs is given up after so many"
+        )
 
 
 def auth_names(conf: cfg.ConfigOpts) -> set[str] | None:
