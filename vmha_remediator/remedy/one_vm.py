@@ -28,8 +28,8 @@ def next_step(case: Case) -> Step | None:
         # Whatever its records say: of two that are accepted Nova's conductor takes the older one,
         # and the newer one stays as it is for ever.
         return _elsewhere(case, server)
-    if case.last is not None and case.last.under_way and not case.dest_died:
-        return _follow(case, server, case.last)
+    if case.awaited is not None:
+        return _follow(case, server, case.awaited)
     return vm_leave.next_step(case, server)
 
 
@@ -59,7 +59,9 @@ def _follow(case: Case, server: Server, migration: Migration) -> Step | None:
     )
     if not flight.lingers(record, case.now, case.policy):
         return None if record == case.vm else FollowVm(record)
-    return settle(case, VmStatus.MOVING, flight.told(case.bound_for), migration_id=migration.id)
+    return settle(
+        case, VmStatus.MOVING, flight.told(case.hosts_of(migration)), migration_id=migration.id
+    )
 
 
 def _elsewhere(case: Case, server: Server) -> Step | None:

@@ -36,20 +36,38 @@ class Case:
     policy: Policy
     chooser: candidates.Chooser
     journaled: VmRecord | None = None  # the record as it is stored, where `vm` is ahead of it
+    before: tuple[Migration, ...] = ()  # those before `last` that are still under way
+
+    def hosts_of(self, evacuation: Migration) -> frozenset[str]:
+        """Return the hosts one of which was asked to run it then; empty: not known."""
+        if evacuation.dest is not None:
+            return frozenset({evacuation.dest})
+        return self.facts.queued.get(evacuation.id, frozenset())
 
     @property
     def bound_for(self) -> frozenset[str]:
         """Return the hosts one of which was asked last to run it; empty: not known."""
-        if self.last is None:
-            return frozenset()
-        if self.last.dest is not None:
-            return frozenset({self.last.dest})
-        return self.facts.queued.get(self.last.id, frozenset())
+        return self.hosts_of(self.last) if self.last is not None else frozenset()
 
     @property
     def dest_died(self) -> bool:
         """Tell whether the host to which it went last is proven off, now."""
-        return bool(self.bound_for) and self.bound_for <= self.facts.still_off
+        return self._are_off(self.bound_for)
+
+    @property
+    def awaited(self) -> Migration | None:
+        """Return its latest evacuation with which a host may yet go on, or None.
+
+        That need not be the last one: after a destination died the next request may have found
+        no room, and by now that destination may be back.
+        """
+        going = self.before
+        if self.last is not None and self.last.under_way:
+            going = (*going, self.last)
+        return next((m for m in reversed(going) if not self._are_off(self.hosts_of(m))), None)
+
+    def _are_off(self, hosts: frozenset[str]) -> bool:
+        return bool(hosts) and hosts <= self.facts.still_off
 
     @property
     def has_left(self) -> bool:

@@ -123,8 +123,8 @@ def _cases(
         own = [m for m in records if m.server_id == vm.server_id]
         tried = Counter(m.dest for m in own if m.dest and m.status == NOT_STARTED)
         server, last = servers.get(vm.server_id), own[-1] if own else None
-        newest = latest.get(vm.server_id)
-        yield Case(vm, server, last, newest, tried, facts, now, policy, chooser)
+        newest, before = latest.get(vm.server_id), tuple(m for m in own[:-1] if m.under_way)
+        yield Case(vm, server, last, newest, tried, facts, now, policy, chooser, before=before)
 
 
 def _placed(case: Case, step: Step) -> Step | None:
@@ -156,12 +156,9 @@ def bound_for(incident: Incident, facts: Facts) -> frozenset[str]:
 def unbegun(incident: Incident, facts: Facts) -> list[Migration]:
     """Return the evacuations that wait in a queue: of VMs not over with, the latest of each."""
     going = {vm.server_id for vm in incident.vms if vm.status not in order.OVER}
-    latest = {m.server_id: m for m in sorted(facts.migrations or (), key=lambda m: m.created)}
-    return [
-        m
-        for m in latest.values()
-        if m.server_id in going and m.status == ACCEPTED and m.dest is None
-    ]
+    records = sorted(facts.migrations or (), key=lambda m: m.created)
+    waiting = (m for m in records if m.status == ACCEPTED and m.dest is None)
+    return list({m.server_id: m for m in waiting if m.server_id in going}.values())
 
 
 def _moving(incident: Incident) -> frozenset[str]:

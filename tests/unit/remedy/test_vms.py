@@ -210,6 +210,26 @@ def test_a_destination_that_died_frees_its_vm_while_it_is_proven_off() -> None:
     assert isinstance(step, Evacuate)
 
 
+@pytest.mark.parametrize("begun", ["pre-migrating", "accepted"])
+def test_a_request_that_found_no_room_leaves_the_one_before_as_it_was(begun: str) -> None:
+    """Its destination was off when the VM was asked for anew, and may be back by now."""
+    first = _migration(begun, "h2", age=20.0)
+    second = Migration("m2", "id-a", "h1", None, "error", NOW - 10.0)
+    again = replace(MOVING, status=VmStatus.WAITING, not_before=NOW, attempts=2)
+    failed = replace(again, migration_id="m2", reason="found no room")
+
+    def look(off: set[str]) -> Step | None:
+        known = facts(still_off=frozenset(off))
+        known = replace(known, servers=(server("a"),), migrations=(first, second))
+        going = incident("evacuating", vms=(failed,))
+        return next(iter(vms.steps_for(going, known, NOW, POLICY, may_start="")), None)
+
+    assert isinstance(look({"h2"}), Evacuate)
+    waits = look(set())
+    assert isinstance(waits, FollowVm)
+    assert (waits.record.status, waits.record.dest) == (VmStatus.MOVING, "h2")
+
+
 def test_a_destination_that_was_fenced_and_is_back_may_be_starting_it() -> None:
     both = frozenset({"h1", "h2"})
     cluster = Cluster(frozenset({"h1", "h2", "h3"}), both, both, unwell=frozenset())
