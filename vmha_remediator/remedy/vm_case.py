@@ -36,7 +36,7 @@ class Case:
     policy: Policy
     chooser: candidates.Chooser
     journaled: VmRecord | None = None  # the record as it is stored, where `vm` is ahead of it
-    before: tuple[Migration, ...] = ()  # those before `last` that are still under way
+    going: tuple[Migration, ...] = ()  # its evacuations in this incident that are under way
 
     def hosts_of(self, evacuation: Migration) -> frozenset[str]:
         """Return the hosts one of which was asked to run it then; empty: not known."""
@@ -61,10 +61,7 @@ class Case:
         That need not be the last one: after a destination died the next request may have found
         no room, and by now that destination may be back.
         """
-        going = self.before
-        if self.last is not None and self.last.under_way:
-            going = (*going, self.last)
-        return next((m for m in reversed(going) if not self._are_off(self.hosts_of(m))), None)
+        return next((m for m in reversed(self.going) if not self._are_off(self.hosts_of(m))), None)
 
     def _are_off(self, hosts: frozenset[str]) -> bool:
         return bool(hosts) and hosts <= self.facts.still_off

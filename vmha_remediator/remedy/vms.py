@@ -123,8 +123,8 @@ def _cases(
         own = [m for m in records if m.server_id == vm.server_id]
         tried = Counter(m.dest for m in own if m.dest and m.status == NOT_STARTED)
         server, last = servers.get(vm.server_id), own[-1] if own else None
-        newest, before = latest.get(vm.server_id), tuple(m for m in own[:-1] if m.under_way)
-        yield Case(vm, server, last, newest, tried, facts, now, policy, chooser, before=before)
+        newest, going = latest.get(vm.server_id), tuple(m for m in own if m.under_way)
+        yield Case(vm, server, last, newest, tried, facts, now, policy, chooser, going=going)
 
 
 def _placed(case: Case, step: Step) -> Step | None:
