@@ -44,6 +44,11 @@ class Machine:
     def database(self) -> Path:
         return self.folder / "vmha.sqlite"
 
+    def configure(self, text: str) -> None:
+        """Say more in its configuration file, after what is there."""
+        with self.config_file.open("a") as file:
+            file.write(text)
+
     def hosts(self, text: str) -> None:
         (self.folder / "fencing.yaml").write_text(text)
 

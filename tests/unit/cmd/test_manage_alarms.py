@@ -145,8 +145,7 @@ def test_a_rule_that_cannot_be_trusted_is_not_synced(machine: Machine, cloud: Cl
     careless = (PACKAGED / "agent-down.yaml").read_text().replace("report", "recover")
     (machine.folder / "rules").mkdir()
     (machine.folder / "rules" / "agent-down.yaml").write_text(careless)
-    with machine.config_file.open("a") as file:
-        file.write(f"[rules]\ndirectory = {machine.folder}/rules\n")
+    machine.configure(f"[rules]\ndirectory = {machine.folder}/rules\n")
     status, _, err = machine.manage("alarms", "sync")
     assert status == 1
     assert "agent-down: recovers without proof" in err
@@ -304,8 +303,7 @@ def test_a_configuration_that_is_missing_is_one_clear_line(
 
 
 def test_a_threshold_that_would_accuse_the_living_is_refused(machine: Machine) -> None:
-    with machine.config_file.open("a") as file:
-        file.write("[rules]\nlease_age = 1\n")
+    machine.configure("[rules]\nlease_age = 1\n")
     status, _, err = machine.manage("alarms", "lint")
     assert status == 1
     assert err == (

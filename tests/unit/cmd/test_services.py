@@ -65,8 +65,7 @@ def listen(machine: Machine) -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    with machine.config_file.open("a") as file:
-        file.write(f"[api]\nport = {port}\n")
+    machine.configure(f"[api]\nport = {port}\n")
     return port
 
 
@@ -182,8 +181,7 @@ class TestStart:
     def test_with_a_librarys_option_that_cannot_be_it_is_named(
         self, machine: Machine, engine: Engine, text: str, names: str
     ) -> None:
-        with machine.config_file.open("a") as file:
-            file.write(text)
+        machine.configure(text)
         engine.trouble = StoreUnavailable("it has started")
 
         assert remediator.main(["--config-file", str(machine.config_file)]) == 1
@@ -195,8 +193,7 @@ class TestStart:
         self, machine: Machine, engine: Engine
     ) -> None:
         listen(machine)
-        with machine.config_file.open("a") as file:
-            file.write("[engine]\nintervall = 3\n")
+        machine.configure("[engine]\nintervall = 3\n")
         engine.trouble = StoreUnavailable("enough")
 
         assert remediator.main(["--config-file", str(machine.config_file)]) == 1
@@ -209,8 +206,7 @@ class TestStart:
         self, machine: Machine, engine: Engine
     ) -> None:
         listen(machine)
-        with machine.config_file.open("a") as file:
-            file.write("[DEFAULT]\ndefault_log_levels = keystoneauth=DEBUG\n")
+        machine.configure("[DEFAULT]\ndefault_log_levels = keystoneauth=DEBUG\n")
         engine.trouble = StoreUnavailable("enough")
         remediator.main(["--config-file", str(machine.config_file)])
 

@@ -154,8 +154,7 @@ def test_no_traceback(
 
 def test_what_nothing_reads_is_said_beside_the_answer(machine: Machine) -> None:
     machine.manage("db", "upgrade")
-    with machine.config_file.open("a") as file:
-        file.write("[webhok]\nbase_url = http://192.0.2.1:8778\n")
+    machine.configure("[webhok]\nbase_url = http://192.0.2.1:8778\n")
     status, out, err = machine.manage("incident", "list", "--json")
     assert (status, json.loads(out)) == (0, [])
     assert err.startswith("vmha-manage: ") and "nothing reads [webhok]; did you mean" in err

@@ -104,8 +104,7 @@ def counted(port: int) -> dict[str, float]:
 @pytest.mark.parametrize("program", SERVERS)
 def test_several_workers_write_each_word_once(machine: Machine, program: str) -> None:
     machine.manage("db", "upgrade")
-    with machine.config_file.open("a") as file:
-        file.write(NO_CLOUD)
+    machine.configure(NO_CLOUD)
     genuine = [(signing.webhook_url("", KEY, *word), 202) for word in WORDS]
     forged = [(url[:-4] + "0000", 403) for url, _ in genuine]
     requests = (genuine + forged) * 20
