@@ -21,7 +21,7 @@ from vmha_remediator.errors import VmhaError
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.rules.alarms import parse_name
 from vmha_remediator.rules.judge import Readings
-from vmha_remediator.store import open_store
+from vmha_remediator.store import store_to_read
 
 T = TypeVar("T")
 Alarms = dict[str, dict[str, str]]  # host -> rule -> Aodh's state
@@ -40,7 +40,7 @@ class Observer:
         session = make_session(conf)
         self.gnocchi = Gnocchi(session, conf)
         self.aodh = Aodh(session, conf)
-        self.store = open_store(conf)
+        self.store = store_to_read(conf)
         self._notes: list[str] = []
 
     def look(self) -> Snapshot:
