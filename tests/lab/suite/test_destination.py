@@ -104,13 +104,13 @@ def test_what_a_dead_destination_was_asked_for_runs_elsewhere(
         caught, others = dies_with_requests(cloud, source, dest)
         everyone = [*caught, *others]
         recovered = both(
-            left((source, dest), everyone), incident_state(source, "failure", *RECOVERED)
+            incident_state(source, "failure", *RECOVERED), left((source, dest), everyone)
         )
         cloud.wait(recovered, f"all protected VMs of {source} and {dest} run on the others")
         proven(cloud, source, dest)
         hosts.boot_host(dest)
         cloud.wait(
-            both(recovered, incident_state(dest, "failure", "readmitted")),
+            both(incident_state(dest, "failure", "readmitted"), recovered),
             f"{dest} is taken back, and nothing else comes of it",
         )
 
@@ -147,7 +147,7 @@ def test_an_evacuation_that_fails_half_way_is_tried_again_where_it_failed(cloud:
         running = {*cloud.tagged_on(host)} - idle
         hosts.kill(host)
         cloud.wait(
-            both(run_elsewhere(running, host), incident_state(host, "failure", *RECOVERED)),
+            both(incident_state(host, "failure", *RECOVERED), run_elsewhere(running, host)),
             f"the protected VMs of {host} run elsewhere",
         )
         incident = cloud.observer.latest(host)

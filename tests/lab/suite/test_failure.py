@@ -23,7 +23,7 @@ LOCK_TIMEOUT = 6
 def recovered(cloud: Cloud, host: str, protected: list[str], timeout: float = 90.0) -> None:
     """Wait until the protected VMs of a dead host run elsewhere and its incident says so."""
     cloud.wait(
-        both(run_elsewhere(protected, host), incident_state(host, "failure", *RECOVERED)),
+        both(incident_state(host, "failure", *RECOVERED), run_elsewhere(protected, host)),
         f"the protected VMs of {host} run elsewhere",
         timeout,
     )
@@ -61,7 +61,7 @@ def test_power_loss_moves_every_protected_vm_and_no_other_and_the_host_that_retu
 
     hosts.boot_host(host)
     shot = cloud.wait(
-        both(verdict(host, "well"), incident_state(host, "failure", "readmitted")),
+        both(incident_state(host, "failure", "readmitted"), verdict(host, "well")),
         f"{host} is taken back",
     )
     assert next(h.nova for h in shot.hosts if h.name == host) == "up"

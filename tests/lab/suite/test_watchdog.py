@@ -79,7 +79,7 @@ def test_a_killed_agent_costs_no_vm_its_life(cloud: Cloud, host: str) -> None:
     before = cloud.look().vm_hosts()
     process.kill(hosts.process_name(host, "agent"))
     cloud.wait(
-        both(verdict(host, "agent-down"), incident_state(host, "agent-down", "reported")),
+        both(incident_state(host, "agent-down", "reported"), verdict(host, "agent-down")),
         f"the agent of {host} is down",
     )
     looks = [cloud.look() for _ in range(12)]
