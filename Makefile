@@ -8,9 +8,9 @@ LAB := $(BIN)/python -m tests.lab
 WORKERS ?= $(if $(filter 1,$(shell nproc)),,2)
 UNIT := $(BIN)/python -m pytest -m 'not lab' $(if $(WORKERS),-n $(WORKERS) --dist loadfile)
 # Only what needs the lab is read: collecting all the others takes a quarter of a minute. They wait
-# more than they work, so two labs stand side by side where there are two cores (4 GB each; LABS=
-# for one), each with a network of its own; whichever is free takes the next file.
-LABS ?= $(if $(filter 1,$(shell nproc)),,2)
+# more than they work, so two labs stand side by side where there are two cores and 12 GB (LABS= for
+# one), each with a network of its own; whichever is free takes the next file.
+LABS ?= $(shell awk '/MemTotal/ && $$2 > 12e6 {print "$(WORKERS)"}' /proc/meminfo)
 SIDE_BY_SIDE := --dist loadfile --tx popen \
 	--tx 'popen//python=tools/beside $(abspath $(BIN))/python'
 LAB_TESTS := $(BIN)/python -m pytest -m lab --durations=40 tests/lab/suite

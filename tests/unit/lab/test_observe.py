@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -12,9 +11,10 @@ import pytest
 from tests.lab import guests, layout, observe
 from tests.lab import hosts as lab_hosts
 from tests.lab.errors import LabError
+from tests.lab.guests import GuestView
 from tests.lab.observe import Look, Observer
 from tests.lab.snapshot import IncidentView, Snapshot
-from tests.lab.watch import all_well, both, incident_state, verdict, watch
+from tests.lab.watch import Condition, all_well, both, incident_state, verdict, watch
 from vmha_remediator.errors import TelemetryUnavailable
 
 HOST = layout.HOSTS[0]
@@ -56,20 +56,24 @@ class Cloud:
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     made = Cloud()
 
-    def asked(service: str, answer: Any) -> Callable[[], Any]:
-        return lambda: (made.asked.append(service), answer)[1]
+    def services() -> dict[str, str]:
+        made.asked.append("nova")
+        return dict.fromkeys(layout.HOSTS, "up")
 
-    up = dict.fromkeys(layout.HOSTS, "up")
-    monkeypatch.setattr(observe, "compute_services", asked("nova", up))
-    monkeypatch.setattr(guests, "guests", asked("nova servers", []))
+    def servers() -> list[GuestView]:
+        made.asked.append("nova servers")
+        return []
+
+    monkeypatch.setattr(observe, "compute_services", services)
+    monkeypatch.setattr(guests, "guests", servers)
     monkeypatch.setattr(lab_hosts, "power_state", lambda host: "on")
     monkeypatch.setattr(lab_hosts, "frozen", lambda host: False)
     monkeypatch.setattr("tests.lab.watch.INTERVAL", 0.0)
     return made
 
 
-def watched(cloud: Cloud, *args: Any, timeout: float = 10.0) -> Snapshot:
-    return watch(cast("Observer", cloud), *args, "it is so", timeout)
+def watched(cloud: Cloud, until: Condition, timeout: float = 10.0) -> Snapshot:
+    return watch(cast("Observer", cloud), until, "it is so", timeout)
 
 
 def test_waiting_for_an_incident_asks_no_service_until_it_is_there(cloud: Cloud) -> None:

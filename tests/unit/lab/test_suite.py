@@ -13,7 +13,5 @@ def test_every_test_on_the_lab_is_in_its_suite() -> None:
     tests = (layout.REPO / "tests").rglob("test_*.py")
     marked = {path.parent for path in tests if MARK in path.read_text()}
     assert marked == {SUITE}
-    assert (
-        f"$(BIN)/python -m pytest -m lab --durations=40 {SUITE.relative_to(layout.REPO)}\n"
-        in (layout.REPO / "Makefile").read_text()
-    )
+    makefile = (layout.REPO / "Makefile").read_text()
+    assert f"pytest -m lab --durations=40 {SUITE.relative_to(layout.REPO)}\n" in makefile
