@@ -19,7 +19,7 @@ N ?= 10
 RUNS ?= 3
 .DEFAULT_GOAL := help
 
-.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover bench-evacuate bench-agent bench-webhook bench-osc docs soak soak-sim clean
+.PHONY: help deps demo lab down test lint unit lab-test bench bench-failover bench-evacuate bench-agent bench-webhook bench-osc docs nightly soak soak-sim clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -37,7 +37,7 @@ down:  ## Take the lab down; nothing is left behind
 	$(LAB) down
 	tools/beside $(LAB) down
 
-test: deps lint docs  ## Everything below the nightly soak: style, types, documents, all tests
+test: deps lint docs  ## Style, types, documents, all tests but a few that have their like among them
 	$(UNIT)
 	$(LAB_TESTS)
 
@@ -72,6 +72,9 @@ bench-osc: deps  ## What the plugin adds to `openstack --help`: ten pairs of run
 
 docs: deps  ## Build the documentation into doc/build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html doc/source doc/build/html
+
+nightly: export VMHA_NIGHTLY = 1
+nightly: test soak soak-sim  ## Everything: what `make test` leaves, too, and both soaks (hours)
 
 soak: deps  ## Every fault on the real cloud, RUNS times (3) in random order; about 30 min a round
 	$(LAB) soak --runs $(RUNS)

@@ -85,7 +85,8 @@ PLANS: Mapping[str, Plan] = {
         f"make {words}": _DRY
         for words in (
             "bench-agent", "bench-evacuate N=50", "bench-failover", "bench-webhook", "demo",
-            "deps", "down", "lab", "lab-test", "lab-test LABS=", "lint", "soak", "test", "unit",
+            "deps", "down", "lab", "lab-test", "lab-test LABS=", "lint",
+            "nightly", "soak", "soak-sim", "test", "unit",
         )
     },
     "python -m tests.unit.docs.tables": Not(

@@ -16,7 +16,7 @@ from tests.lab.services import base
 from tests.lab.settings import Settings
 from tests.lab.snapshot import Snapshot
 from tests.lab.suite import odd
-from tests.lab.suite.arranged import out_of_use
+from tests.lab.suite.arranged import nightly, out_of_use
 from tests.lab.suite.conftest import Cloud
 from tests.lab.suite.remediator import otherwise
 from tests.lab.watch import Condition, both, incident_state, run_elsewhere
@@ -91,7 +91,7 @@ def left(dead: Iterable[str], vms: Iterable[str]) -> Condition:
     return both(*(run_elsewhere(vms, host) for host in dead))
 
 
-@pytest.mark.parametrize("candidates", ["scheduler", "spread"])
+@pytest.mark.parametrize("candidates", ["scheduler", pytest.param("spread", marks=nightly)])
 def test_what_a_dead_destination_was_asked_for_runs_elsewhere(
     cloud: Cloud, source: str, candidates: str
 ) -> None:

@@ -11,6 +11,7 @@ from tests.lab.gather import evacuations
 from tests.lab.invariants import NOVA_ROUNDING
 from tests.lab.services import base
 from tests.lab.suite import remediator
+from tests.lab.suite.arranged import nightly
 from tests.lab.suite.conftest import Cloud
 from tests.lab.watch import both, incident_state, run_elsewhere, verdict
 
@@ -95,7 +96,7 @@ def test_a_bmc_that_answers_again_is_asked_again(cloud: Cloud) -> None:
     recovered(cloud, host, protected)
 
 
-@pytest.mark.parametrize("state", ["fenced", "evacuating"])
+@pytest.mark.parametrize("state", [pytest.param("fenced", marks=nightly), "evacuating"])
 def test_an_engine_killed_on_the_way_goes_on_where_the_facts_are(cloud: Cloud, state: str) -> None:
     """Between fencing and evacuation (fault 36), and in the middle of that (fault 37)."""
     host = cloud.busiest()
