@@ -312,7 +312,7 @@ def test_what_was_unpacked_before_never_hides_damage_or_a_new_area(path: str) ->
     rotten = read_table(blocks, None, "prod", 4, cache)
     assert (dict(rotten.slots), rotten.damaged) == ({}, {0: "slot 0: checksum does not fit"})
     mine.renew(Content())
-    assert read_table(blocks, None, "prod", 4, cache).slots[0].sequence == 2
+    assert read_table(blocks, None, "prod", 4, cache).sequences[0] == 2
     blocks.write(0, pack_header(Header("prod", uuid.uuid4(), 4)))
     assert read_table(blocks, None, "prod", 4, cache).damaged.keys() == {0}
     SlotFile(path).wipe(FIRST_HOST, 1)
@@ -340,17 +340,17 @@ def test_in_a_long_table_what_looks_as_before_is_read_in_full_in_its_turn(tmp_pa
 
     whole = bytearray(put(50, 2))
     after = look()
-    assert after.slots[50].sequence == 2, "a renewal is seen at once"
+    assert after.sequences[50] == 2, "a renewal is seen at once"
     assert all(after.slots[n] is before.slots[n] for n in before.slots if n != 50)
 
     whole[2000] ^= 1
     blocks.write(FIRST_HOST + 50, bytes(whole))
     looks = [look() for _ in range(TURNS)]
     assert looks[-1].damaged == {50: "slot 50: checksum does not fit"}
-    assert all(t.slots[50].sequence == 2 for t in looks if 50 in t.slots)
+    assert all(t.sequences[50] == 2 for t in looks if 50 in t.slots)
     assert look().damaged.keys() == {50}, "until somebody repairs it"
     put(50, 3)
-    assert (look().slots[50].sequence, look().damaged) == (3, {})
+    assert (look().sequences[50], look().damaged) == (3, {})
 
     blocks.wipe(FIRST_HOST + 7, 1)
     put(2 * LONG, 1)
@@ -442,6 +442,6 @@ def test_a_filesystem_without_direct_io_works_too() -> None:
         mine = keeper(str(path), identity("h1"))
         mine.claim()
         mine.renew(Content())
-        assert table(str(path)).slots[0].sequence == 2
+        assert table(str(path)).sequences[0] == 2
     finally:
         path.unlink(missing_ok=True)

@@ -15,7 +15,8 @@ class Table:
     """One *successful* read of the slots area; times by the reader's monotonic clock.
 
     `slots` holds what could be read and trusted, `damaged` why a block could not be; a slot
-    that is in neither was free or not read.
+    that is in neither was free or not read. One that was only renewed since an earlier look may be
+    the same object as then: `sequences` holds what each of them says now.
     """
 
     started: float
@@ -23,6 +24,7 @@ class Table:
     header: Header
     roster: Roster | None = None
     slots: Mapping[int, Slot] = field(default_factory=dict)
+    sequences: Mapping[int, int] = field(default_factory=dict)
     damaged: Mapping[int, str] = field(default_factory=dict)
     roster_problem: str | None = None
     strays: frozenset[int] = frozenset()  # those `damaged` that were left by another area

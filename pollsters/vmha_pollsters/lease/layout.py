@@ -12,7 +12,7 @@ import struct
 import uuid
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntFlag
 from functools import lru_cache
 
@@ -122,13 +122,6 @@ class Slot:
     def version(self) -> tuple[bytes, int, int]:
         """Return what changes with every renewal."""
         return (self.nonce, self.generation, self.sequence)
-
-    def renewed(self, sequence: int, wall: float, views: Sequence[Opinion]) -> Slot:
-        """Return this slot after its next renewal, without a constructor's cost a field."""
-        made, fields = object.__new__(Slot), self.__dict__.copy()
-        fields["sequence"], fields["wall"], fields["views"] = sequence, wall, views
-        object.__setattr__(made, "__dict__", fields)
-        return made
 
 
 def _seal(body: bytes, size: int = BLOCK) -> bytes:
@@ -301,12 +294,15 @@ def unpack_slot(data: Block, index: int, area: uuid.UUID) -> Slot | None:
 
 
 class Kept:
-    """The slot in a block that was read (None: free), and what to know it again by."""
+    """The slot in a block that was read (None: free), and what to know it again by.
 
-    __slots__ = ("_head", "_tail", "slot")
+    `slot` stays the same object while it is renewed only: `sequence` is what was read last.
+    """
+
+    __slots__ = ("_head", "_tail", "sequence", "slot")
 
     def __init__(self, data: Block, slot: Slot | None) -> None:
-        self.slot = slot
+        self.slot, self.sequence = slot, 0 if slot is None else slot.sequence
         self._head, self._tail = bytes(data[:SEQUENCE_AT]), bytes(data[_BEAT_END:_HEAD_CRC_AT])
 
     def renew(self, data: Block) -> bool:
@@ -320,18 +316,18 @@ class Kept:
             return _is_free(data)
         said = bytes(data[:_VIEWS_AT])
         sequence, wall = _BEAT.unpack_from(said, SEQUENCE_AT)
-        says_all = sequence != slot.sequence and not slot.views and is_whole(said)
+        says_all = sequence != self.sequence and not slot.views and is_whole(said)
         if not says_all and not is_whole(data):
             return False
         if not said.startswith(self._head) or not said.startswith(self._tail, _BEAT_END):
             return False
-        if sequence == slot.sequence and not slot.views:
-            return True
-        try:
-            views = slot.views and _views(data, len(slot.views), "slot")
-        except Damaged:
-            return False
-        self.slot = slot.renewed(sequence, wall, views)
+        if slot.views:
+            try:
+                views = _views(data, len(slot.views), "slot")
+            except Damaged:
+                return False
+            self.slot = replace(slot, sequence=sequence, wall=wall, views=views)
+        self.sequence = sequence
         return True
 
 

@@ -83,6 +83,10 @@ class SanlockLease:
             self._sights, self._looked = {}, own.checked
         missing = {n: s for n, s in table.slots.items() if n not in self._sights}
         if missing:
+            names = {n: slot.host[:MOST_NAME] for n, slot in missing.items()}
+            renewed = {
+                n: self._records[name] for n, name in names.items() if name in self._records
+            }
             seen = replace(
                 table,
                 started=float(own.checked),  # whole seconds: never older than it is
@@ -90,15 +94,15 @@ class SanlockLease:
                 header=replace(table.header, uuid=uuid.uuid5(_AREA, str(table.header.uuid))),
                 slots={
                     n: replace(
-                        slot,
+                        missing[n],
                         nonce=b"%d" % record.host_id,
                         generation=record.generation,
                         sequence=record.timestamp,
                         views=(),
                     )
-                    for n, slot in missing.items()
-                    if (record := self._records.get(slot.host[:MOST_NAME])) is not None
+                    for n, record in renewed.items()
                 },
+                sequences={n: record.timestamp for n, record in renewed.items()},
                 damaged={n: why for n, s in missing.items() if (why := self._unfit(s.host))},
             )
             self._sights |= self._freshness.look(seen)

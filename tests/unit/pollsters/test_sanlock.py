@@ -46,7 +46,7 @@ class Story:
     def look(self, at: float, *records: str) -> dict[int, Sight]:
         self.now, self.says = at, "".join(records)
         slots = {n: Slot(n, f"h{n + 1}", "192.0.2.1", AREA, b"n" * 16, 1, 1) for n in range(2)}
-        table = Table(at, at + 0.1, Header("c", AREA, 4), None, slots)
+        table = Table(at, at + 0.1, Header("c", AREA, 4), None, slots, dict.fromkeys(slots, 1))
         return dict(self.driver.look(table))
 
     def both(self, at: int, h2: int) -> dict[int, Sight]:

@@ -28,7 +28,8 @@ class Story:
     def look(self, at: float, what: Slot | str, area: uuid.UUID = AREA) -> Sight:
         slots = {0: what} if isinstance(what, Slot) else {}
         damaged = {0: what} if isinstance(what, str) else {}
-        table = Table(at, at + 0.1, Header("c", area, 4), None, slots, damaged)
+        sequences = {n: slot.sequence for n, slot in slots.items()}
+        table = Table(at, at + 0.1, Header("c", area, 4), None, slots, sequences, damaged)
         return self.driver.look(table)[0]
 
 

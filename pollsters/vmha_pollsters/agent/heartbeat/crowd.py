@@ -10,9 +10,10 @@ from __future__ import annotations
 CROWD = 32
 WAKES = 10
 PARTS = 3 * WAKES
-#: Above so many it is done less often, and whoever asks how old they are waits for it.
+#: Above so many it is done once a beat, and whoever asks how old they are waits for it: each time
+#: a thread wakes on an idle core it finds the caches cold, which costs about a millisecond.
 BIG_CROWD = 200
-FEW_WAKES = 2
+FEW_WAKES = 1
 #: What one packet takes in the socket at most, as the kernel counts (bytes).
 PACKET = 4096
 

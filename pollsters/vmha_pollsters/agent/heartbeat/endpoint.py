@@ -23,7 +23,7 @@ T = TypeVar("T")
 MOST_AT_ONCE = 4000
 #: What waits in the socket (bytes, as the kernel counts: 1 to 4 KiB a packet), at most. A host
 #: without the right to have so much gets net.core.rmem_max.
-BUFFER = 4 << 20
+BUFFER = 8 << 20
 #: Not in the module `socket` (asm-generic/socket.h).
 SO_RCVBUFFORCE, SO_MEMINFO = 33, 55
 _MEMINFO = struct.Struct("=9I")  # of which the last one counts the packets that were dropped

@@ -214,12 +214,16 @@ class Hearing:
         """
         ages: dict[str, float | None] = {}
         clocks: dict[str, float] = {}
+        alike: dict[float, float] = {}  # what is taken in together was heard at one moment
         ours, since = wall - now, now - self._fresh
         for host, peer in self._peers.items():
             heard = peer.heard
             if heard is None or heard < since:
                 ages[host] = self._age(peer, taken)
-            else:  # as `_age` has it, for the many
-                ages[host] = taken - heard if heard < taken else 0.0
-                clocks[host] = peer.clock - ours
+                continue
+            age = alike.get(heard)
+            if age is None:  # as `_age` has it, for the many
+                age = alike[heard] = max(0.0, taken - heard)
+            ages[host] = age
+            clocks[host] = peer.clock - ours
         return ages, clocks

@@ -33,6 +33,7 @@ class Found:
     """What a look found in the slots: their content, or why a block cannot be believed."""
 
     slots: dict[int, Slot] = field(default_factory=dict)
+    sequences: dict[int, int] = field(default_factory=dict)
     damaged: dict[int, str] = field(default_factory=dict)
     strays: set[int] = field(default_factory=set)
 
@@ -44,6 +45,7 @@ class _Run:
     numbers: Sequence[int]
     marks: tuple[list[int], list[int]]  # of each: its sequence and its checksum, not looked into
     slots: Mapping[int, Slot]
+    sequences: Mapping[int, int]
     damaged: frozenset[int]  # the numbers of these blocks, to be read in full again
     read: tuple[frozenset[int], ...]  # those read in full, by each of the last looks
 
@@ -79,22 +81,24 @@ class Cache:
             return self._read(numbers, first, data, area)
         marks, before = _marks(data, numbers[0] - first), self._runs.get(first)
         if before is None or before.numbers != numbers:
-            before = _Run(numbers, marks, {}, frozenset(numbers), ())  # nothing is to be believed
+            before = _Run(
+                numbers, marks, {}, {}, frozenset(numbers), ()
+            )  # nothing is to be believed
         some = {*before.damaged, *_differ(before, marks), *before.unread()}
         found = self._read(sorted(some), first, data, area)
-        slots = {**before.slots, **found.slots}
-        for number in some:
-            if number - FIRST_HOST not in found.slots:
-                slots.pop(number - FIRST_HOST, None)
-        found.slots = slots
+        gone = before.slots.keys() & {n - FIRST_HOST for n in some} - found.slots.keys()
+        found.slots = {**before.slots, **found.slots}
+        found.sequences = {**before.sequences, **found.sequences}
+        for index in gone:
+            del found.slots[index], found.sequences[index]
         damaged = frozenset(index + FIRST_HOST for index in found.damaged)
         read = (*before.read, frozenset(some))[1 - TURNS :]
-        self._runs[first] = _Run(numbers, marks, slots, damaged, read)
+        self._runs[first] = _Run(numbers, marks, found.slots, found.sequences, damaged, read)
         return found
 
     def _read(self, numbers: Iterable[int], first: int, data: Block, area: uuid.UUID) -> Found:
         kept, found = self._kept, Found()
-        slots = found.slots
+        slots, sequences = found.slots, found.sequences
         for number in numbers:
             at, index = (number - first) * BLOCK, number - FIRST_HOST
             block = data[at : at + BLOCK]
@@ -102,7 +106,7 @@ class Cache:
             if known is None or not known.renew(block):
                 known = self._unpack(block, index, area, found)
             if known is not None and known.slot is not None:
-                slots[index] = known.slot
+                slots[index], sequences[index] = known.slot, known.sequence
         return found
 
     def _unpack(self, block: Block, index: int, area: uuid.UUID, found: Found) -> Kept | None:

@@ -74,6 +74,7 @@ def read_table(
         else:
             some = cache.take(run, run[0], data, header.uuid)
         found.slots |= some.slots
+        found.sequences |= some.sequences
         found.damaged |= some.damaged
         found.strays |= some.strays
     assert header is not None
@@ -83,6 +84,7 @@ def read_table(
         header,
         roster,
         found.slots,
+        found.sequences,
         found.damaged,
         problem,
         frozenset(found.strays),

@@ -188,27 +188,37 @@ class Crew(Sequence[Peer]):
 
     def view(self, hosts: int, heard_by: float) -> Views:
         """Return the opinions of slots 0 to `hosts` - 1, `heard_by` seconds later."""
-        known = self._known
+        known, cast = self._known, self._cast
         heard, lease, probe = _unknown(hosts), _unknown(hosts), bytearray(hosts)
-        for index, age in zip(self.indexes, map(known.heard.get, self._cast.hosts), strict=True):
-            if age is not None and index < hosts:
-                heard[index] = pack_age(age + heard_by)
+        ages, later = _Packed(0.0), _Packed(heard_by)
+        for index, age in zip(cast.indexes, map(known.heard.get, cast.hosts), strict=True):
+            if index < hosts:
+                heard[index] = later[age]
         for index, sight in known.sights.items():
             if index < hosts:
-                lease[index] = pack_age(sight.age)
-        for index, result in zip(
-            self.indexes, map(known.probes.get, self._cast.hosts), strict=True
-        ):
-            if result is not None and index < hosts:
-                probe[index] = result
+                lease[index] = ages[sight.age]
+        for host in known.probes.keys() & cast.places.keys():
+            if cast.places[host] < hosts:
+                probe[cast.places[host]] = known.probes[host]
         if known.mine is not None and known.mine < hosts:
-            heard[known.mine] = pack_age(heard_by)
+            heard[known.mine] = later[0.0]
         return Views(bytes(heard), bytes(lease), bytes(probe))
 
     @property
     def opinions(self) -> Mapping[int, Opinion]:
         """Return what this host says of all, each when it is asked for."""
         return _Opinions(self._slots, self._known)
+
+
+class _Packed(dict[float | None, int]):
+    """Ages, some time `later`, as one byte each: packed once, since many hosts share theirs."""
+
+    def __init__(self, later: float) -> None:
+        self._later = later
+
+    def __missing__(self, age: float | None) -> int:
+        found = self[age] = pack_age(None if age is None else age + self._later)
+        return found
 
 
 def _ages(view: Aged, slots: int) -> tuple[float, bytes, bytes]:
