@@ -7,14 +7,13 @@ LAB := $(BIN)/python -m tests.lab
 # one process). No other test runs beside those on the lab.
 WORKERS ?= $(if $(filter 1,$(shell nproc)),,2)
 UNIT := $(BIN)/python -m pytest -m 'not lab' $(if $(WORKERS),-n $(WORKERS) --dist loadfile)
-# Only what needs the lab is read: collecting all the others takes a quarter of a minute. They wait
-# more than they work, so two labs stand side by side where there are two cores and 12 GB (LABS= for
-# one), each with a network of its own; whichever is free takes the next file.
-LABS ?= $(shell awk '/MemTotal/ && $$2 > 12e6 {print "$(WORKERS)"}' /proc/meminfo)
+# Only what needs the lab is read: collecting all the others takes a quarter of a minute. LABS=2: two
+# labs side by side, each with a network of its own; whichever is free takes the next file.
+LABS ?= 1
 SIDE_BY_SIDE := --dist loadfile --tx popen \
 	--tx 'popen//python=tools/beside $(abspath $(BIN))/python'
 LAB_TESTS := $(BIN)/python -m pytest -m lab --durations=40 tests/lab/suite
-ifneq ($(LABS),)
+ifeq ($(LABS),2)
 # A second lab that a run left when it was broken off is in a network that nobody gets into again.
 LAB_TESTS := tools/beside $(LAB) down && $(LAB_TESTS) $(SIDE_BY_SIDE)
 endif

@@ -85,7 +85,7 @@ PLANS: Mapping[str, Plan] = {
         f"make {words}": _DRY
         for words in (
             "bench-agent", "bench-evacuate N=50", "bench-failover", "bench-webhook", "demo",
-            "deps", "down", "lab", "lab-test", "lab-test LABS=", "lint",
+            "deps", "down", "lab", "lab-test LABS=2", "lint",
             "nightly", "soak", "soak-sim", "test", "unit",
         )
     },
