@@ -14,7 +14,7 @@ from vmha_remediator.errors import IncidentChanged, NoSuchIncident
 from vmha_remediator.remedy import states
 from vmha_remediator.remedy.incident import Incident, VmRecord
 from vmha_remediator.remedy.states import IncidentState
-from vmha_remediator.store import rows
+from vmha_remediator.store import onsets, rows
 from vmha_remediator.store.common import Part, lead, leads, step_row
 from vmha_remediator.store.models import ChangeRow, ConfirmationRow, IncidentRow, StepRow, VmRow
 
@@ -72,7 +72,10 @@ class Incidents(Part):
     def open_incident(
         self, host: str, rule: str, action: str, severity: str, evidence: str, *, epoch: int
     ) -> Incident:
-        """Open an incident, or return the one that the host already has."""
+        """Open an incident, or return the one that the host already has.
+
+        It tells of the host's onset, too, if one stands.
+        """
         state, now = states.FIRST[action], self._clock()
 
         def insert(session: Session) -> int:
@@ -93,6 +96,7 @@ class Incidents(Part):
             session.add(row)
             session.flush()
             _change(session, row, None, state, evidence, now)
+            onsets.end(session, host)
             return row.id
 
         try:
@@ -131,15 +135,22 @@ class Incidents(Part):
         self.database.write(write)
         return self.incident(incident.id)
 
-    def update(self, incident: Incident, *, epoch: int, **fields: Any) -> Incident:
-        """Write fields without a change of state."""
-        values = rows.incident_values(fields)
+    def update(
+        self, incident: Incident, *, epoch: int, onset: float | None = None, **fields: Any
+    ) -> Incident:
+        """Write fields without a change of state, and with them a new onset of its host.
+
+        `onset` is for how long that one counts (s); None: there is none.
+        """
+        values, now = rows.incident_values(fields), self._clock()
 
         def write(session: Session) -> None:
             lead(session, epoch)
-            row = _compare_and_set(session, incident, {"epoch": epoch, "updated": self._clock()})
+            row = _compare_and_set(session, incident, {"epoch": epoch, "updated": now})
             for name, value in values.items():
                 setattr(row, name, value)
+            if onset is not None:
+                onsets.add(session, incident.host, now, onset)
 
         self.database.write(write)
         return self.incident(incident.id)

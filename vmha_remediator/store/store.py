@@ -17,12 +17,13 @@ from vmha_remediator.errors import StoreUnavailable
 from vmha_remediator.store.database import Database
 from vmha_remediator.store.hints import Doorbells, Leadership
 from vmha_remediator.store.hosts import Hosts
+from vmha_remediator.store.onsets import Onsets
 from vmha_remediator.store.pages import Pages
 from vmha_remediator.store.people import People
 from vmha_remediator.store.vm_restarts import VmRestarts
 
 
-class Store(Doorbells, Hosts, Leadership, People, Pages, VmRestarts):
+class Store(Doorbells, Hosts, Leadership, Onsets, People, Pages, VmRestarts):
     """All tables behind one set of questions and answers; safe to use from many threads."""
 
     def upgrade(self) -> str:

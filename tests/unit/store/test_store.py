@@ -324,9 +324,39 @@ def test_onsets_are_counted_within_their_window_by_whoever_leads(conf: cfg.Confi
     counts = []
     for second in (1000.0, 1100.0, 1250.0, 1400.0):
         now[0] = second
-        counts.append(len(store.count_onset("h1", 300.0, epoch=store.claim_epoch("some"))))
+        epoch = store.claim_epoch("some")
+        counts.append(len(store.count_onset("h1", 300.0, epoch=epoch)))
+        store.end_onset("h1", epoch=epoch)
     assert counts == [1, 2, 3, 3]
     assert len(store.count_onset("h2", 300.0, epoch=store.claim_epoch("some"))) == 1
+
+
+def test_an_onset_that_stands_is_counted_once_whoever_leads(conf: cfg.ConfigOpts) -> None:
+    store = open_store(conf)
+    first = store.count_onset("h1", 300.0, epoch=store.claim_epoch("one"))
+    epoch = store.claim_epoch("another")
+    assert store.standing_onsets() == ["h1"]
+    assert store.count_onset("h1", 300.0, epoch=epoch) == first
+    store.end_onset("h1", epoch=epoch)
+    assert store.standing_onsets() == []
+    assert len(store.count_onset("h1", 300.0, epoch=epoch)) == 2
+
+
+def test_an_incident_that_is_opened_tells_of_the_onset(store: Store) -> None:
+    epoch = store.claim_epoch("one")
+    store.count_onset("h1", 300.0, epoch=epoch)
+    _open(store, epoch)
+    assert store.standing_onsets() == []
+    assert len(store.count_onset("h1", 300.0, epoch=epoch)) == 2
+
+
+def test_an_onset_within_an_incident_is_counted_with_what_is_noted(store: Store) -> None:
+    epoch = store.claim_epoch("one")
+    incident = _open(store, epoch)
+    store.update(incident, epoch=epoch, onset=300.0, well_since=None)
+    with pytest.raises(IncidentChanged):  # as after a crash: planned on what was before
+        store.update(incident, epoch=epoch, onset=300.0, well_since=None)
+    assert len(store.count_onset("h1", 300.0, epoch=epoch)) == 2
 
 
 # -- the database --------------------------------------------------------------------------
