@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from vmha_remediator.errors import (
 )
 from vmha_remediator.remedy.incident import Incident, ProofRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.states import IncidentState as S
-from vmha_remediator.store import Store, open_store
+from vmha_remediator.store import Store, open_store, store_to_read
 
 
 def _open(store: Store, epoch: int, host: str = "h1", rule: str = "failure") -> Incident:
@@ -368,6 +369,28 @@ def test_a_second_process_sees_the_first_ones_writes(conf: cfg.ConfigOpts, store
     assert [bell.host for bell in other.take_doorbells()] == ["h1"]
     other.close()
     store.close()
+
+
+def test_who_only_reads_makes_no_database(conf: cfg.ConfigOpts) -> None:
+    with pytest.raises(StoreUnavailable, match=r"there is no .*; run: vmha-manage db upgrade"):
+        store_to_read(conf)
+    assert not Path(conf.database.connection.removeprefix("sqlite:///")).exists()
+
+
+def test_who_only_reads_upgrades_none(conf: cfg.ConfigOpts) -> None:
+    store = open_store(conf)
+    with store.database.engine().begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0004'"))
+    with pytest.raises(StoreUnavailable, match=r"at revision 0004, .* run: vmha-manage db up"):
+        store_to_read(conf)
+    assert store.database.revision() == "0004"
+
+
+def test_who_only_reads_sees_what_is_there(conf: cfg.ConfigOpts, store: Store) -> None:
+    store.claim_epoch("one")
+    found = store_to_read(conf).leader()
+    assert found is not None
+    assert found.owner == "one"
 
 
 def test_an_upgrade_twice_is_one(store: Store) -> None:
