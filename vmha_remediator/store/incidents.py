@@ -56,8 +56,25 @@ class Incidents(Part):
 
     def latest_vms(self, server_ids: Iterable[str]) -> list[VmRecord]:
         """Return the latest record of each of some VMs, of incidents that are over, too."""
-        query = sa.select(VmRow.__table__).where(VmRow.server_id.in_(list(server_ids)))
-        found = self.database.read(lambda session: session.execute(query.order_by(VmRow.id)).all())
+        return self._latest(VmRow.server_id.in_(list(server_ids)))
+
+    def on_their_way(self, incident: Incident) -> list[VmRecord]:
+        """Return VMs of other hosts that were being evacuated when the incident's host failed.
+
+        Those that were asked for once only are left out. Of each it is the latest record.
+        """
+        failed = incident.proof.time if incident.proof is not None else incident.updated
+        return self._latest(
+            VmRow.old_host != incident.host,
+            VmRow.attempts > 1,
+            VmRow.started <= failed,
+            sa.or_(VmRow.finished.is_(None), VmRow.finished >= incident.opened),
+        )
+
+    def _latest(self, *which: sa.ColumnElement[bool]) -> list[VmRecord]:
+        """Return the latest of the records for which that holds, of each VM."""
+        query = sa.select(VmRow.__table__).where(*which).order_by(VmRow.id)
+        found = self.database.read(lambda session: session.execute(query).all())
         return list({row.server_id: rows.vm(row) for row in found}.values())
 
     def fenced_since(self, host: str, since: float) -> int:
