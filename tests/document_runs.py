@@ -221,7 +221,7 @@ PLANS: Mapping[str, Plan] = {
         "MariaDB's own, with the operator's account"),
     "pg_dump --file /var/backups/vmha.sql vmha": Not(
         "PostgreSQL's own, with the operator's account"),
-    "vmha-manage vm restarts": Here(),
+    "vmha-manage vm restarts": Here(before=("vmha-manage db upgrade",)),
     # --- the doctor
     **{
         f"vmha-manage {words}": InLab("ok", refusable=True)
