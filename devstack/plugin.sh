@@ -75,8 +75,20 @@ function _vmha_configure_notification {
     iniset "$VMHA_NOTIFICATION_CONF" notification batch_size 1
 }
 
+# A lock file reaches the engines of one node only: on another one an engine would never lead.
+function _vmha_check_coordination {
+    local here
+    here=" $HOST_IP 127.0.0.1 localhost $(hostname) "
+    if [[ "$VMHA_COORDINATION_URL" == file:* && "$here" != *" $VMHA_SERVICE_HOST "* ]]; then
+        warn $LINENO "vmha-remediator is enabled beside $VMHA_SERVICE_HOST's, and its" \
+            "VMHA_COORDINATION_URL is a file: it only stands by. Name a service that both reach," \
+            "such as etcd3+http://HOST:2379, on all nodes, or disable vmha-remediator here"
+    fi
+}
+
 function _vmha_configure_remediator {
     local key=$VMHA_CONF_DIR/webhook.key
+    _vmha_check_coordination
     _vmha_write_key "$key" "webhook $SERVICE_PASSWORD"
     configure_keystoneauth "$VMHA_CONF" vmha cloud
     iniset "$VMHA_CONF" cloud region_name "$REGION_NAME"
@@ -85,7 +97,7 @@ function _vmha_configure_remediator {
     iniset "$VMHA_CONF" webhook base_url "http://$VMHA_SERVICE_HOST:$VMHA_SERVICE_PORT"
     iniset "$VMHA_CONF" webhook key_file "$key"
     iniset "$VMHA_CONF" database connection "$(database_connection_url vmha)"
-    iniset "$VMHA_CONF" engine coordination_url "file://$VMHA_DATA_DIR/coordination"
+    iniset "$VMHA_CONF" engine coordination_url "$VMHA_COORDINATION_URL"
     iniset "$VMHA_CONF" evacuation protect "$VMHA_PROTECT"
     iniset "$VMHA_CONF" fencing hosts_file "$VMHA_FENCING_FILE"
     if [[ ! -e "$VMHA_FENCING_FILE" ]]; then
@@ -138,7 +150,9 @@ function init_vmha {
         get_or_create_service vmha vmha "VM high availability"
         get_or_create_endpoint vmha "$REGION_NAME" \
             "http://$VMHA_SERVICE_HOST:$VMHA_SERVICE_PORT"
-        mkdir -p "$VMHA_DATA_DIR/coordination"
+        if [[ "$VMHA_COORDINATION_URL" == file://* ]]; then
+            mkdir -p "${VMHA_COORDINATION_URL#file://}"
+        fi
         recreate_database vmha
         "$VMHA_BIN_DIR/vmha-manage" --config-file "$VMHA_CONF" db upgrade
         "$VMHA_BIN_DIR/vmha-manage" --config-file "$VMHA_CONF" telemetry setup

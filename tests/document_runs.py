@@ -85,7 +85,8 @@ PLANS: Mapping[str, Plan] = {
         f"make {words}": _DRY
         for words in (
             "bench-agent", "bench-evacuate N=50", "bench-failover", "bench-webhook", "demo",
-            "deps", "down", "lab", "lint", "soak", "test", "unit",
+            "deps", "down", "lab", "lab-test LABS=2", "lint",
+            "nightly", "soak", "soak-sim", "test", "unit",
         )
     },
     "python -m tests.unit.docs.tables": Not(
@@ -99,6 +100,7 @@ PLANS: Mapping[str, Plan] = {
     ".venv/bin/python -m tests.lab soak --only 19 20 flap --runs 20 --quick": _SOAK,
     ".venv/bin/python -m tests.lab soak --seed 7 --json soak.json": _SOAK,
     ".venv/bin/python -m tests.lab up": _LAB_ITSELF,
+    "tools/beside .venv/bin/python -m tests.lab up": _LAB_ITSELF,
     ".venv/bin/python -m tests.lab status": InLab("remediator", instead=_LAB_PYTHON),
     ".venv/bin/python -m tests.lab guests": InLab("vm-1", instead=_LAB_PYTHON),
     ".venv/bin/python -m tests.lab down": _LAB_ITSELF,

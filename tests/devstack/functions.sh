@@ -22,6 +22,7 @@ function is_service_enabled {
 }
 function get_python_exec_prefix { echo "$FAKE_BIN"; }
 function setup_develop { note "setup_develop $*"; }
+function warn { shift; note "warn $*"; }
 function echo_summary { note "summary $*"; }
 function die { echo "died: $*" >&2; exit 1; }
 function iniset { "$FAKE_PYTHON" "$FAKE_INISET" "$1" "$2" "$3" "$4"; }

@@ -162,6 +162,24 @@ def test_a_compute_node_runs_the_evidence_only(devstack: DevStack) -> None:
     assert not (devstack.conf / "vmha.conf").exists()
 
 
+def test_an_engine_on_a_second_node_is_told_that_a_file_cannot_make_it_lead(
+    devstack: DevStack,
+) -> None:
+    devstack.settings["VMHA_SERVICE_HOST"] = "192.0.2.7"
+    devstack.run("stack", "post-config")
+    (said,) = [call for call in devstack.calls if call.startswith("warn ")]
+    assert "VMHA_COORDINATION_URL is a file: it only stands by" in said
+
+
+def test_engines_on_several_nodes_find_their_leader_by_a_service(devstack: DevStack) -> None:
+    devstack.settings["VMHA_SERVICE_HOST"] = "192.0.2.7"
+    devstack.settings["VMHA_COORDINATION_URL"] = "etcd3+http://192.0.2.7:2379"
+    devstack.run("stack", "post-config")
+    loaded = config.load(config_files=[str(devstack.conf / "vmha.conf")])
+    assert loaded.engine.coordination_url == "etcd3+http://192.0.2.7:2379"
+    assert not any(call.startswith("warn ") for call in devstack.calls)
+
+
 def test_a_node_without_it_is_left_alone(devstack: DevStack) -> None:
     devstack.settings["ENABLED_SERVICES"] = "n-cpu"
     devstack.stack()

@@ -46,8 +46,8 @@ def _one(observer: Observer, host: str, protected: list[str]) -> Run:
     watch(
         observer,
         both(
-            run_elsewhere(protected, host),
             incident_state(host, "failure", "recovered", "readmitted"),
+            run_elsewhere(protected, host),
         ),
         f"the protected VMs of {host} run elsewhere",
         RECOVERY,
@@ -60,7 +60,7 @@ def _back(observer: Observer, host: str) -> None:
     hosts.boot_host(host)
     watch(
         observer,
-        both(all_well, incident_state(host, "failure", "readmitted")),
+        both(incident_state(host, "failure", "readmitted"), all_well),
         f"{host} takes part again",
         RETURN,
     )

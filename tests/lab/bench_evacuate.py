@@ -130,7 +130,7 @@ def _restore(observer: Observer) -> None:
         base.start(services.find("remediator"))
     settled = incident_state(HOST, "failure", "readmitted", "cleared")
     any_open = any(i.host == HOST for i in observer.store.incidents(active_only=True))
-    watch(observer, both(all_well, settled) if any_open else all_well, f"{HOST} is back", WAIT)
+    watch(observer, both(settled, all_well) if any_open else all_well, f"{HOST} is back", WAIT)
 
 
 def _until_unforced() -> None:

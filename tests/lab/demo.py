@@ -82,8 +82,8 @@ class Demo:
         lost = faults.last("kill", self.victim)
         after = self._watch(
             both(
-                run_elsewhere(protected, self.victim),
                 incident_state(self.victim, "failure", "recovered"),
+                run_elsewhere(protected, self.victim),
             ),
             f"the protected VMs of {self.victim} run elsewhere",
             RECOVERY,
@@ -102,7 +102,7 @@ class Demo:
         self.stage.say(f"{self.victim} is switched on again")
         hosts.boot_host(self.victim)
         self._watch(
-            both(all_well, incident_state(self.victim, "failure", "readmitted")),
+            both(incident_state(self.victim, "failure", "readmitted"), all_well),
             f"{self.victim} takes part again",
             RETURN,
         )
@@ -117,8 +117,8 @@ class Demo:
         faults.record("cut", self.loner, network=True)
         self._watch(
             both(
-                verdict(self.loner, "isolation"),
                 incident_state(self.loner, "isolation", "reported"),
+                verdict(self.loner, "isolation"),
             ),
             f"{self.loner} is found isolated",
             ISOLATION,
@@ -140,7 +140,7 @@ class Demo:
         net.heal(self.loner)
         faults.record("heal", self.loner)
         self._watch(
-            both(all_well, incident_state(self.loner, "isolation", "cleared")),
+            both(incident_state(self.loner, "isolation", "cleared"), all_well),
             f"{self.loner} is well again",
             HEALING,
         )

@@ -17,7 +17,7 @@ from vmha_pollsters.ask import ask
 from vmha_remediator import conf as vmha_conf
 from vmha_remediator.errors import AgentUnavailable, VmhaError
 from vmha_remediator.remedy.incident import Change, Incident, VmStatus
-from vmha_remediator.store import open_store
+from vmha_remediator.store import store_to_read
 
 _MOVING = 2.0  # s for which Nova and the truth may differ while something moves
 _ELECTION = 15.0  # s for the agents to agree after the last fault was healed
@@ -162,7 +162,7 @@ def journal() -> tuple[list[Incident], list[Change]]:
         kind, _, path = conf.database.connection.partition(":///")
         if kind == "sqlite" and not Path(path).exists():  # opening it would make it
             return [], []
-        store = open_store(conf)
+        store = store_to_read(conf)
         try:
             return store.incidents(), store.unreported()
         finally:

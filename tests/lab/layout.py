@@ -7,7 +7,10 @@ import os
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-LAB = Path(os.environ.get("VMHA_LAB_DIR") or REPO / ".lab")
+#: Not empty in the second lab of two that stand side by side; tools/beside sets it, and makes the
+#: network and the mounts that this lab has for itself. Elsewhere it would meet the first one's.
+SUFFIX = os.environ.get("VMHA_LAB_SUFFIX", "")
+LAB = Path((os.environ.get("VMHA_LAB_DIR") or str(REPO / ".lab")) + SUFFIX)
 LOGS = LAB / "log"
 RUN = LAB / "run"  # one JSON a running process
 ETC = LAB / "etc"
@@ -44,7 +47,7 @@ PORTS = {
     "heat": 8004,
 }
 
-CGROUP = "vmha-lab"  # below the cgroup2 mount: vmha-lab/ctl, vmha-lab/h1/{services,guests}, ...
+CGROUP = f"vmha-lab{SUFFIX}"  # below the cgroup2 mount: it has ctl, h1/{services,guests}, ...
 
 
 def netns(host: str) -> str:

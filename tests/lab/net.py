@@ -10,6 +10,7 @@ own way out would tell the sender ("operation not permitted"), which no network 
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,9 +35,14 @@ def port(host: str) -> str:
     return f"vh-{host}"
 
 
+def exists(interface: str) -> bool:
+    """Return whether there is an interface of this name in the network that we are in."""
+    return any(interface == name for _, name in socket.if_nameindex())
+
+
 def bridge_up() -> None:
     """Make the bridge with the controller's and the gateway's address; idempotent."""
-    if not _exists(layout.BRIDGE):
+    if not exists(layout.BRIDGE):
         _run("ip", "link", "add", layout.BRIDGE, "type", "bridge")
     for address in (layout.CONTROLLER, layout.GATEWAY):
         _run("ip", "address", "replace", f"{address}/{layout.PREFIX}", "dev", layout.BRIDGE)
@@ -45,7 +51,7 @@ def bridge_up() -> None:
 
 def bridge_down() -> None:
     """Remove the bridge; idempotent."""
-    if _exists(layout.BRIDGE):
+    if exists(layout.BRIDGE):
         _run("ip", "link", "delete", layout.BRIDGE)
 
 
@@ -77,7 +83,7 @@ def host_up(host: str) -> None:
 def host_down(host: str) -> None:
     """Remove a host's namespace and its port, with every connection in it; idempotent."""
     _heal_port(host)
-    if _exists(port(host)):
+    if exists(port(host)):
         _run("ip", "link", "delete", port(host))
     if present(host):
         _run("ip", "netns", "delete", layout.netns(host))
@@ -90,7 +96,7 @@ def present(host: str) -> bool:
 
 def silence(host: str) -> None:
     """Unplug the host's cable at the switch; its connections stay as they are."""
-    if _exists(port(host)):
+    if exists(port(host)):
         _run("ip", "link", "set", port(host), "down")
 
 
@@ -204,10 +210,6 @@ def _set(host: str, chain: str, rules: Sequence[str]) -> None:
 
 def _in_namespace(host: str, command: Sequence[str], stdin: str | None = None) -> str:
     return _run("nsenter", f"--net=/run/netns/{layout.netns(host)}", *command, stdin=stdin)
-
-
-def _exists(interface: str) -> bool:
-    return Path("/sys/class/net", interface).exists()
 
 
 def _run(*command: str, stdin: str | None = None) -> str:

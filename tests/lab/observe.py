@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import TypeVar
 
 from keystoneauth1 import exceptions as ks_exc
@@ -21,7 +22,7 @@ from vmha_remediator.errors import VmhaError
 from vmha_remediator.remedy.incident import Incident
 from vmha_remediator.rules.alarms import parse_name
 from vmha_remediator.rules.judge import Readings
-from vmha_remediator.store import open_store
+from vmha_remediator.store import store_to_read
 
 T = TypeVar("T")
 Alarms = dict[str, dict[str, str]]  # host -> rule -> Aodh's state
@@ -40,33 +41,15 @@ class Observer:
         session = make_session(conf)
         self.gnocchi = Gnocchi(session, conf)
         self.aodh = Aodh(session, conf)
-        self.store = open_store(conf)
-        self._notes: list[str] = []
+        self.store = store_to_read(conf)
 
     def look(self) -> Snapshot:
-        """Return what can be seen now.
+        """Return all that can be seen now."""
+        return self.begin().whole()
 
-        Incidents are read first: what one of them claims must be true in what is read after it.
-        """
-        self._notes = []
-        incidents: tuple[IncidentView, ...] = self._try("incidents", self.incidents, ())
-        readings: dict[str, Readings] = self._try(
-            "measures", lambda: self.gnocchi.readings_of(layout.HOSTS), {}
-        )
-        alarms: Alarms = self._try("alarms", self.alarms, {})
-        nova: dict[str, str] = self._try("nova-computes", compute_services, {})
-        vms: tuple[VmView, ...] = self._try("VMs", _vms, ())
-        views = tuple(
-            HostView(
-                name=host,
-                power="frozen" if hosts.frozen(host) else hosts.power_state(host),
-                readings=readings[host].values if host in readings else {},
-                alarms=alarms.get(host, {}),
-                nova=nova.get(host, "-"),
-            )
-            for host in layout.HOSTS
-        )
-        return Snapshot(time.time(), views, vms, incidents, tuple(self._notes))
+    def begin(self) -> Look:
+        """Return a snapshot of which so far only the incidents were read."""
+        return Look(self)
 
     def alarms(self) -> Alarms:
         """Return the state of each of our alarms."""
@@ -97,6 +80,57 @@ class Observer:
         if not found:
             raise LabError(f"there is no incident {rule} of {host}")
         return self.store.incident(max(found, key=lambda i: i.opened).id)
+
+
+class Look(Snapshot):
+    """A snapshot in the making: each part is read when it is first asked for.
+
+    So one who waits does not ask four services twice a second for what he does not need yet.
+    Incidents are read at once: what one of them claims must be true in what is read after it.
+    """
+
+    _observer: Observer
+    _notes: list[str]
+
+    def __init__(self, observer: Observer) -> None:
+        self.__dict__.update(at=time.time(), _observer=observer, _notes=[])
+        incidents: tuple[IncidentView, ...] = self._try("incidents", observer.incidents, ())
+        self.__dict__["incidents"] = incidents
+
+    @cached_property
+    def hosts(self) -> tuple[HostView, ...]:
+        """What is measured, alarmed and known to Nova of each host."""
+        seen = self._observer
+        readings: dict[str, Readings] = self._try(
+            "measures", lambda: seen.gnocchi.readings_of(layout.HOSTS), {}
+        )
+        alarms: Alarms = self._try("alarms", seen.alarms, {})
+        nova: dict[str, str] = self._try("nova-computes", compute_services, {})
+        return tuple(
+            HostView(
+                name=host,
+                power="frozen" if hosts.frozen(host) else hosts.power_state(host),
+                readings=readings[host].values if host in readings else {},
+                alarms=alarms.get(host, {}),
+                nova=nova.get(host, "-"),
+            )
+            for host in layout.HOSTS
+        )
+
+    @cached_property
+    def vms(self) -> tuple[VmView, ...]:
+        """Every VM, by Nova and in truth."""
+        return self._try("VMs", _vms, ())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be read so far."""
+        return tuple(self._notes)
+
+    def whole(self) -> Snapshot:
+        """Return this snapshot with nothing left to be read: what nobody asked for is now."""
+        hosts, vms = self.hosts, self.vms
+        return Snapshot(self.at, hosts, vms, self.incidents, self.notes)
 
     def _try(self, what: str, look: Callable[[], T], otherwise: T) -> T:
         try:

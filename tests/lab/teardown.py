@@ -49,7 +49,7 @@ def leftovers() -> list[str]:
         for host in layout.HOSTS
         if Path("/run/netns", layout.netns(host)).exists()
     ]
-    if Path("/sys/class/net", layout.BRIDGE).exists():
+    if net.exists(layout.BRIDGE):
         found.append(f"bridge {layout.BRIDGE}")
     if cgroup.path().exists():
         found.append(f"control group {cgroup.path()}")

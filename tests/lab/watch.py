@@ -24,16 +24,18 @@ def watch(
     timeout: float,
     show: Show = lambda _: None,
 ) -> Snapshot:
-    """Look again and again until `until` is true of a snapshot, and return that one.
+    """Look again and again until `until` is true of a snapshot, and return all of that one.
+
+    Only what `until` and `show` ask for is read until then.
 
     Raises `LabError` naming `what` and what could not be seen after `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     while True:
-        shot = observer.look()
+        shot = observer.begin()
         show(shot)
-        if not shot.notes and until(shot):
-            return shot
+        if until(shot) and not shot.notes and not (seen := shot.whole()).notes:
+            return seen
         if time.monotonic() > deadline:
             blind = f" (cannot see: {'; '.join(shot.notes)})" if shot.notes else ""
             raise LabError(f"waited {timeout:g} s in vain until {what}{blind}")
@@ -78,5 +80,8 @@ def run_elsewhere(vms: Iterable[str], host: str) -> Condition:
 
 
 def both(*conditions: Condition) -> Condition:
-    """Return a condition: all of `conditions` hold in one snapshot."""
+    """Return a condition: all of `conditions` hold in one snapshot.
+
+    The first that does not ends a look: begin with incidents, which cost no service anything.
+    """
     return lambda shot: all(condition(shot) for condition in conditions)

@@ -15,7 +15,12 @@ def main() -> int:
     others = {"explore": explore.main, "crash": crash.main, "mutants": mutants.main}
     if sys.argv[1:] and sys.argv[1] in others:
         return others[sys.argv[1]](sys.argv[2:])
-    parser = argparse.ArgumentParser(prog="python -m tests.scenarios", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.scenarios",
+        description="Play scenarios on the virtual clock and compare their logs with log.expect.",
+        epilog="also, each with a --help of its own: explore (random faults), crash (the engine "
+        "dies at every deed), mutants (wrong code has to be found)",
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     parser.add_argument("--bless", action="store_true", help="make the logs the expected ones")
     parser.add_argument("--list", action="store_true", help="name the scenarios")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import certifi
 import pytest
 
 from vmha_pollsters import conf as agent
@@ -66,7 +67,7 @@ def loaded(folder: Path, text: str) -> list[str]:
         "auth-url = x",
         "user_name = x",
         "timeout = 3",
-        "cafile = x",
+        f"cafile = {certifi.where()}",
         "interface = public",
     ],
 )

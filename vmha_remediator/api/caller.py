@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,8 +75,8 @@ def _check_tokens(app: Flask, conf: cfg.ConfigOpts) -> None:
     own = conf[GROUP]
     if own.auth_type is None and own.auth_section is None:
         conf.set_default("auth_section", cloud.GROUP, group=GROUP)
-        conf.set_default("interface", conf.cloud.interface, group=GROUP)
-        conf.set_default("region_name", conf.cloud.region_name, group=GROUP)
+        for name, value in _of_cloud(conf).items():
+            conf.set_default(name, value, group=GROUP)
     if own.www_authenticate_uri is None:
         conf.set_default("www_authenticate_uri", auth_url(conf), group=GROUP)
     plain = app.wsgi_app
@@ -96,6 +97,14 @@ def _check_tokens(app: Flask, conf: cfg.ConfigOpts) -> None:
         return (plain if webhook or public else checked)(environ, start_response)
 
     app.wsgi_app = choose  # type: ignore[method-assign]
+
+
+def _of_cloud(conf: cfg.ConfigOpts) -> dict[str, Any]:
+    """Return how [cloud] reaches Keystone; keystonemiddleware takes only the login from there."""
+    names = ("interface", "region_name", "cafile", "certfile", "keyfile", "insecure")
+    ours = {name: conf.cloud[name] for name in names}
+    # Without one a Keystone that hangs would keep the request, and its thread, for ever.
+    return ours | {"http_connect_timeout": math.ceil(conf.cloud.timeout)}
 
 
 def auth_url(conf: cfg.ConfigOpts) -> str | None:

@@ -44,7 +44,11 @@ AWAY = Problem(
     503, "keystone-unavailable", "Keystone cannot be asked now", "try again in a moment"
 )
 INPUT = Problem(
-    400, "bad-input", "give user and password, or id and secret", "see the documentation"
+    400,
+    "bad-input",
+    "this is no login that is taken",
+    'send {"user", "password"} and perhaps "domain" and "project", or {"id", "secret"} of an '
+    "application credential, as JSON and with the header X-Vmha-Page",
 )
 
 #: Returns a token and the name of whom it belongs to; raises keystoneauth's errors.

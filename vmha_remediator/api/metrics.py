@@ -37,7 +37,7 @@ STAGES = {
 _STATES = (views.WELL, views.UNWELL, views.UNKNOWN)
 _AGES = {"network": metrics.HEARTBEAT_AGE.name, "storage": metrics.LEASE_AGE.name}
 FORBIDDEN = Problem(
-    403, "forbidden", "metrics are not for this address", "see [api] metrics_allow"
+    403, "forbidden", "metrics are not for this address", "add its network to [api] metrics_allow"
 )
 
 

@@ -4,8 +4,13 @@
 from __future__ import annotations
 
 from oslo_config import cfg
+from oslo_log import log
 from oslo_policy import opts as policy_opts
 from oslo_policy import policy
+
+from vmha_remediator.errors import MALFORMED, ConfigError, in_short
+
+LOG = log.getLogger(__name__)
 
 ADMIN, READER = "vmha_admin", "vmha_reader"
 
@@ -48,13 +53,41 @@ def list_rules() -> list[policy.RuleDefault]:
     return rules
 
 
+#: The check that lets nobody pass.
+_NOBODY = "!"
 NAMES = frozenset(_READ) | frozenset(_CHANGE)
 
 
 def make_enforcer(conf: cfg.ConfigOpts) -> policy.Enforcer:
-    """Return the enforcer of [oslo_policy]; a policy file that is not there means defaults."""
+    """Return the enforcer of [oslo_policy], its file read; without a word there, the defaults.
+
+    Raises `ConfigError` when that file could not decide: every request would find out.
+    """
     policy_opts.set_defaults(conf)
     enforcer = policy.Enforcer(conf)
     enforcer.suppress_default_change_warnings = True
     enforcer.register_defaults(list_rules())
+    named = conf.get_location("policy_file", "oslo_policy").location.is_user_controlled
+    file = conf.oslo_policy.policy_file
+    if named and conf.find_file(file) is None:
+        raise _wrong(file, "there is no such file")
+    try:
+        enforcer.load_rules(force_reload=True)
+        enforcer.check_rules(raise_on_violation=True)
+    except policy.InvalidDefinitionError as exc:
+        raise _wrong(file, f"rules lead to none, or round to themselves: {exc}") from exc
+    except (*MALFORMED, cfg.Error, OSError) as exc:
+        raise _wrong(file, f"it is no table of rules: {in_short(exc)}") from exc
+    for name, rule in enforcer.file_rules.items():
+        if str(rule.check) == _NOBODY != rule.check_str:  # what oslo.policy makes of nonsense
+            raise _wrong(file, f"{name}: {rule.check_str!r} is no rule")
+        if name.startswith("vmha:") and name not in NAMES:
+            LOG.warning("[oslo_policy] policy_file: %s: nothing asks for the rule %s", file, name)
     return enforcer
+
+
+def _wrong(file: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"[oslo_policy] policy_file: {file}: {why}; correct it, or take the option out: the "
+        "defaults hold then ('oslopolicy-sample-generator --namespace vmha' prints them)"
+    )

@@ -52,13 +52,20 @@ def body(code: str, reason: str, way_out: str) -> dict[str, dict[str, str]]:
 
 #: What the framework refuses by itself.
 _STANDARD = {
-    404: ("not-found", "nothing is here", "POST to /v1/alarms/{rule}/{host}?sig=..."),
+    404: (
+        "not-found",
+        "nothing is here",
+        "GET /v1/openapi.json lists what is; alarms POST to /v1/alarms/{rule}/{host}?sig=...",
+    ),
     405: ("method-not-allowed", "this path takes another method", "see the Allow header"),
     413: ("body-too-large", "the body is longer than [api] max_body", "send a shorter one"),
 }
-_OTHER = ("refused", "the request cannot be understood", "see the documentation")
+_OTHER = ("refused", "the request cannot be understood", "see /v1/openapi.json")
 INTERNAL = Problem(
-    500, "internal", "the receiver failed; its log says how", "report it; nothing was done"
+    500,
+    "internal",
+    "the receiver failed; its log says how",
+    "look whether it was done before you send it again, and report it",
 )
 
 

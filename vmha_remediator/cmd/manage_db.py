@@ -6,8 +6,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from vmha_remediator.errors import StoreUnavailable
-
 if TYPE_CHECKING:
     from oslo_config import cfg
 
@@ -63,8 +61,6 @@ def _upgrade(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
 
 def _check(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
     database = _database(conf)
-    if database.path is not None and not database.path.exists():
-        raise StoreUnavailable(f"there is no {database.path}; run: vmha-manage db upgrade")
     found, wanted = database.revision(), database.head()
     print(f"The tables are at revision {found or 'none'}; this version wants {wanted}.")
     if found == wanted:

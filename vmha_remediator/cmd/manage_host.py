@@ -92,6 +92,12 @@ def _store(conf: cfg.ConfigOpts) -> Store:
     return open_store(conf)
 
 
+def _to_read(conf: cfg.ConfigOpts) -> Store:
+    from vmha_remediator.store import store_to_read
+
+    return store_to_read(conf)
+
+
 def _set(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
     store = _store(conf)
     if not args.unknown:
@@ -130,7 +136,7 @@ def _unset(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
 
 
 def _list(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
-    flags = _store(conf).maintenance().values()
+    flags = _to_read(conf).maintenance().values()
     if args.json:
         output.print_json([dataclasses.asdict(flag) for flag in flags])
     elif flags:

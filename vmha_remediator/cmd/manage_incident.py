@@ -93,6 +93,12 @@ def _store(conf: cfg.ConfigOpts) -> Store:
     return open_store(conf)
 
 
+def _to_read(conf: cfg.ConfigOpts) -> Store:
+    from vmha_remediator.store import store_to_read
+
+    return store_to_read(conf)
+
+
 def as_dict(incident: Incident) -> dict[str, Any]:
     """Return an incident for JSON: plain values, times in seconds since the epoch."""
     values = dataclasses.asdict(incident)
@@ -100,7 +106,7 @@ def as_dict(incident: Incident) -> dict[str, Any]:
 
 
 def _list(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
-    incidents = _store(conf).incidents(active_only=not args.all, limit=args.limit)
+    incidents = _to_read(conf).incidents(active_only=not args.all, limit=args.limit)
     if args.json:
         output.print_json([as_dict(incident) for incident in incidents])
     elif incidents:
@@ -134,7 +140,7 @@ def _summary(incident: Incident) -> tuple[object, ...]:
 
 
 def _show(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
-    incident = _store(conf).incident(args.id)
+    incident = _to_read(conf).incident(args.id)
     if args.json:
         output.print_json(as_dict(incident))
         return 0

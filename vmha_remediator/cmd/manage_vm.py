@@ -44,9 +44,9 @@ def _hours(text: str) -> float:
 
 
 def _restarts(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
-    from vmha_remediator.store import open_store
+    from vmha_remediator.store import store_to_read
 
-    found = open_store(conf).all_restarts(time.time() - args.hours * HOUR)
+    found = store_to_read(conf).all_restarts(time.time() - args.hours * HOUR)
     if args.json:
         output.print_json([dataclasses.asdict(restart) for restart in found])
     elif found:

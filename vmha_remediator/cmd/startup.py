@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import logging
+import math
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from oslo_config import cfg
@@ -29,6 +32,8 @@ TALKATIVE = ("keystoneauth.session", "keystoneauth.session.body", "keystoneauth.
 #: Seconds after which a busy thread lets another one go on. The receiver gives way at every system
 #: call; with Python's 5 ms each of them would cost it as much while the engine computes.
 TURN = 0.0005
+#: Seconds between two lines that say that the log cannot be written.
+SAY_AGAIN = 60.0
 
 
 def make_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
@@ -46,6 +51,30 @@ class _WithoutSignatures(logging.Filter):
         return True
 
 
+class _Lost:
+    """Says on standard error that the log takes no lines, now and then and without a traceback.
+
+    A full disk would else fill the journal, too: with a traceback for each line.
+    """
+
+    def __init__(self, handler: logging.Handler, clock: Callable[[], float]) -> None:
+        self._handler, self._clock = handler, clock
+        self._next = -math.inf
+
+    def __call__(self, record: logging.LogRecord) -> None:
+        exc = sys.exception()
+        if not isinstance(exc, OSError):  # a mistake of ours
+            logging.Handler.handleError(self._handler, record)
+        elif self._clock() >= self._next:
+            self._next = self._clock() + SAY_AGAIN
+            with contextlib.suppress(OSError):
+                print(
+                    f"The log cannot be written: {exc.strerror}; what is done meanwhile is in the "
+                    "database ('vmha-manage incident list'), but in no log. Make room",
+                    file=sys.stderr,
+                )
+
+
 _WITHOUT_SIGNATURES = _WithoutSignatures()
 
 
@@ -61,6 +90,8 @@ def setup_log(conf: cfg.ConfigOpts) -> None:
         log.setup(conf, "vmha")
     except (log.LogConfigError, cfg.Error, OSError, ValueError) as exc:
         raise ConfigError(f"[DEFAULT] asks for a log that cannot be: {exc}") from exc
+    for handler in logging.getLogger().handlers:
+        handler.handleError = _Lost(handler, time.monotonic)  # type: ignore[method-assign]
     for name in TALKATIVE:
         logging.getLogger(name).addFilter(_WITHOUT_SIGNATURES)
     for sentence in config.unread(conf):

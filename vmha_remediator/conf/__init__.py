@@ -84,16 +84,8 @@ def _read_all(conf: cfg.ConfigOpts) -> None:
             try:
                 group[name]
             except (cfg.Error, ValueError) as exc:
-                why = _said(exc.__context__ or exc)  # oslo.config wraps the reason in a place
+                why = exc.__context__ or exc  # oslo.config wraps the reason in a place
                 raise ConfigError(f"configuration: [{module.GROUP}] {name}: {why}") from exc
-
-
-def _said(exc: BaseException) -> str:
-    """Return the sentence of an exception; that of rfc3986 is the first of several arguments."""
-    first = exc.args[0] if exc.args else None
-    if isinstance(first, BaseException):
-        return _said(first)
-    return first if isinstance(first, str) else str(exc)
 
 
 def unread(conf: cfg.ConfigOpts) -> list[str]:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import ssl
+from pathlib import Path
+
 from keystoneauth1 import exceptions as ks_exc
 from keystoneauth1 import loading
 from oslo_config import cfg
@@ -34,6 +37,11 @@ OPTS: list[cfg.Opt] = [
     ),
 ]
 
+_WITHOUT_AUTHORITIES = (
+    f"configuration: [{GROUP}] cafile: {{path}}: {{why}}; give the bundle with the CA of the "
+    "cloud's endpoints, or take the option out: the system's CAs hold then"
+)
+
 
 def microversion_cap(conf: cfg.ConfigOpts) -> tuple[int, int] | None:
     """Return the highest compute microversion to ask for; None: no limit."""
@@ -54,12 +62,26 @@ def register_auth(conf: cfg.ConfigOpts) -> None:
 
 def check(conf: cfg.ConfigOpts) -> None:
     """Refuse what keystoneauth takes and no request could live with; raises `ConfigError`."""
-    timeout = conf[GROUP].timeout
-    if timeout is None or timeout <= 0:
+    group = conf[GROUP]
+    if group.timeout is None or group.timeout <= 0:
         raise ConfigError(
-            f"configuration: [{GROUP}] timeout: {timeout or 0:g} is no number of seconds above 0; "
-            "a request that hangs is given up after so many"
+            f"configuration: [{GROUP}] timeout: {group.timeout or 0:g} is no number of seconds "
+            "above 0; a request that hangs is given up after so many"
         )
+    if group.cafile and not group.insecure:
+        _check_authorities(group.cafile)
+
+
+def _check_authorities(path: str) -> None:
+    """Refuse a file (or a folder) of CA certificates without which no request is possible."""
+    found = {"capath" if Path(path).is_dir() else "cafile": path}
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**found)
+    except ssl.SSLError as exc:
+        why = "holds no certificate"
+        raise ConfigError(_WITHOUT_AUTHORITIES.format(path=path, why=why)) from exc
+    except OSError as exc:
+        raise ConfigError(_WITHOUT_AUTHORITIES.format(path=path, why=exc.strerror)) from exc
 
 
 def auth_names(conf: cfg.ConfigOpts) -> set[str] | None:

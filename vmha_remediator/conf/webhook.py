@@ -5,17 +5,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 from vmha_remediator.errors import ConfigError
 
 GROUP = "webhook"
 
+
+class Address(types.URI):  # type: ignore[misc]
+    """An address of the web; another text is refused with a sentence."""
+
+    def __init__(self) -> None:
+        super().__init__(schemes=["http", "https"])
+
+    def __call__(self, value: object) -> str:
+        try:
+            return str(super().__call__(value))
+        except ValueError as exc:
+            raise ValueError(f"{value} is no address such as http://control-1:8778") from exc
+
+
 OPTS: list[cfg.Opt] = [
-    cfg.URIOpt(
+    cfg.Opt(
         "base_url",
+        type=Address(),
         default="http://127.0.0.1:8778",
-        schemes=["http", "https"],
         help="Address of this receiver as the Aodh notifier reaches it. Wrong: alarms fire and "
         "nobody hears them; the engine still finds them by listing, a few seconds later.",
     ),

@@ -64,8 +64,20 @@ def leader(seen: Seen) -> Iterator[Finding]:
     if isinstance(seen.leader, Unread):
         fix = "look at [database] connection, and: vmha-manage db upgrade"
         yield wrong(AREA, check, seen.leader.why, fix)
-    elif seen.leader is None or seen.leader.said_at is None:
-        yield wrong(AREA, check, "no engine has ever led", "start vmha-remediator")
+    elif seen.leader is None:
+        yield wrong(
+            AREA,
+            check,
+            "no engine has led yet: none runs, or those that run stand by",
+            "start vmha-remediator; where it runs, its log says why it stands by",
+        )
+    elif seen.leader.said_at is None:
+        yield wrong(
+            AREA,
+            check,
+            f"{seen.leader.owner} has taken the lead and not said anything yet",
+            "look again in a minute, and at its log",
+        )
     elif (quiet := seen.now - seen.leader.said_at) > QUIET:
         yield wrong(
             AREA,

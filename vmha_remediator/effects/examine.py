@@ -32,7 +32,7 @@ from vmha_remediator.fencing.fencer import Fencer
 from vmha_remediator.remedy.capacity import Space
 from vmha_remediator.remedy.facts import Server
 from vmha_remediator.rules import alarms
-from vmha_remediator.store import open_store
+from vmha_remediator.store import store_to_read
 
 T = TypeVar("T")
 
@@ -102,7 +102,7 @@ class Gatherer:
             alarm_states=held if isinstance(held, Unread) else _states(held),
             fences=fences,
             trouble=trouble,
-            leader=part(lambda: open_store(conf).leader()),
+            leader=part(lambda: store_to_read(conf).leader()),
             receiver=self._receiver(),
             key_mode=self._key_mode(),
             clocks=self._clocks(),

@@ -68,8 +68,7 @@ class Executor:
         return self.store.update(incident, epoch=epoch, **step.fields)
 
     def _count_onset(self, incident: Incident, step: steps.CountOnset, epoch: int) -> Incident:
-        self.store.count_onset(incident.host, step.window, epoch=epoch)
-        return incident
+        return self.store.update(incident, epoch=epoch, onset=step.window, **step.fields)
 
     def _hold(self, incident: Incident, step: steps.Hold, epoch: int) -> Incident:
         return self.store.move(

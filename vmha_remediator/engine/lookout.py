@@ -77,6 +77,7 @@ class Lookout:
         alarming, trouble = self._alarming()
         suspects |= alarming
         self.left_alone = frozenset(self.store.maintenance())
+        suspects |= self.opening.watched(epoch, self.left_alone)
         suspects -= self.left_alone
         if not suspects and not self.watch.is_due(False, self.interval):
             return trouble

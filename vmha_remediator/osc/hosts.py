@@ -14,7 +14,7 @@ from vmha_remediator.osc.show import One, Table
 
 
 class ListHosts(Lister):
-    """List hosts: the verdict on each, and what it rests on
+    """List hosts: the verdict on each, and what it rests on.
 
     "unknown" is never "well": what nobody measures has no verdict, and nothing is done there.
     """
@@ -46,7 +46,7 @@ class ShowHost(ShowOne):
 
 
 class ConfirmFenced(ShowOne):
-    """Confirm that a host is off, in place of a fencing device
+    """Confirm that a host is off, in place of a fencing device.
 
     Only when you have SEEN that it is off and stays off. Its VMs are started elsewhere on your
     word; if the host still runs, two copies of a VM write to one disk.
@@ -63,7 +63,7 @@ class ConfirmFenced(ShowOne):
 
 
 class ReleaseHost(ShowOne):
-    """Let the held incident of a host go on
+    """Let the held incident of a host go on.
 
     What holds it is overruled for this incident, in your name. It replaces no proof that the
     host is off.
@@ -79,7 +79,7 @@ class ReleaseHost(ShowOne):
 
 
 class RecoverHost(ShowOne):
-    """Have the failure of a host go on now
+    """Have the failure of a host go on now.
 
     What holds it is released in your name; VMs that are pending are tried again at once. Where no
     failure stands nothing is done: a person's word alone moves no VM.

@@ -73,7 +73,7 @@ class RetryIncident(ShowOne):
 
 
 class CancelIncident(ShowOne):
-    """Close an incident before its host is fenced
+    """Close an incident before its host is fenced.
 
     The host is in maintenance from then on, or its failure would only be opened anew; end that
     with: openstack vmha maintenance unset HOST

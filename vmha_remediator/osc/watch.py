@@ -18,7 +18,7 @@ RESTING = frozenset({"recovered", "readmitted", "cleared", "held", "reported"})
 
 
 class WatchIncident(Command):
-    """Follow an incident: print each step as it happens, until it is over or needs a person
+    """Follow an incident: print each step as it happens, until it is over or needs a person.
 
     When the API goes away meanwhile, it is asked again for --patience seconds.
 

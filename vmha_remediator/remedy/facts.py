@@ -168,6 +168,8 @@ class Facts:
     queued: Mapping[str, frozenset[str]] = field(default_factory=dict)
     #: VMs of incidents that are over which it was once asked to run, and was late to begin.
     late_for: tuple[VmRecord, ...] = ()
+    #: VMs of other hosts that were being moved when it failed, each with its evacuations.
+    asked: tuple[tuple[VmRecord, tuple[Migration, ...]], ...] = ()
     confirmed: str | None = None  # a person's word that the host is off
     maintenance: Maintenance | None = None  # an operator's word to leave the host alone
     groups: tuple[ServerGroup, ...] = ()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from vmha_remediator.remedy.facts import FAILED, Facts, Migration, Server
+from vmha_remediator.remedy.facts import FAILED, NOT_STARTED, Facts, Migration, Server
 from vmha_remediator.remedy.incident import Incident, VmRecord, VmStatus
 from vmha_remediator.remedy.steps import FollowVm
 
@@ -56,3 +56,25 @@ def broken(incident: Incident, facts: Facts) -> tuple[FollowVm, ...]:
             record = replace(vm, status=VmStatus.PENDING, reason=why)
             steps.append(FollowVm(record, f"{vm.name}: {why}"))
     return tuple(steps)
+
+
+def to_come(incident: Incident, facts: Facts) -> tuple[str, ...]:
+    """Return the names of VMs of which a host that is back may yet come upon a request.
+
+    Two requests of such a VM have gone to destinations, of which it needed one. That this host
+    has worked the other one off is seen by a record that has failed there since.
+    """
+    return tuple(
+        sorted(
+            vm.name
+            for vm, records in facts.asked
+            if sum(r.status not in (NOT_STARTED, FAILED) for r in records) > 1
+            and not any(failed_there(r, incident) for r in records)
+        )
+    )
+
+
+def failed_there(record: Migration, incident: Incident) -> bool:
+    """Tell whether an evacuation to the host of an incident has failed since that was opened."""
+    failed = record.status == FAILED and record.updated > incident.opened
+    return failed and record.dest == incident.host

@@ -38,6 +38,7 @@ FRESH: Mapping[str, Any] = {
     "held_from": None,
     "heard_since": None,
     "powered_since": None,
+    "well_since": None,
 }
 
 

@@ -62,11 +62,10 @@ def came_again(incident: Incident, facts: Facts, policy: Policy) -> tuple[Step, 
     A host's situation is counted once more. While it comes back before the report is cleared,
     that one report says it all; the next that is due says `flapping`.
     """
-    note = Note({"well_since": None})
-    standing = facts.standing
+    fields, standing = {"well_since": None}, facts.standing
     if standing is None or standing.rule != incident.rule or standing.rule == SILENT:
-        return (note,)
-    return (note, CountOnset(policy.flap_window))
+        return (Note(fields),)
+    return (CountOnset(policy.flap_window, fields),)
 
 
 def moot(incident: Incident, facts: Facts) -> str:

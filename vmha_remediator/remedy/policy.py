@@ -22,6 +22,7 @@ class Policy:
     retry_limit: float = 60.0
     settle: float = 10.0  # how long an accepted request may stay without a migration record
     begin_wait: float = 30.0  # how long an accepted evacuation that nobody begins holds a place
+    late_wait: float = 60.0  # how long a host that is back may need to work off what is old
     stuck_after: float = 900.0  # an evacuation that takes longer is listed as pending
     storm_share: float = 0.5  # of all hosts
     min_healthy: int = 1

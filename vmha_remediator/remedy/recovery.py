@@ -39,7 +39,7 @@ def fenced(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan
     may_not = proof.may_not_start(incident, facts, now, policy)
     if may_not:
         return Plan((), f"{host}: waiting, {may_not}")
-    if facts.service is None or facts.servers is None:
+    if facts.servers is None:
         return Plan((), f"{host}: waiting for Nova's view of it")
     before = (
         *proof.not_heard(incident),
@@ -147,7 +147,7 @@ def recovered(incident: Incident, facts: Facts, now: float, policy: Policy) -> P
     if again := outdated.broken(incident, facts):
         return Plan(again, f"{host}: {pieces.count(len(again), 'VM')} in error after the recovery")
     if facts.service is None:
-        return removed(incident)
+        return removed(incident, facts, now, policy)
     if proof.proof_is_void(incident, facts):
         if facts.maintenance is not None:
             return Plan((), f"{host}: is switched on in maintenance; nothing is done about it")
@@ -165,12 +165,16 @@ def recovered(incident: Incident, facts: Facts, now: float, policy: Policy) -> P
     return Plan(steps, f"{host}: recovered ({pieces.tally(incident)}), waiting for it to return")
 
 
-def removed(incident: Incident) -> Plan:
-    """End the incident of a host whose compute service has been deleted from Nova."""
+def removed(incident: Incident, facts: Facts, now: float, policy: Policy) -> Plan:
+    """End the incident of a host whose compute service has been deleted from Nova.
+
+    Its VMs are followed until then: they may have arrived, or have been deleted before it.
+    """
     host = incident.host
     if any(vm.status not in home.OVER for vm in incident.vms):
         waits = f"Nova no longer knows {host}, so what is left of it cannot be evacuated"
-        return Plan((), f"{host}: {waits} ({pieces.tally(incident)})")
+        follow = vms.steps_for(incident, facts, now, policy, may_start=waits)
+        return Plan(follow, f"{host}: {waits} ({pieces.tally(incident)})")
     sentence = f"Nova no longer knows {host}: it has been removed; {pieces.tally(incident)}"
     return Plan((Move(S.CLEARED, sentence, dict(pieces.FRESH)),), sentence)
 
@@ -236,6 +240,13 @@ def readmit(incident: Incident, facts: Facts, now: float, policy: Policy) -> Pla
         )
         steps = (*follow, *stay(incident), *pieces.keep_off(incident, facts), hold)
         return Plan(steps, f"{host}: held, {hold.reason}")
+    coming = outdated.to_come(incident, facts)
+    waited = pieces.lasted(incident.well_since, now)
+    if coming and (waited is None or waited < policy.late_wait):
+        note = (Note({"well_since": now}),) if waited is None else ()
+        asked = f"it may find requests of before in its queue, for {', '.join(coming)}"
+        waits = f"is back; {asked}: it is taken back then, or after {policy.late_wait:g} s"
+        return Plan((*follow, *note), f"{host}: {waits}")
     return close(incident, facts, now, policy, follow)
 
 

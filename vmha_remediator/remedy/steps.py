@@ -38,9 +38,13 @@ class Note(Step):
 
 @dataclass(frozen=True)
 class CountOnset(Step):
-    """Note that the host has got into its situation again; counted for `window` seconds."""
+    """Note that the host has got into its situation again; counted for `window` seconds.
+
+    `fields` are remembered with it: both are written down, or neither.
+    """
 
     window: float
+    fields: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,8 @@ class Database:
 
     def revision(self) -> str | None:
         """Return the revision of the tables; None: there are none."""
+        if self.path is not None and not self.path.exists():  # to connect would make it
+            raise StoreUnavailable(f"there is no {self.path}; run: vmha-manage db upgrade")
         with _translated(), self.engine().connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is remembered of hosts apart from incidents: maintenance, and how often they flapped."""
+"""What people say of hosts apart from incidents: that one is in maintenance."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from vmha_remediator.remedy.facts import Maintenance
-from vmha_remediator.store.common import Part, lead
-from vmha_remediator.store.models import MaintenanceRow, OnsetRow
+from vmha_remediator.store.common import Part
+from vmha_remediator.store.models import MaintenanceRow
 
 
 class Hosts(Part):
-    """Maintenance flags, which people set, and onsets, which the leader counts."""
+    """Maintenance flags."""
 
     def set_maintenance(
         self, host: str, reason: str, who: str, until: float | None = None
@@ -52,25 +52,6 @@ class Hosts(Part):
         return self.database.read(
             lambda session: {row.host: _maintenance(row) for row in session.scalars(query)}
         )
-
-    def count_onset(self, host: str, window: float, *, epoch: int) -> list[float]:
-        """Note that a host has got into a situation now; return the times of the last ones.
-
-        Only those of the last `window` seconds are kept. Raises `StaleEpoch`.
-        """
-        now = self._clock()
-
-        def write(session: Session) -> list[float]:
-            lead(session, epoch)
-            session.execute(
-                sa.delete(OnsetRow).where(OnsetRow.host == host, OnsetRow.time < now - window)
-            )
-            session.add(OnsetRow(host=host, time=now))
-            session.flush()
-            query = sa.select(OnsetRow.time).where(OnsetRow.host == host).order_by(OnsetRow.time)
-            return list(session.scalars(query))
-
-        return self.database.write(write)
 
 
 def _maintenance(row: MaintenanceRow) -> Maintenance:

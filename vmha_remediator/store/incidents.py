@@ -14,7 +14,7 @@ from vmha_remediator.errors import IncidentChanged, NoSuchIncident
 from vmha_remediator.remedy import states
 from vmha_remediator.remedy.incident import Incident, VmRecord
 from vmha_remediator.remedy.states import IncidentState
-from vmha_remediator.store import rows
+from vmha_remediator.store import onsets, rows
 from vmha_remediator.store.common import Part, lead, leads, step_row
 from vmha_remediator.store.models import ChangeRow, ConfirmationRow, IncidentRow, StepRow, VmRow
 
@@ -56,8 +56,25 @@ class Incidents(Part):
 
     def latest_vms(self, server_ids: Iterable[str]) -> list[VmRecord]:
         """Return the latest record of each of some VMs, of incidents that are over, too."""
-        query = sa.select(VmRow.__table__).where(VmRow.server_id.in_(list(server_ids)))
-        found = self.database.read(lambda session: session.execute(query.order_by(VmRow.id)).all())
+        return self._latest(VmRow.server_id.in_(list(server_ids)))
+
+    def on_their_way(self, incident: Incident) -> list[VmRecord]:
+        """Return VMs of other hosts that were being evacuated when the incident's host failed.
+
+        Those that were asked for once only are left out. Of each it is the latest record.
+        """
+        failed = incident.proof.time if incident.proof is not None else incident.updated
+        return self._latest(
+            VmRow.old_host != incident.host,
+            VmRow.attempts > 1,
+            VmRow.started <= failed,
+            sa.or_(VmRow.finished.is_(None), VmRow.finished >= incident.opened),
+        )
+
+    def _latest(self, *which: sa.ColumnElement[bool]) -> list[VmRecord]:
+        """Return the latest of the records for which that holds, of each VM."""
+        query = sa.select(VmRow.__table__).where(*which).order_by(VmRow.id)
+        found = self.database.read(lambda session: session.execute(query).all())
         return list({row.server_id: rows.vm(row) for row in found}.values())
 
     def fenced_since(self, host: str, since: float) -> int:
@@ -72,7 +89,10 @@ class Incidents(Part):
     def open_incident(
         self, host: str, rule: str, action: str, severity: str, evidence: str, *, epoch: int
     ) -> Incident:
-        """Open an incident, or return the one that the host already has."""
+        """Open an incident, or return the one that the host already has.
+
+        It tells of the host's onset, too, if one stands.
+        """
         state, now = states.FIRST[action], self._clock()
 
         def insert(session: Session) -> int:
@@ -93,6 +113,7 @@ class Incidents(Part):
             session.add(row)
             session.flush()
             _change(session, row, None, state, evidence, now)
+            onsets.end(session, host)
             return row.id
 
         try:
@@ -131,15 +152,22 @@ class Incidents(Part):
         self.database.write(write)
         return self.incident(incident.id)
 
-    def update(self, incident: Incident, *, epoch: int, **fields: Any) -> Incident:
-        """Write fields without a change of state."""
-        values = rows.incident_values(fields)
+    def update(
+        self, incident: Incident, *, epoch: int, onset: float | None = None, **fields: Any
+    ) -> Incident:
+        """Write fields without a change of state, and with them a new onset of its host.
+
+        `onset` is for how long that one counts (s); None: there is none.
+        """
+        values, now = rows.incident_values(fields), self._clock()
 
         def write(session: Session) -> None:
             lead(session, epoch)
-            row = _compare_and_set(session, incident, {"epoch": epoch, "updated": self._clock()})
+            row = _compare_and_set(session, incident, {"epoch": epoch, "updated": now})
             for name, value in values.items():
                 setattr(row, name, value)
+            if onset is not None:
+                onsets.add(session, incident.host, now, onset)
 
         self.database.write(write)
         return self.incident(incident.id)

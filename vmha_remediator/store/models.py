@@ -3,7 +3,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Double, ForeignKey, Integer, String, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Double,
+    ForeignKey,
+    Integer,
+    String,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from vmha_remediator.store.sentence import Sentence
@@ -165,13 +174,17 @@ class MaintenanceRow(Base):
 
 
 class OnsetRow(Base):
-    """A host has got into a situation that is only reported; counted to see it flap."""
+    """A host has got into a situation that is only reported; counted to see it flap.
+
+    `standing`: it is in it still, and no incident tells of that.
+    """
 
     __tablename__ = "onsets"
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
     host: Mapped[str] = mapped_column(HOST, index=True)
     time: Mapped[float] = mapped_column(Double)
+    standing: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
 
 
 class VmRestartRow(Base):

@@ -17,12 +17,13 @@ from vmha_remediator.errors import StoreUnavailable
 from vmha_remediator.store.database import Database
 from vmha_remediator.store.hints import Doorbells, Leadership
 from vmha_remediator.store.hosts import Hosts
+from vmha_remediator.store.onsets import Onsets
 from vmha_remediator.store.pages import Pages
 from vmha_remediator.store.people import People
 from vmha_remediator.store.vm_restarts import VmRestarts
 
 
-class Store(Doorbells, Hosts, Leadership, People, Pages, VmRestarts):
+class Store(Doorbells, Hosts, Leadership, Onsets, People, Pages, VmRestarts):
     """All tables behind one set of questions and answers; safe to use from many threads."""
 
     def upgrade(self) -> str:
@@ -49,6 +50,25 @@ def open_store(conf: cfg.ConfigOpts, clock: Callable[[], float] = time.time) -> 
     A SQLite file is created and upgraded; any other database has to be at this version's
     revision already. Raises `StoreUnavailable` or `ConfigError`.
     """
+    store = _store(conf, clock)
+    if store.database.dialect == "sqlite":
+        store.upgrade()
+    else:
+        store.check()
+    return store
+
+
+def store_to_read(conf: cfg.ConfigOpts) -> Store:
+    """Return the store of [database] for one who only reads: nothing is created or upgraded.
+
+    Raises `StoreUnavailable` when there is none, or one of another revision, or `ConfigError`.
+    """
+    store = _store(conf, time.time)
+    store.check()
+    return store
+
+
+def _store(conf: cfg.ConfigOpts, clock: Callable[[], float]) -> Store:
     group = conf.database
     database = Database(
         group.connection,
@@ -56,9 +76,4 @@ def open_store(conf: cfg.ConfigOpts, clock: Callable[[], float] = time.time) -> 
         connect=group.connect_timeout,
         recycle=group.connection_recycle_time,
     )
-    store = Store(database, clock)
-    if database.dialect == "sqlite":
-        store.upgrade()
-    else:
-        store.check()
-    return store
+    return Store(database, clock)

@@ -59,7 +59,7 @@ def calm(observer: Observer, closed: Condition) -> Snapshot:
     observer.since = 0.0
     heal()
     shot = observer.look()
-    if not shot.notes and both(all_well, closed, _all_run)(shot) and len(shot.vms) >= VMS:
+    if not shot.notes and both(closed, all_well, _all_run)(shot) and len(shot.vms) >= VMS:
         return shot
     release_held(observer)
     watch(observer, all_well, "all hosts are well", TIMEOUT)

@@ -130,7 +130,7 @@ class Player:
 
     def _await_calm(self, fault: Fault, ground: Ground) -> None:
         closed = fault.expected.moves or self.strict
-        calm_again = both(all_well, none_open) if closed else all_well
+        calm_again = both(none_open, all_well) if closed else all_well
         ground.wait(calm_again, "all is well again", BACK)
 
     def _violations(self) -> list[str]:

@@ -16,7 +16,7 @@ from tests.lab.services import base
 from tests.lab.settings import Settings
 from tests.lab.snapshot import Snapshot
 from tests.lab.suite import odd
-from tests.lab.suite.arranged import out_of_use
+from tests.lab.suite.arranged import nightly, out_of_use
 from tests.lab.suite.conftest import Cloud
 from tests.lab.suite.remediator import otherwise
 from tests.lab.watch import Condition, both, incident_state, run_elsewhere
@@ -91,7 +91,7 @@ def left(dead: Iterable[str], vms: Iterable[str]) -> Condition:
     return both(*(run_elsewhere(vms, host) for host in dead))
 
 
-@pytest.mark.parametrize("candidates", ["scheduler", "spread"])
+@pytest.mark.parametrize("candidates", ["scheduler", pytest.param("spread", marks=nightly)])
 def test_what_a_dead_destination_was_asked_for_runs_elsewhere(
     cloud: Cloud, source: str, candidates: str
 ) -> None:
@@ -104,13 +104,13 @@ def test_what_a_dead_destination_was_asked_for_runs_elsewhere(
         caught, others = dies_with_requests(cloud, source, dest)
         everyone = [*caught, *others]
         recovered = both(
-            left((source, dest), everyone), incident_state(source, "failure", *RECOVERED)
+            incident_state(source, "failure", *RECOVERED), left((source, dest), everyone)
         )
         cloud.wait(recovered, f"all protected VMs of {source} and {dest} run on the others")
         proven(cloud, source, dest)
         hosts.boot_host(dest)
         cloud.wait(
-            both(recovered, incident_state(dest, "failure", "readmitted")),
+            both(incident_state(dest, "failure", "readmitted"), recovered),
             f"{dest} is taken back, and nothing else comes of it",
         )
 
@@ -147,7 +147,7 @@ def test_an_evacuation_that_fails_half_way_is_tried_again_where_it_failed(cloud:
         running = {*cloud.tagged_on(host)} - idle
         hosts.kill(host)
         cloud.wait(
-            both(run_elsewhere(running, host), incident_state(host, "failure", *RECOVERED)),
+            both(incident_state(host, "failure", *RECOVERED), run_elsewhere(running, host)),
             f"the protected VMs of {host} run elsewhere",
         )
         incident = cloud.observer.latest(host)

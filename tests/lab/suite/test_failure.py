@@ -11,6 +11,7 @@ from tests.lab.gather import evacuations
 from tests.lab.invariants import NOVA_ROUNDING
 from tests.lab.services import base
 from tests.lab.suite import remediator
+from tests.lab.suite.arranged import nightly
 from tests.lab.suite.conftest import Cloud
 from tests.lab.watch import both, incident_state, run_elsewhere, verdict
 
@@ -23,7 +24,7 @@ LOCK_TIMEOUT = 6
 def recovered(cloud: Cloud, host: str, protected: list[str], timeout: float = 90.0) -> None:
     """Wait until the protected VMs of a dead host run elsewhere and its incident says so."""
     cloud.wait(
-        both(run_elsewhere(protected, host), incident_state(host, "failure", *RECOVERED)),
+        both(incident_state(host, "failure", *RECOVERED), run_elsewhere(protected, host)),
         f"the protected VMs of {host} run elsewhere",
         timeout,
     )
@@ -61,7 +62,7 @@ def test_power_loss_moves_every_protected_vm_and_no_other_and_the_host_that_retu
 
     hosts.boot_host(host)
     shot = cloud.wait(
-        both(verdict(host, "well"), incident_state(host, "failure", "readmitted")),
+        both(incident_state(host, "failure", "readmitted"), verdict(host, "well")),
         f"{host} is taken back",
     )
     assert next(h.nova for h in shot.hosts if h.name == host) == "up"
@@ -95,7 +96,7 @@ def test_a_bmc_that_answers_again_is_asked_again(cloud: Cloud) -> None:
     recovered(cloud, host, protected)
 
 
-@pytest.mark.parametrize("state", ["fenced", "evacuating"])
+@pytest.mark.parametrize("state", [pytest.param("fenced", marks=nightly), "evacuating"])
 def test_an_engine_killed_on_the_way_goes_on_where_the_facts_are(cloud: Cloud, state: str) -> None:
     """Between fencing and evacuation (fault 36), and in the middle of that (fault 37)."""
     host = cloud.busiest()

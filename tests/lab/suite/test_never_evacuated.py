@@ -65,7 +65,7 @@ def test_what_nova_never_evacuates_is_told_once_and_hinders_no_other(
         with shared(made["r-share"]):
             hosts.kill(host)
             cloud.wait(
-                both(run_elsewhere(protected, host), incident_state(host, "failure", "recovered")),
+                both(incident_state(host, "failure", "recovered"), run_elsewhere(protected, host)),
                 f"what can leave {host} has left it",
             )
             for name, why, asked in (
@@ -86,7 +86,7 @@ def test_what_nova_never_evacuates_is_told_once_and_hinders_no_other(
             assert attempts(cloud, host, made["r-share"]) == 1
         hosts.boot_host(host)
         cloud.wait(
-            both(all_run(made.values()), incident_state(host, "failure", "readmitted")),
+            both(incident_state(host, "failure", "readmitted"), all_run(made.values())),
             f"{host} is taken back and starts them",
         )
         assert {odd.show(vm)["OS-EXT-SRV-ATTR:host"] for vm in made.values()} == {host}

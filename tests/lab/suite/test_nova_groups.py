@@ -70,7 +70,7 @@ def test_a_vm_for_which_there_is_no_host_waits_until_there_is_one(cloud: Cloud) 
         vms += pair
         hosts.kill(host)
         cloud.wait(
-            both(run_elsewhere(pair, host), incident_state(host, "failure", "recovered")),
+            both(incident_state(host, "failure", "recovered"), run_elsewhere(pair, host)),
             f"what can leave {host} has left it",
         )
         record = _incident(cloud, host).vm(alone)

@@ -11,6 +11,7 @@ from tests.lab import hosts, nova_api
 from tests.lab.errors import LabError
 from tests.lab.records import disks, lines, parse
 from tests.lab.suite import odd
+from tests.lab.suite.arranged import nightly
 from tests.lab.suite.conftest import Cloud
 from tests.lab.suite.remediator import otherwise
 from tests.lab.watch import incident_state
@@ -21,7 +22,12 @@ pytestmark = pytest.mark.lab
 RECOVERED = ("recovered", "readmitted")
 
 
-@pytest.fixture(params=["2.94", ""], ids=["started by Nova", "left stopped by Nova"])
+@pytest.fixture(
+    params=[
+        pytest.param("2.94", id="started by Nova", marks=nightly),
+        pytest.param("", id="left stopped by Nova"),
+    ]
+)
 def cloud_of_both_kinds(cloud: Cloud, request: pytest.FixtureRequest) -> Iterator[Cloud]:
     """Yield the cloud with a remediator that asks Nova up to a microversion, or as it likes."""
     if not request.param:

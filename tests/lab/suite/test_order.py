@@ -85,7 +85,7 @@ def test_protected_in_four_ways_in_order_of_priority_and_dependence_and_spread(
         assert len({vm.dest for vm in incident.vms}) > 1
         hosts.boot_host(host)
         cloud.wait(
-            both(verdict(host, "well"), incident_state(host, "failure", "readmitted")),
+            both(incident_state(host, "failure", "readmitted"), verdict(host, "well")),
             f"{host} is taken back",
         )
 

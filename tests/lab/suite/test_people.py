@@ -157,7 +157,7 @@ def test_a_failure_is_followed_on_the_page_and_by_the_command(cloud: Cloud, page
     expect(article.locator(".vms li").first).to_be_visible(timeout=60_000)
     picture(page, "recovering", "light", "phone")
     cloud.wait(
-        both(run_elsewhere(protected, host), incident_state(host, "failure", *RECOVERED)),
+        both(incident_state(host, "failure", *RECOVERED), run_elsewhere(protected, host)),
         f"the protected VMs of {host} run elsewhere",
     )
     whole = f"{len(protected)} of {len(protected)} VM"

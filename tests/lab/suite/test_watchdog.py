@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import faults, hosts, layout, net, process, redfish, storage, watchdog
+from tests.lab.suite.arranged import nightly
 from tests.lab.suite.conftest import Cloud
 from tests.lab.suite.test_failure import recovered
 from tests.lab.watch import both, incident_state, verdict
@@ -56,7 +57,13 @@ def host(cloud: Cloud) -> Iterator[str]:
             restart_agent(host)
 
 
-@pytest.mark.parametrize("under", ["/", "/vmha"], ids=["all storage", "the leases only"])
+@pytest.mark.parametrize(
+    "under",
+    [
+        pytest.param("/", id="all storage"),
+        pytest.param("/vmha", id="the leases only", marks=nightly),
+    ],
+)
 def test_cut_off_from_everything_it_is_reset_and_its_vms_run_elsewhere(
     cloud: Cloud, host: str, under: str
 ) -> None:
@@ -79,7 +86,7 @@ def test_a_killed_agent_costs_no_vm_its_life(cloud: Cloud, host: str) -> None:
     before = cloud.look().vm_hosts()
     process.kill(hosts.process_name(host, "agent"))
     cloud.wait(
-        both(verdict(host, "agent-down"), incident_state(host, "agent-down", "reported")),
+        both(incident_state(host, "agent-down", "reported"), verdict(host, "agent-down")),
         f"the agent of {host} is down",
     )
     looks = [cloud.look() for _ in range(12)]

@@ -211,6 +211,19 @@ def nova_loses(world: World, *vms: str) -> None:
     world.nova.loses = set(vms)
 
 
+@verb("tardy")
+def tardy(world: World, name: str, seconds: str) -> None:
+    """Let a host's nova-compute work its queue off only so long after it has started."""
+    world.nova.tardy[name] = float(seconds)
+
+
+@verb("queue-lost")
+def queue_lost(world: World, *names: str) -> None:
+    """Let what waits in the queues of hosts be lost."""
+    for host in _hosts(world, names):
+        world.nova.lose_queue(host.name)
+
+
 @verb("placement")
 def placement(world: World, state: str) -> None:
     """Let Placement answer nobody ("lost"), or again ("work")."""
@@ -463,6 +476,14 @@ def disable(world: World, *names: str) -> None:
     """Let an operator keep new VMs off hosts."""
     for name in names:
         world.nova.disabled[name] = "maintenance by an operator"
+
+
+@verb("remove-service")
+def remove_service(world: World, *names: str) -> None:
+    """Let an operator delete hosts' compute services, as Nova allows once no VM is on them."""
+    for host in names:
+        assert all(s.host != host for s in world.nova.servers_by_id.values()), host
+        world.nova.removed.add(host)
 
 
 @verb("enable")

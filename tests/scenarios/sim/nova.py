@@ -71,6 +71,10 @@ class Nova(NovaBooks):
         self.loses: set[str] = set()  # servers whose next evacuation no service hears of
         self.lost: set[str] = set()  # and the records of those
         self._queues: dict[str, str] = {}  # record -> the host that has been asked
+        self.removed: set[str] = set()  # hosts whose compute services were deleted
+        self.tardy: dict[str, float] = {}  # host -> s before nova-compute works its queue off
+        self._started: dict[str, float] = {}  # when each nova-compute began
+        self._dropped: set[tuple[str, str]] = set()  # (server, host) of requests lost in a queue
         self._taken: dict[str, str] = {}  # server -> the destination that has begun it last
 
     def boot(self, name: str, host: str, tagged: bool = True, **fields: Any) -> None:
@@ -92,7 +96,7 @@ class Nova(NovaBooks):
 
     def services(self) -> list[Service]:
         self._request()
-        return [self.service(host) for host in self._world.hosts]
+        return [self.service(host) for host in self._world.hosts if host not in self.removed]
 
     def free_memory(self) -> dict[str, int]:
         self._request()
@@ -253,6 +257,7 @@ class Nova(NovaBooks):
     def compute(self, host: Host) -> None:
         """Be nova-compute on `host`: tidy up, bring guests back, report."""
         clockwork = self._world.clockwork
+        self._started[host.name] = clockwork.now
         clockwork.park(1.0)
         while not self._reaches(host):
             clockwork.park(1.0)
@@ -317,6 +322,7 @@ class Nova(NovaBooks):
             self._cast.add(server_id)
             self._waiting.setdefault(server_id, set()).add(dest)
             self._queues[number] = dest
+            self._dropped.discard((server_id, dest))
             self._begin(number, self._world.hosts[dest])
 
     def heading_for(self) -> str | None:
@@ -326,7 +332,9 @@ class Nova(NovaBooks):
 
     def _begin(self, number: str, host: Host) -> None:
         """Wait in the destination's queue until it takes it; only then Nova says where it goes."""
-        if not self._works(host):
+        if (self._find(number).server_id, host.name) in self._dropped:
+            return
+        if not self._works(host) or self._is_late(host):
             self._world.clockwork.after(1.0, lambda: self._begin(number, host))
             return
         self._waiting[self._find(number).server_id].discard(host.name)
@@ -340,6 +348,17 @@ class Nova(NovaBooks):
         self._record(number, status="failed", updated=self._now())
         if server is not None:  # it is put in error, wherever it runs
             self._set(server.id, vm_state="error", status="ERROR", task_state="rebuilding")
+
+    def lose_queue(self, host: str) -> None:
+        """Forget what waits in a host's queue, as RabbitMQ does that starts anew."""
+        for server_id, waiting in self._waiting.items():
+            if host in waiting:
+                waiting.discard(host)
+                self._dropped.add((server_id, host))
+
+    def _is_late(self, host: Host) -> bool:
+        began = self._started.get(host.name, 0.0) + self.tardy.get(host.name, 0.0)
+        return self._world.clockwork.now < began
 
     def _works(self, host: Host) -> bool:
         return host.runs("compute") and self._reaches(host) and host.storage.state == "works"

@@ -62,6 +62,11 @@ def test_a_refused_login_says_why_and_sets_no_cookie(
     assert "wrong" not in answer.get_data(as_text=True)
 
 
+def test_a_program_is_told_what_a_login_looks_like(client: FlaskClient) -> None:
+    told = client.post("/v1/login", json=GOOD).get_json()["error"]["way_out"]
+    assert "X-Vmha-Page" in told and "application credential" in told
+
+
 def test_another_sites_form_cannot_log_anybody_in(client: FlaskClient) -> None:
     assert client.post("/v1/login", json=GOOD).status_code == 400
 

@@ -403,6 +403,13 @@ def test_readers_read_and_administrators_change(
         assert allowed is (reads if route.method == "GET" else changes), route.policy
 
 
+def test_where_nothing_is_the_list_of_all_paths_is_named(client: FlaskClient) -> None:
+    answer = client.get("/v1/host")
+    assert answer.status_code == 404
+    assert "GET /v1/openapi.json" in answer.get_json()["error"]["way_out"]
+    assert client.get("/v1/openapi.json").status_code == 200
+
+
 # -- N+1 ------------------------------------------------------------------------------------
 
 

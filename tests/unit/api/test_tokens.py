@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import certifi
 import pytest
 from flask.testing import FlaskClient
 from keystonemiddleware.fixture import AuthTokenFixture
@@ -36,12 +37,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-LOGIN = """
+LOGIN = f"""
 [cloud]
 auth_type = password
 auth_url = http://keystone.invalid/v3
 username = vmha
 password = secret
+timeout = 2.5
+cafile = {certifi.where()}
 """
 
 
@@ -67,6 +70,15 @@ def token(keystone: AuthTokenFixture, *roles: str, name: str = "ann") -> dict[st
         token_id=given, user_name=name, project_name="ops", project_id="p1", role_list=list(roles)
     )
     return {"X-Auth-Token": given}
+
+
+def test_keystone_is_reached_as_the_section_cloud_says(
+    conf: cfg.ConfigOpts, client: FlaskClient
+) -> None:
+    """Its own section left out, a private CA must not make every token an unknown one."""
+    used = conf.keystone_authtoken
+    assert (used.cafile, used.insecure) == (certifi.where(), False)
+    assert used.http_connect_timeout == 3, "a Keystone that hangs would keep a thread for ever"
 
 
 def test_without_a_token_one_is_asked_for(client: FlaskClient) -> None:

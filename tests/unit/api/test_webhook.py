@@ -331,6 +331,7 @@ def test_a_fault_of_ours_is_told_without_a_traceback(
 
     assert answer.status_code == 500
     assert answer.json is not None and answer.json["error"]["code"] == "internal"
+    assert "look whether it was done" in answer.json["error"]["way_out"], "it may have been"
     assert "secret" not in answer.text and "Traceback" not in answer.text
 
 

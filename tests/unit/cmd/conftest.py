@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from vmha_remediator import conf as config
 from vmha_remediator.cmd import manage
 from vmha_remediator.store import Store, open_store
 
+#: Handlers that oslo.log makes, for standard error and for a file.
+SET_UP = (logging.StreamHandler, WatchedFileHandler)
 KEY = b"0123456789abcdef0123456789abcdef"
 
 
@@ -23,7 +26,7 @@ def _logging_of_its_own() -> Iterator[None]:
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     yield
-    for handler in [h for h in root.handlers if type(h) is logging.StreamHandler]:
+    for handler in [h for h in root.handlers if type(h) in SET_UP]:
         if handler not in before:
             root.removeHandler(handler)
     root.setLevel(level)

@@ -58,7 +58,14 @@ def recovering(machine: Machine) -> int:
 
 
 class TestList:
+    def test_where_none_can_be_the_way_to_a_database_is_said(self, machine: Machine) -> None:
+        status, _, err = machine.manage("incident", "list")
+        said = f"vmha-manage: there is no {machine.database}; run: vmha-manage db upgrade\n"
+        assert (status, err) == (1, said)
+        assert not machine.database.exists(), "root's would be one that the service cannot write"
+
     def test_without_any_says_so(self, machine: Machine) -> None:
+        machine.store().close()
         assert machine.manage("incident", "list")[1] == (
             "No active incidents; --all shows earlier ones.\n"
         )
@@ -107,6 +114,7 @@ class TestShow:
         assert [vm["dest"] for vm in incident["vms"]] == ["h3", None]
 
     def test_of_an_unknown_one_is_one_clear_line(self, machine: Machine) -> None:
+        machine.store().close()
         assert machine.manage("incident", "show", "7") == (
             1,
             "",

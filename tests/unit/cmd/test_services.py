@@ -22,7 +22,8 @@ import pytest
 from oslo_config import cfg
 
 from tests.unit.cmd.conftest import KEY, Machine
-from vmha_remediator.cmd import api, remediator, verbs
+from vmha_remediator import conf as config
+from vmha_remediator.cmd import api, remediator, startup, verbs
 from vmha_remediator.cmd import engine as alone
 from vmha_remediator.errors import StoreUnavailable
 from vmha_remediator.rules import signing
@@ -35,6 +36,19 @@ LOGIN = (
     "[cloud]\nauth_type = password\nauth_url = http://127.0.0.1:1/v3\nusername = vmha\n"
     "password = secret\nproject_name = service\nuser_domain_id = d\nproject_domain_id = d\n"
 )
+
+
+def test_a_full_disk_under_the_log_is_one_line_and_stops_nothing(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Logging itself would print a traceback for every line that is lost."""
+    machine.configure("[DEFAULT]\nlog_file = /dev/full\n")
+    startup.setup_log(config.load(config_files=[str(machine.config_file)]))
+    for _ in range(3):
+        logging.getLogger("vmha").error("lost")
+    said = capsys.readouterr().err
+    assert said.startswith("The log cannot be written: No space left on device; ")
+    assert said.count("\n") == 1
 
 
 class Engine:

@@ -64,6 +64,29 @@ def test_then_it_is_that_of_the_late_host_with_all_that_is_needed(back: Back) ->
     assert back.look().migrations == (back.failed,)
 
 
+def test_an_incident_that_waits_for_a_person_mends_nothing(back: Back) -> None:
+    back.store.move(back.source, S.HELD, "held", epoch=back.epoch)
+    assert back.look().late_for == (DONE,)
+
+
+def test_what_was_on_its_way_when_it_failed_is_known_with_its_records(back: Back) -> None:
+    late, now = back.late, back.sim.world.clock.now()
+    twice = replace(DONE, attempts=2, started=now - 1, finished=now + 50)
+    records = [replace(back.failed, id=f"m{n}", created=now + n) for n in (2, 3)]
+    back.sim.world.nova.records = [replace(back.failed, created=now - 3600), *records]
+    for known in (twice, replace(twice, finished=None)):
+        back.store.save_vms(back.source, [known], epoch=back.epoch)
+        assert back.look().asked == ((known, tuple(records)),)
+    for known in (
+        replace(twice, attempts=1),
+        replace(twice, finished=late.opened - 1),
+        replace(twice, started=late.updated + 1),
+        replace(twice, old_host="h2"),
+    ):
+        back.store.save_vms(back.source, [known], epoch=back.epoch)
+        assert back.look().asked == ()
+
+
 def test_what_failed_before_the_host_did_is_no_matter(back: Back) -> None:
     back.store.move(back.source, S.CLEARED, "over", epoch=back.epoch)
     back.sim.world.nova.records = [replace(back.failed, updated=1.0)]

@@ -100,6 +100,27 @@ def test_short_flaps_that_go_on_are_told_once_as_flapping(sim: Sim) -> None:
     assert _untouched(sim)
 
 
+def test_an_engine_that_starts_anew_counts_no_situation_once_more(sim: Sim) -> None:
+    _flap(sim, down=10, up=4, times=1)
+    sim.world.hosts["h1"].network = False
+    sim.run_until(lambda: sim.store.standing_onsets() == ["h1"])
+    sim.engine = sim.new_engine()
+    sim.run(2)
+    sim.world.hosts["h1"].network = True
+    sim.engine = sim.new_engine()
+    sim.run(60)
+    assert sim.store.standing_onsets() == []
+    assert sim.reports.told() == []
+
+
+def test_a_situation_that_ends_while_a_host_is_left_alone_is_over(sim: Sim) -> None:
+    sim.world.hosts["h1"].network = False
+    sim.run_until(lambda: sim.store.standing_onsets() == ["h1"])
+    sim.store.set_maintenance("h1", "a new switch", "ann")
+    sim.run(2)
+    assert sim.store.standing_onsets() == []
+
+
 def test_a_flapping_network_is_reported_once(sim: Sim) -> None:
     _flap(sim, down=14, up=4)
     assert sim.reports.told() == ["h1:reported"]

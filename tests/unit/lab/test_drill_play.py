@@ -33,6 +33,8 @@ class FakeObserver:
     def look(self) -> Snapshot:
         return replace(WELL, incidents=tuple(self.told))
 
+    begin = look
+
     def incidents(self) -> tuple[IncidentView, ...]:
         return tuple(self.told)
 

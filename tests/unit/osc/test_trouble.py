@@ -155,11 +155,14 @@ def test_nonsense_on_the_command_line_is_understood_as_that(
 
 @pytest.mark.parametrize("name", WORDS)
 def test_help_teaches(name: str) -> None:
-    """Each says in its first line what it does, and explains every argument."""
+    """Each says in its first line what it does, and explains every argument.
+
+    Where more follows, that line is a sentence: both are printed as one paragraph.
+    """
     module, _, kind = commands()[name].partition(":")
     command = getattr(import_module(module), kind)(SimpleNamespace(), None)
-    first = command.get_description().splitlines()[0]
+    first, *more = command.get_description().splitlines()
     assert 10 < len(first) < 100
-    assert not first.endswith(".")
+    assert first.endswith((".", "?")) is bool(more)
     for action in command.get_parser(name)._actions:
         assert action.help, f"{name}: {action.dest}"

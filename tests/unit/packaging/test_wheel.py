@@ -29,7 +29,7 @@ SOURCES = {
 }
 SHIPPED = ("*.py", "*.yaml", "*.ini", "*.mako", "py.typed", "*.html", "*.js", "*.css")
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", ".lab", ".*_cache", "__pycache__", "*.egg-info", "build", "dist", "*.pyc"
+    ".git", ".venv", ".lab*", ".*_cache", "__pycache__", "*.egg-info", "build", "dist", "*.pyc"
 )
 
 #: Run inside the installed place; prints one JSON object.

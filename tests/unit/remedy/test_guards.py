@@ -18,7 +18,7 @@ from vmha_remediator.remedy.facts import Cluster, Facts, Maintenance
 from vmha_remediator.remedy.incident import Incident, ProofRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.plan import next_steps
 from vmha_remediator.remedy.policy import Policy
-from vmha_remediator.remedy.steps import Hold, Move, Note, Plan
+from vmha_remediator.remedy.steps import FollowVm, Hold, Move, Note, Plan
 from vmha_remediator.rules.judge import State
 
 HOSTS = frozenset({"h1", "h2", "h3", "h4"})
@@ -197,7 +197,22 @@ def test_a_recovered_host_that_nova_no_longer_knows_is_over_when_its_vms_are() -
     done = replace(STUCK, status=VmStatus.DONE, dest="h2")
     gone = no_measures(service=None)
     assert moves(next_steps(incident("recovered", vms=(done,)), gone, NOW)) == ["cleared"]
-    assert next_steps(incident("recovered", vms=(STUCK,)), gone, NOW).steps == ()
+    there = replace(gone, servers=(server("a"),))
+    assert next_steps(incident("recovered", vms=(STUCK,)), there, NOW).steps == ()
+
+
+def test_a_vm_of_a_host_that_nova_no_longer_knows_is_followed_to_its_end() -> None:
+    gone = no_measures(service=None, servers=(), migrations=())
+    (deleted,) = next_steps(incident("recovered", vms=(STUCK,)), gone, NOW).steps
+    assert isinstance(deleted, FollowVm)
+    assert deleted.record.status is VmStatus.SKIPPED
+    over = incident("recovered", vms=(deleted.record,))
+    assert moves(next_steps(over, gone, NOW)) == ["cleared"]
+
+
+def test_a_fenced_host_that_nova_no_longer_knows_goes_on_to_its_end() -> None:
+    gone = facts(service=None, servers=(), migrations=())
+    assert moves(next_steps(incident("fenced"), gone, NOW)) == ["evacuating"]
 
 
 # -- booting -------------------------------------------------------------------------------

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from tests.unit.remedy.build import NOW, facts, incident, server, service
 from vmha_remediator.remedy import outdated
 from vmha_remediator.remedy.facts import Facts, Migration
-from vmha_remediator.remedy.incident import VmRecord, VmStatus
+from vmha_remediator.remedy.incident import POWER_OFF, Incident, ProofRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.plan import next_steps
+from vmha_remediator.remedy.policy import Policy
 from vmha_remediator.remedy.steps import FollowVm, ResetState, RestoreVm, Step, Unforce
 
 DONE = VmRecord(
@@ -118,3 +122,60 @@ def test_the_incident_of_the_late_destination_takes_it_up_and_waits_for_it() -> 
     well = replace(known, late_for=(), servers=(replace(BROKEN, vm_state="active"),))
     done = next(s for s in next_steps(again, well, NOW).steps if isinstance(s, FollowVm))
     assert done.record.status is VmStatus.DONE
+
+
+# -- a host that is back is not taken back before it has come upon what it was asked for --------
+
+
+AGAIN = replace(ARRIVED, status="accepted")  # of two, Nova's conductor takes the older one
+
+
+def back(*records: Migration, **known: Any) -> tuple[Incident, Facts]:
+    """Return h2, which is well again, and the records of a VM that was on its way when it fell."""
+    known |= {"opened": NOW - 130, "proof": ProofRecord("redfish", POWER_OFF, "", NOW - 120)}
+    h2 = incident("recovered", host="h2", heard_since=NOW - 60, **known)
+    looked = replace(
+        facts(None, servers=(), migrations=(), asked=((DONE, records),)),
+        host="h2", service=service(host="h2", forced_down=True, updated_at=NOW),
+        heartbeat_age=0.5,
+    )  # fmt: skip
+    return h2, looked
+
+
+def planned(h2: Incident, known: Facts) -> list[str]:
+    return [step.name for step in next_steps(h2, known, NOW).steps]
+
+
+@pytest.mark.parametrize("first", ["accepted", "done", "completed"])
+def test_of_two_requests_one_may_be_to_come(first: str) -> None:
+    h2, known = back(replace(WAITS, status=first), AGAIN)
+    assert outdated.to_come(h2, known) == ("a",)
+    assert planned(h2, known) == ["note"]
+    assert "requests of before in its queue, for a" in next_steps(h2, known, NOW).sentence
+
+
+def test_meanwhile_it_is_waited_for_and_not_for_ever() -> None:
+    wait = Policy().late_wait
+    assert planned(*back(WAITS, ARRIVED, well_since=NOW - wait + 1)) == []
+    assert planned(*back(WAITS, ARRIVED, well_since=NOW - wait)) == ["unforce", "move"]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        (CAME, AGAIN),
+        (CAME, ARRIVED, AGAIN),
+        (ARRIVED,),
+        (replace(WAITS, status="error"), ARRIVED),
+        (replace(WAITS, status="failed", dest="h4"), ARRIVED),
+    ],
+)
+def test_nothing_is_to_come_once_it_failed_there_or_where_nobody_was_asked(
+    records: tuple[Migration, ...],
+) -> None:
+    assert planned(*back(*records)) == ["unforce", "move"]
+
+
+def test_a_failure_there_of_before_it_died_is_none_of_that_request() -> None:
+    h2, known = back(replace(CAME, updated=1.0), WAITS, ARRIVED)
+    assert outdated.to_come(h2, known) == ("a",)

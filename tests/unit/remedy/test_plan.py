@@ -193,7 +193,7 @@ CASES: list[tuple[str, Incident, Facts, list[str]]] = [
         "reported, back again: the note is taken back, and it counts once more",
         incident("reported", rule="isolation", well_since=NOW - 2),
         facts("isolation"),
-        ["note", "count-onset"],
+        ["count-onset"],
     ),
     ("reported, silence: stands", incident("reported", rule="isolation"), no_measures(), []),
     (

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from vmha_remediator.errors import (
 )
 from vmha_remediator.remedy.incident import Incident, ProofRecord, VmRecord, VmStatus
 from vmha_remediator.remedy.states import IncidentState as S
-from vmha_remediator.store import Store, open_store
+from vmha_remediator.store import Store, open_store, store_to_read
 
 
 def _open(store: Store, epoch: int, host: str = "h1", rule: str = "failure") -> Incident:
@@ -324,9 +325,39 @@ def test_onsets_are_counted_within_their_window_by_whoever_leads(conf: cfg.Confi
     counts = []
     for second in (1000.0, 1100.0, 1250.0, 1400.0):
         now[0] = second
-        counts.append(len(store.count_onset("h1", 300.0, epoch=store.claim_epoch("some"))))
+        epoch = store.claim_epoch("some")
+        counts.append(len(store.count_onset("h1", 300.0, epoch=epoch)))
+        store.end_onset("h1", epoch=epoch)
     assert counts == [1, 2, 3, 3]
     assert len(store.count_onset("h2", 300.0, epoch=store.claim_epoch("some"))) == 1
+
+
+def test_an_onset_that_stands_is_counted_once_whoever_leads(conf: cfg.ConfigOpts) -> None:
+    store = open_store(conf)
+    first = store.count_onset("h1", 300.0, epoch=store.claim_epoch("one"))
+    epoch = store.claim_epoch("another")
+    assert store.standing_onsets() == ["h1"]
+    assert store.count_onset("h1", 300.0, epoch=epoch) == first
+    store.end_onset("h1", epoch=epoch)
+    assert store.standing_onsets() == []
+    assert len(store.count_onset("h1", 300.0, epoch=epoch)) == 2
+
+
+def test_an_incident_that_is_opened_tells_of_the_onset(store: Store) -> None:
+    epoch = store.claim_epoch("one")
+    store.count_onset("h1", 300.0, epoch=epoch)
+    _open(store, epoch)
+    assert store.standing_onsets() == []
+    assert len(store.count_onset("h1", 300.0, epoch=epoch)) == 2
+
+
+def test_an_onset_within_an_incident_is_counted_with_what_is_noted(store: Store) -> None:
+    epoch = store.claim_epoch("one")
+    incident = _open(store, epoch)
+    store.update(incident, epoch=epoch, onset=300.0, well_since=None)
+    with pytest.raises(IncidentChanged):  # as after a crash: planned on what was before
+        store.update(incident, epoch=epoch, onset=300.0, well_since=None)
+    assert len(store.count_onset("h1", 300.0, epoch=epoch)) == 2
 
 
 # -- the database --------------------------------------------------------------------------
@@ -338,6 +369,28 @@ def test_a_second_process_sees_the_first_ones_writes(conf: cfg.ConfigOpts, store
     assert [bell.host for bell in other.take_doorbells()] == ["h1"]
     other.close()
     store.close()
+
+
+def test_who_only_reads_makes_no_database(conf: cfg.ConfigOpts) -> None:
+    with pytest.raises(StoreUnavailable, match=r"there is no .*; run: vmha-manage db upgrade"):
+        store_to_read(conf)
+    assert not Path(conf.database.connection.removeprefix("sqlite:///")).exists()
+
+
+def test_who_only_reads_upgrades_none(conf: cfg.ConfigOpts) -> None:
+    store = open_store(conf)
+    with store.database.engine().begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0004'"))
+    with pytest.raises(StoreUnavailable, match=r"at revision 0004, .* run: vmha-manage db up"):
+        store_to_read(conf)
+    assert store.database.revision() == "0004"
+
+
+def test_who_only_reads_sees_what_is_there(conf: cfg.ConfigOpts, store: Store) -> None:
+    store.claim_epoch("one")
+    found = store_to_read(conf).leader()
+    assert found is not None
+    assert found.owner == "one"
 
 
 def test_an_upgrade_twice_is_one(store: Store) -> None:
