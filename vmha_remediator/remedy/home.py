@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from vmha_remediator.remedy import original
+from vmha_remediator.remedy import original, outdated
 from vmha_remediator.remedy.facts import FAILED, Facts, Migration, Server
 from vmha_remediator.remedy.incident import IN_FLIGHT, Incident, VmRecord, VmStatus
 from vmha_remediator.remedy.policy import Policy
-from vmha_remediator.remedy.steps import FollowVm, RestartVm, RestoreVm, Step
+from vmha_remediator.remedy.steps import FollowVm, ResetState, RestartVm, RestoreVm, Step
 
 #: States in which a hard reboot makes a VM run again (nova.compute.vm_states.ALLOW_HARD_REBOOT).
 RESTARTABLE = frozenset({"active", "stopped", "error"})
@@ -42,10 +42,14 @@ def plan(incident: Incident, facts: Facts, now: float, policy: Policy) -> Homeco
         server = servers.get(vm.server_id)
         if vm.status in OVER or server is None:
             continue
-        last = _last(facts, vm)
+        last, late = _last(facts, vm), outdated.broken_by(vm, server, facts) is not None
         if server.host != vm.old_host:
             _elsewhere(found, vm)
-        elif _on_its_way(vm, server, now, incident.heard_since or now, policy):
+        elif late and not _half(vm, last):
+            found.waiting.append(vm.name)
+            why = "nothing works on it; a request that came too late left its task behind"
+            found.steps.append(ResetState(vm, "active", why))
+        elif not late and _on_its_way(vm, server, now, incident.heard_since or now, policy):
             found.waiting.append(vm.name)
         elif _is_back(vm, server, bool(vm.acted) or bool(_cannot(vm, server, last, policy))):
             sentence = f"{vm.name}: is {server.vm_state} on {vm.old_host} again"
@@ -148,10 +152,15 @@ def _start_step(vm: VmRecord, server: Server) -> Step:
     return RestoreVm(replace(vm, dest=vm.old_host, attempts=starts(vm) + 1), action)
 
 
+def _half(vm: VmRecord, last: Migration | None) -> str | None:
+    """Return where its evacuation failed half-way, so that it may exist there."""
+    return vm.may_run_on or (last.dest if last is not None and last.status == FAILED else None)
+
+
 def _cannot(vm: VmRecord, server: Server, last: Migration | None, policy: Policy) -> str:
     """Return why a VM must not be started on its own host, or nothing."""
     host = vm.old_host
-    half = vm.may_run_on or (last.dest if last is not None and last.status == FAILED else None)
+    half = _half(vm, last)
     checks: tuple[tuple[Callable[[], bool], str], ...] = (
         (
             lambda: bool(half),

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from vmha_remediator.remedy import groups, unprotectable
+from vmha_remediator.remedy import groups, outdated, unprotectable
 from vmha_remediator.remedy.facts import FAILED, FINISHED, NOT_STARTED, Migration, Server
 from vmha_remediator.remedy.incident import VmRecord, VmStatus
 from vmha_remediator.remedy.steps import ConfirmResize, Evacuate, ResetState, Step
@@ -48,8 +48,12 @@ def next_step(case: Case, server: Server) -> Step | None:
     vm, last = case.vm, case.last
     if last is not None and last.status in (NOT_STARTED, FAILED) and not _known(vm, last):
         return _failed(case, server, last)
-    if last is not None and last.status in FINISHED and vm.started is not None:
-        return None  # Nova has moved it between two of our reads
+    finished = last is not None and last.status in FINISHED and vm.started is not None
+    if last is not None and finished and not _known(vm, last):
+        if not case.policy.due(last.updated + case.policy.settle, case.now):
+            return None  # Nova has moved it between two of our reads
+        if _is_over(case, server):
+            return _failed(case, server, last)
     asked = vm.status is VmStatus.REQUESTED
     if asked and not case.policy.due(vm.not_before + case.policy.settle, case.now):
         return None  # the record may still appear
@@ -59,6 +63,18 @@ def next_step(case: Case, server: Server) -> Step | None:
     if server.task_state and not case.dest_died:
         return _unstick(case, server, server.task_state)
     return evacuate(case, server)
+
+
+def _is_over(case: Case, server: Server) -> bool:
+    """Tell whether nobody works on an evacuation any more, although its record is finished.
+
+    A nova-compute that starts completes the records of what was to leave its host, whether it has
+    left or not (nova.compute.manager: _destroy_evacuated_instances).
+    """
+    if not server.task_state:
+        return True
+    # Its task stays, too, where a request that came too late has put it in error.
+    return case.facts.heard and outdated.broken_by(case.vm, server, case.facts) is not None
 
 
 def _known(vm: VmRecord, last: Migration) -> bool:

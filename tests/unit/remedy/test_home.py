@@ -71,6 +71,23 @@ def test_it_is_over_when_the_vm_runs_there() -> None:
     assert words(back(done, service=TAKEN, servers=(runs,))) == ["-> readmitted"]
 
 
+def test_the_task_that_a_late_request_left_is_taken_off_unless_the_vm_may_exist_elsewhere() -> (
+    None
+):
+    left = server("a", vm_state="error", task_state="rebuilding")
+    late = Migration("m0", "id-a", "h1", "h3", "failed", NOW - 200, updated=NOW - 20)
+    asked = Migration("m1", "id-a", "h1", None, "completed", NOW - 100, updated=NOW - 15)
+    known: dict[str, Any] = {
+        "service": TAKEN, "servers": (left,), "migrations": (late, asked)
+    }  # fmt: skip
+    assert words(back(VM, **known)) == ["reset-state"]
+    assert words(back(VM, **known | {"migrations": (asked,)})) == [], "somebody may work on it"
+    half = replace(VM, may_run_on="h3")
+    plan = back(half, **known)
+    assert "reset-state" not in words(plan)
+    assert "may exist there" in str(plan.steps)
+
+
 @pytest.mark.parametrize(
     ("what", "vm", "known"),
     [

@@ -394,3 +394,26 @@ def test_who_is_protected(fields: dict[str, object], wanted: bool) -> None:
 @pytest.mark.parametrize(("text", "wanted"), [("7", 7), (" -1 ", -1), ("high", 0), ("", 0)])
 def test_priority_is_a_number_or_nothing(text: str, wanted: int) -> None:
     assert protect.priority(server("a", metadata={"vmha:priority": text})) == wanted
+
+
+@pytest.mark.parametrize(
+    ("age", "task", "heard", "expected"),
+    [
+        (1.0, None, False, None),  # Nova may have moved it between two reads
+        (20.0, None, False, VmStatus.WAITING),
+        (20.0, "rebuilding", False, None),  # somebody may yet begin it
+        (20.0, "rebuilding", True, VmStatus.WAITING),  # its host is back: nothing is started
+    ],
+)
+def test_a_finished_record_of_a_vm_that_has_not_moved_is_a_failure(
+    age: float, task: str | None, heard: bool, expected: VmStatus | None
+) -> None:
+    """A nova-compute that starts completes the records of what was to leave its host."""
+    found = server("a", vm_state="error", task_state=task, fault="No valid host was found.")
+    late = replace(_migration("failed", "h3", age=40.0), id="m0", updated=NOW - 25)
+    finished = replace(_migration("completed", None, age=30.0), updated=NOW - age)
+    known = facts("agent-down" if heard else "failure", servers=(found,))
+    known = replace(known, migrations=(late, finished))
+    begun = incident("evacuating", vms=(replace(MOVING, dest=None),))
+    steps = vms.steps_for(begun, known, NOW, POLICY, may_start="")
+    assert [_status(step) for step in steps] == ([] if expected is None else [expected])
