@@ -153,7 +153,9 @@ function init_vmha {
         if [[ "$VMHA_COORDINATION_URL" == file://* ]]; then
             mkdir -p "${VMHA_COORDINATION_URL#file://}"
         fi
-        recreate_database vmha
+        if is_service_enabled $DATABASE_BACKENDS; then  # a second node shares that of the first
+            recreate_database vmha
+        fi
         "$VMHA_BIN_DIR/vmha-manage" --config-file "$VMHA_CONF" db upgrade
         "$VMHA_BIN_DIR/vmha-manage" --config-file "$VMHA_CONF" telemetry setup
     fi

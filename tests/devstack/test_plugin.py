@@ -83,6 +83,8 @@ class DevStack:
             "SERVICE_HOST": "127.0.0.1",
             "HOST_IP": "127.0.0.1",
             "STACK_USER": str(os.getuid()),
+            "ENABLED_SERVICES": "mysql",
+            "DATABASE_BACKENDS": "mysql postgresql",
             "SERVICE_PASSWORD": "top secret",
             "SERVICE_DOMAIN_NAME": "Default",
             "SERVICE_PROJECT_NAME": "service",
@@ -160,6 +162,16 @@ def test_a_compute_node_runs_the_evidence_only(devstack: DevStack) -> None:
     started = [call.split()[1] for call in devstack.calls if call.startswith("run_process")]
     assert started == ["vmha-agent", "vmha-polling"]
     assert not (devstack.conf / "vmha.conf").exists()
+
+
+def test_only_the_node_with_the_database_makes_it_anew(
+    devstack: DevStack, stacked: DevStack
+) -> None:
+    assert "recreate_database vmha" in stacked.calls
+    devstack.settings["ENABLED_SERVICES"] = "vmha-remediator"
+    devstack.run("stack", "post-config")
+    devstack.run("stack", "extra")
+    assert "recreate_database vmha" not in devstack.calls, "a second node would empty it"
 
 
 def test_an_engine_on_a_second_node_is_told_that_a_file_cannot_make_it_lead(

@@ -71,8 +71,9 @@ def no_service(incident: Incident, facts: Facts, now: float, policy: Policy) -> 
     return Objection(
         NO_SERVICE,
         f"Nova knows no nova-compute service named {facts.host}",
-        "give the agent the name that 'openstack compute service list' shows ([agent] host); "
-        f"then: {release_command(incident)}",
+        "give the agent the name that 'openstack compute service list' shows ([agent] host), or, "
+        "if the host was removed from Nova, take it out of the evidence, too: stop its agent and "
+        f"'vmha-agent forget' it; then: {release_command(incident)}",
     )
 
 

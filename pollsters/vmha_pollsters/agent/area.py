@@ -125,6 +125,8 @@ def _make_room(path: str, size: int) -> None:
             os.posix_fallocate(fd, 0, size)
         elif os.lseek(fd, 0, os.SEEK_END) < size:
             raise LeaseError(f"{path} has less than the {size} bytes needed")
+    except OSError as exc:  # posix_fallocate does not say of which file
+        raise OSError(exc.errno, exc.strerror, path) from exc
     finally:
         os.close(fd)
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import uuid
 from pathlib import Path
 
@@ -80,6 +82,18 @@ def test_init_refuses_in_one_line_and_leaves_the_area_alone(
     assert error.count("\n") == 1
     assert says in error
     assert Path(path).read_bytes() == before
+
+
+def test_init_on_a_full_disk_names_the_file(
+    tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_fd: int, _begin: int, _size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    new = str(tmp_path / "new")
+    assert main(["init", new, "--hosts", "4", "--cluster", "prod"]) == 1
+    assert capsys.readouterr().err == f"vmha-agent: {new}: No space left on device\n"
 
 
 def test_init_refuses_a_cluster_name_that_does_not_fit(tmp_path: Path, capsys: Out) -> None:
