@@ -22,7 +22,8 @@ BROKEN = "an evacuation of before has reached {late} too late; Nova put it in er
 def late(vm: VmRecord, migrations: Iterable[Migration]) -> Migration | None:
     """Return the request that failed after a VM had arrived, or None.
 
-    Before that is known, it is one that failed after a newer one was made.
+    Before that is known, it is one that failed after a newer one was made. The newest may have no
+    record, if Nova went away when it was asked.
     """
     own = sorted((m for m in migrations if m.server_id == vm.server_id), key=lambda m: m.created)
     if not own:
@@ -30,6 +31,8 @@ def late(vm: VmRecord, migrations: Iterable[Migration]) -> Migration | None:
     since, failed = own[-1].created, own[:-1]
     if vm.finished is not None:
         since, failed = vm.finished, own
+    elif vm.status is VmStatus.REQUESTED:
+        since, failed = max(since, vm.not_before), own
     return next((m for m in failed if m.status == FAILED and m.updated > since), None)
 
 

@@ -111,6 +111,9 @@ def _unstick(case: Case, server: Server, task: str) -> Step | None:
     if task in DEAD_TASKS:
         to = "error" if server.vm_state == "error" else "active"
         return ResetState(case.vm, to, f"its task '{task}' died with the host")
+    asked = case.vm.status is VmStatus.REQUESTED  # and Nova has no record of that
+    if asked and outdated.broken_by(case.vm, server, case.facts):
+        return ResetState(case.vm, "active", "a request that came too late left its task behind")
     if task in REBUILD_TASKS and case.now < case.vm.not_before + case.policy.stuck_after:
         return None  # an evacuation whose record has not been seen yet
     if task in DELETE_TASKS:

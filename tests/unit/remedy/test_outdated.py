@@ -47,6 +47,20 @@ def test_an_attempt_that_failed_before_the_one_that_succeeded_is_not_late() -> N
     assert outdated.late(MOVING, ()) is None
 
 
+def test_one_that_comes_after_a_newer_request_of_which_nova_has_no_record_is_late() -> None:
+    """Nova went away when it was asked anew; the task that is left on the VM is nobody's."""
+    asked = replace(MOVING, status=VmStatus.REQUESTED, not_before=NOW - 30, dest=None)
+    assert outdated.late(asked, (CAME,)) == CAME
+    assert outdated.late(asked, (replace(CAME, updated=NOW - 40),)) is None
+    left = server("a", vm_state="error", task_state="rebuilding")
+    known = facts(servers=(left,), migrations=(CAME,), service=service(forced_down=True))
+    begun = incident("evacuating", vms=(asked,))
+    plan = next_steps(begun, known, NOW)
+    assert [type(step) for step in plan.steps] == [ResetState]
+    earlier = replace(known, migrations=(replace(CAME, updated=NOW - 40),))
+    assert next_steps(begun, earlier, NOW).steps == (), "its own record may not have been seen yet"
+
+
 def test_it_may_be_the_very_record_by_which_the_vm_has_moved() -> None:
     """Nova's conductor has taken the older of two, and the newer one stays accepted."""
     stays = replace(ARRIVED, status="accepted", updated=0.0)
