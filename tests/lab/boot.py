@@ -6,11 +6,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from tests.lab import hosts, layout, nova_api, process, records
-from tests.lab.errors import LabError
+from tests.lab.errors import Busy, LabError
 from tests.lab.guests import TAG, GuestView, guests, servers
 from tests.lab.services import cloudapi
 
@@ -94,16 +95,21 @@ def restart_dead(*on: str) -> list[str]:
     For hosts that came back without their VMs having been evacuated. Returns their names. Their
     nova-compute may just be finding them off, and refuses anything else until it has stopped them.
     """
-    process.wait_for(
-        lambda: not any(guest.task for guest in _dead(on)),
-        f"Nova to be done with the VMs of {', '.join(on)}",
-        _TIMEOUT,
-        interval=0.5,
-    )
-    dead = _dead(on)
-    for guest in dead:
-        nova_api.post(f"/servers/{guest.vm}/action", {"reboot": {"type": "HARD"}})
-    return [guest.name for guest in dead]
+    asked: dict[str, str] = {}
+
+    def all_asked() -> bool:
+        dead = _dead(on)
+        for guest in dead:
+            if guest.task or guest.vm in asked:
+                continue
+            with suppress(Busy):  # since the moment in which it was looked at
+                nova_api.post(f"/servers/{guest.vm}/action", {"reboot": {"type": "HARD"}})
+                asked[guest.vm] = guest.name
+        return all(guest.vm in asked for guest in dead)
+
+    what = f"Nova to be done with the VMs of {', '.join(on)}"
+    process.wait_for(all_asked, what, _TIMEOUT, interval=0.5)
+    return [*asked.values()]
 
 
 def _dead(on: Collection[str]) -> list[GuestView]:

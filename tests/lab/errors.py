@@ -6,3 +6,7 @@ from __future__ import annotations
 
 class LabError(Exception):
     """Something of the lab cannot go on; the text says what, and what to do about it."""
+
+
+class Busy(LabError):
+    """Nova is at work on a VM, and refuses anything else until it is done."""

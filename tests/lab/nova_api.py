@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from keystoneauth1 import exceptions as ks_exc
 from openstack import exceptions as sdk_exc
 
-from tests.lab.errors import LabError
+from tests.lab.errors import Busy, LabError
 from tests.lab.services import cloudapi
 
 #: Before 2.95, from which an evacuated server stays stopped: one version for all the lab asks.
@@ -36,7 +37,8 @@ def request(method: str, path: str, **kwargs: Any) -> dict[str, Any]:
     except (ks_exc.ClientException, sdk_exc.SDKException) as exc:
         raise LabError(f"Nova cannot be asked: {exc}; see 'status'") from exc
     if answer.status_code >= 400:
-        raise LabError(f"Nova refused: {_reason(answer)}")
+        error = Busy if answer.status_code == HTTPStatus.CONFLICT else LabError
+        raise error(f"Nova refused: {_reason(answer)}")
     found: dict[str, Any] = answer.json() if answer.content else {}
     return found
 
