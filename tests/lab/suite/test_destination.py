@@ -115,6 +115,33 @@ def test_what_a_dead_destination_was_asked_for_runs_elsewhere(
         )
 
 
+@nightly
+def test_what_a_late_destination_breaks_is_mended_though_the_source_has_been_taken_back(
+    cloud: Cloud, source: str
+) -> None:
+    """The source is back first: of two records of a VM Nova completes one at each start."""
+    dest = next(host for host in layout.HOSTS if host != source)
+    with otherwise(FEW):
+        caught, others = dies_with_requests(cloud, source, dest)
+        everyone = [*caught, *others]
+        recovered = left((source, dest), everyone)
+        cloud.wait(
+            both(incident_state(source, "failure", *RECOVERED), recovered),
+            f"all protected VMs of {source} and {dest} run on the others",
+        )
+        hosts.boot_host(source)
+        cloud.wait_for_word("has to be restarted once more", timeout=150)
+        hosts.restart_services(source, ["compute"])
+        cloud.wait(incident_state(source, "failure", "readmitted"), f"{source} is taken back")
+        hosts.boot_host(dest)
+        cloud.wait(
+            both(incident_state(dest, "failure", "readmitted"), recovered),
+            f"{dest} is taken back, and what it has put in error is made active",
+        )
+    mended = {vm.server_id for vm in cloud.observer.latest(dest).vms if vm.old_host == source}
+    assert mended == {*caught}
+
+
 def stop_compute(host: str) -> None:
     """Hold the nova-compute of a host where it stands (SIGSTOP)."""
     found = process.find(hosts.process_name(host, "compute"))

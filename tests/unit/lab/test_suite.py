@@ -36,4 +36,4 @@ def test_what_is_left_for_the_night_has_one_beside_it_by_day_and_a_scenario() ->
 
 
 def _marks(source: str) -> list[str]:
-    return re.findall(r"marks=nightly", source)
+    return re.findall(r"marks=nightly|^@nightly", source, re.MULTILINE)
