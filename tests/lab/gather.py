@@ -160,7 +160,7 @@ def journal() -> tuple[list[Incident], list[Change]]:
     try:
         conf = vmha_conf.load(config_files=[str(config)])
         kind, _, path = conf.database.connection.partition(":///")
-        if kind == "sqlite" and not Path(path).exists():  # opening it would make it
+        if kind == "sqlite" and not Path(path).exists():  # it never ran
             return [], []
         store = store_to_read(conf)
         try:

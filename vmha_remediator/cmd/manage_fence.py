@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vmha_remediator.cmd import output
+from vmha_remediator.cmd import output, stores
 from vmha_remediator.errors import ConfigError, VmhaError
 from vmha_remediator.verb import add_verb
 
@@ -214,7 +214,6 @@ def _really(
     """Power one host off and on, once everything speaks for it; raises `VmhaError`."""
     from vmha_remediator.cmd import fence_rows
     from vmha_remediator.effects.nova import make_nova
-    from vmha_remediator.store import open_store
 
     if len(args.host) != 1:
         raise VmhaError("--really takes exactly one host; nothing was powered off")
@@ -222,7 +221,7 @@ def _really(
     trouble = fencer.trouble(host)
     if trouble is not None:
         raise ConfigError(trouble)
-    store = open_store(conf)
+    store = stores.to_write(conf)
     active = {incident.host: incident.id for incident in store.incidents(active_only=True)}
     nova = make_nova(conf)
     fence_rows.refuse_what_is_used(nova, host, active)
@@ -247,8 +246,6 @@ def _timing(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
 
 
 def _confirm(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
-    from vmha_remediator.store import open_store
-
     host: str = args.host
     fencer = _fencer(conf)
     _refuse_what_cannot_count(fencer, host)
@@ -256,7 +253,7 @@ def _confirm(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
     print(ASSERTION.format(host=host))
     if not args.yes:
         output.demand(host, f"Type the host's name to confirm that {host} is off:")
-    incident = open_store(conf).confirm_fenced(host, output.operator())
+    incident = stores.to_write(conf).confirm_fenced(host, output.operator())
     print(f"Noted for incident {incident.id}: {output.operator()} confirms that {host} is off.")
     return 0
 

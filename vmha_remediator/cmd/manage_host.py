@@ -10,14 +10,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from vmha_remediator.cmd import output
+from vmha_remediator.cmd import output, stores
 from vmha_remediator.errors import VmhaError
 from vmha_remediator.verb import add_verb
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-    from vmha_remediator.store import Store
 
 SET = """\
 Leave a host alone: while the flag stands, nothing of the host is reported, it is not fenced and
@@ -86,20 +85,8 @@ def _hours(text: str) -> float:
     return hours
 
 
-def _store(conf: cfg.ConfigOpts) -> Store:
-    from vmha_remediator.store import open_store
-
-    return open_store(conf)
-
-
-def _to_read(conf: cfg.ConfigOpts) -> Store:
-    from vmha_remediator.store import store_to_read
-
-    return store_to_read(conf)
-
-
 def _set(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
-    store = _store(conf)
+    store = stores.to_write(conf)
     if not args.unknown:
         _refuse_unknown(args.host, conf)
     until = None if args.hours is None else time.time() + args.hours * HOUR
@@ -129,14 +116,14 @@ def _refuse_unknown(host: str, conf: cfg.ConfigOpts) -> None:
 
 
 def _unset(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
-    if not _store(conf).unset_maintenance(args.host):
+    if not stores.to_write(conf).unset_maintenance(args.host):
         raise VmhaError(f"{args.host} is not in maintenance")
     print(f"{args.host} is looked after again.")
     return 0
 
 
 def _list(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
-    flags = _to_read(conf).maintenance().values()
+    flags = stores.to_read(conf).maintenance().values()
     if args.json:
         output.print_json([dataclasses.asdict(flag) for flag in flags])
     elif flags:

@@ -8,14 +8,13 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-from vmha_remediator.cmd import output
+from vmha_remediator.cmd import output, stores
 from vmha_remediator.verb import add_verb
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
     from vmha_remediator.remedy.incident import Incident
-    from vmha_remediator.store import Store
 
 LIST = """\
 List incidents, the latest first: those that are active, or all.
@@ -87,18 +86,6 @@ def _verb(verbs: Any, name: str, summary: str, text: str, func: Any) -> argparse
     return parser
 
 
-def _store(conf: cfg.ConfigOpts) -> Store:
-    from vmha_remediator.store import open_store
-
-    return open_store(conf)
-
-
-def _to_read(conf: cfg.ConfigOpts) -> Store:
-    from vmha_remediator.store import store_to_read
-
-    return store_to_read(conf)
-
-
 def as_dict(incident: Incident) -> dict[str, Any]:
     """Return an incident for JSON: plain values, times in seconds since the epoch."""
     values = dataclasses.asdict(incident)
@@ -106,7 +93,7 @@ def as_dict(incident: Incident) -> dict[str, Any]:
 
 
 def _list(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
-    incidents = _to_read(conf).incidents(active_only=not args.all, limit=args.limit)
+    incidents = stores.to_read(conf).incidents(active_only=not args.all, limit=args.limit)
     if args.json:
         output.print_json([as_dict(incident) for incident in incidents])
     elif incidents:
@@ -140,7 +127,7 @@ def _summary(incident: Incident) -> tuple[object, ...]:
 
 
 def _show(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
-    incident = _to_read(conf).incident(args.id)
+    incident = stores.to_read(conf).incident(args.id)
     if args.json:
         output.print_json(as_dict(incident))
         return 0
@@ -202,7 +189,7 @@ def _vms(incident: Incident) -> list[tuple[object, ...]]:
 
 
 def _release(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
-    store = _store(conf)
+    store = stores.to_write(conf)
     incident = store.incident(args.id)
     if incident.state == "held" and not args.yes:
         print(f"Incident {incident.id}, {incident.rule} of {_subject(incident)}, is held:")
@@ -221,7 +208,7 @@ def _purge(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
     from vmha_remediator.store.purge import purge
 
     before = time.time() - args.older_than * DAY
-    found = purge(_store(conf).database, before, dry_run=args.dry_run)
+    found = purge(stores.to_write(conf).database, before, dry_run=args.dry_run)
     if args.json:
         output.print_json(dict(found))
         return 0

@@ -8,7 +8,7 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-from vmha_remediator.cmd import output
+from vmha_remediator.cmd import output, stores
 from vmha_remediator.verb import add_verb
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ def _hours(text: str) -> float:
 
 
 def _restarts(args: argparse.Namespace, conf: cfg.ConfigOpts) -> int:
-    from vmha_remediator.store import store_to_read
-
-    found = store_to_read(conf).all_restarts(time.time() - args.hours * HOUR)
+    found = stores.to_read(conf).all_restarts(time.time() - args.hours * HOUR)
     if args.json:
         output.print_json([dataclasses.asdict(restart) for restart in found])
     elif found:

@@ -47,7 +47,7 @@ def plan(incident: Incident, facts: Facts, now: float, policy: Policy) -> Homeco
             _elsewhere(found, vm)
         elif late and not _half(vm, last):
             found.waiting.append(vm.name)
-            why = "nothing works on it; a request that came too late left its task behind"
+            why = f"nothing works on it; {outdated.LEFT}"
             found.steps.append(ResetState(vm, "active", why))
         elif not late and _on_its_way(vm, server, now, incident.heard_since or now, policy):
             found.waiting.append(vm.name)

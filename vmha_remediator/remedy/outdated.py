@@ -18,6 +18,9 @@ from vmha_remediator.remedy.steps import FollowVm
 
 BROKEN = "an evacuation of before has reached {late} too late; Nova put it in error on {dest}"
 
+#: What is told of a VM whose task nobody works on.
+LEFT = "a request that came too late left its task behind"
+
 
 def late(vm: VmRecord, migrations: Iterable[Migration]) -> Migration | None:
     """Return the request that failed after a VM had arrived, or None.

@@ -46,14 +46,14 @@ SAME_DEST_ATTEMPTS = 2
 def next_step(case: Case, server: Server) -> Step | None:
     """Judge a VM that Nova still places on the dead host, with no evacuation under way."""
     vm, last = case.vm, case.last
-    if last is not None and last.status in (NOT_STARTED, FAILED) and not _known(vm, last):
-        return _failed(case, server, last)
-    finished = last is not None and last.status in FINISHED and vm.started is not None
-    if last is not None and finished and not _known(vm, last):
-        if not case.policy.due(last.updated + case.policy.settle, case.now):
-            return None  # Nova has moved it between two of our reads
-        if _is_over(case, server):
+    if last is not None and not _known(vm, last):
+        if last.status in (NOT_STARTED, FAILED):
             return _failed(case, server, last)
+        if last.status in FINISHED and vm.started is not None:
+            if not case.policy.due(last.updated + case.policy.settle, case.now):
+                return None  # Nova has moved it between two of our reads
+            if _is_over(case, server):
+                return _failed(case, server, last)
     asked = vm.status is VmStatus.REQUESTED
     if asked and not case.policy.due(vm.not_before + case.policy.settle, case.now):
         return None  # the record may still appear
@@ -113,7 +113,7 @@ def _unstick(case: Case, server: Server, task: str) -> Step | None:
         return ResetState(case.vm, to, f"its task '{task}' died with the host")
     asked = case.vm.status is VmStatus.REQUESTED  # and Nova has no record of that
     if asked and outdated.broken_by(case.vm, server, case.facts):
-        return ResetState(case.vm, "active", "a request that came too late left its task behind")
+        return ResetState(case.vm, "active", outdated.LEFT)
     if task in REBUILD_TASKS and case.now < case.vm.not_before + case.policy.stuck_after:
         return None  # an evacuation whose record has not been seen yet
     if task in DELETE_TASKS:

@@ -83,26 +83,24 @@ class SanlockLease:
             self._sights, self._looked = {}, own.checked
         missing = {n: s for n, s in table.slots.items() if n not in self._sights}
         if missing:
-            names = {n: slot.host[:MOST_NAME] for n, slot in missing.items()}
-            renewed = {
-                n: self._records[name] for n, name in names.items() if name in self._records
+            slots = {
+                n: replace(
+                    slot,
+                    nonce=b"%d" % record.host_id,
+                    generation=record.generation,
+                    sequence=record.timestamp,
+                    views=(),
+                )
+                for n, slot in missing.items()
+                if (record := self._records.get(slot.host[:MOST_NAME])) is not None
             }
             seen = replace(
                 table,
                 started=float(own.checked),  # whole seconds: never older than it is
                 finished=own.checked + 1.0,
                 header=replace(table.header, uuid=uuid.uuid5(_AREA, str(table.header.uuid))),
-                slots={
-                    n: replace(
-                        missing[n],
-                        nonce=b"%d" % record.host_id,
-                        generation=record.generation,
-                        sequence=record.timestamp,
-                        views=(),
-                    )
-                    for n, record in renewed.items()
-                },
-                sequences={n: record.timestamp for n, record in renewed.items()},
+                slots=slots,
+                sequences={n: slot.sequence for n, slot in slots.items()},
                 damaged={n: why for n, s in missing.items() if (why := self._unfit(s.host))},
             )
             self._sights |= self._freshness.look(seen)

@@ -81,9 +81,8 @@ class Cache:
             return self._read(numbers, first, data, area)
         marks, before = _marks(data, numbers[0] - first), self._runs.get(first)
         if before is None or before.numbers != numbers:
-            before = _Run(
-                numbers, marks, {}, {}, frozenset(numbers), ()
-            )  # nothing is to be believed
+            unread = frozenset(numbers)  # nothing is to be believed
+            before = _Run(numbers, marks, {}, {}, damaged=unread, read=())
         some = {*before.damaged, *_differ(before, marks), *before.unread()}
         found = self._read(sorted(some), first, data, area)
         gone = before.slots.keys() & {n - FIRST_HOST for n in some} - found.slots.keys()
